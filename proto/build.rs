@@ -1,0 +1,20 @@
+//! Compiles the contracts with protox: no protoc needs to be installed.
+
+const FILES: [&str; 4] = [
+    "hawser/config/v1/config.proto",
+    "hawser/agent/v1/agent.proto",
+    "hawser/peer/v1/peer.proto",
+    "hawser/operator/v1/operator.proto",
+];
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    println!("cargo::rerun-if-changed=proto");
+    let descriptors = protox::compile(FILES, ["proto"])?;
+    const GRPC: &str = "#[cfg(feature = \"grpc\")]";
+    tonic_prost_build::configure()
+        .btree_map(".")
+        .client_mod_attribute(".", GRPC)
+        .server_mod_attribute(".", GRPC)
+        .compile_fds(descriptors)?;
+    Ok(())
+}
