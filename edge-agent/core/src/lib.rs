@@ -1,1 +1,8 @@
-//! Pure.
+//! The edge agent's pure core: probes, link quality, selection, keying, endpoints, generations, reconciliation plans.
+//!
+//! No runtime, socket, file or clock: time and randomness come in as arguments, effects go out as values.
+
+#![forbid(unsafe_code)]
+
+pub mod id;
+pub mod time;

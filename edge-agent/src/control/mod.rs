@@ -1,0 +1,1 @@
+//! The link to the controller: identity, enrolment, the ledger of generations, the stream.

@@ -1,0 +1,1 @@
+//! The data plane: one trait, the userspace driver behind it.

@@ -1,0 +1,1 @@
+//! The host's kernel by netlink and nftables: observe, plan, apply.
