@@ -1,0 +1,177 @@
+//! What a generation asks of this edge, checked and typed. The wire form is `hawser.config.v1.EdgeConfig`.
+
+mod decode;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, SocketAddr};
+
+use ipnet::IpNet;
+
+use crate::id::{ClassId, EdgeId, PathId, SegmentId, TunnelId, UplinkId};
+
+pub use decode::{Fault, decode};
+
+/// Features that this agent has; a generation that requires another is refused.
+pub const FEATURES: [&str; 3] = ["fabric-keys", "stamp", "userspace-dataplane"];
+
+/// One edge's desired state. References between its parts are known to hold.
+#[derive(Debug, Clone, PartialEq)]
+pub struct EdgeState {
+    pub fleet: String,
+    pub site: String,
+    pub edge: String,
+    pub edge_id: EdgeId,
+    /// `host:port`, best first.
+    pub controllers: Vec<String>,
+    pub fabric_port: u16,
+    pub segments: BTreeMap<SegmentId, String>,
+    pub uplinks: BTreeMap<UplinkId, Uplink>,
+    pub lans: Vec<Lan>,
+    pub tunnels: BTreeMap<TunnelId, Tunnel>,
+    pub routes: Vec<Route>,
+    pub sla_classes: BTreeMap<String, SlaLimits>,
+    /// In order of match; the last matches everything.
+    pub traffic_classes: Vec<TrafficClass>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Uplink {
+    pub id: UplinkId,
+    pub name: String,
+    pub interface: String,
+    pub transport: String,
+    pub provider: String,
+    pub cost: u32,
+    pub metered: bool,
+    /// Next hops; for a family without one, the kernel's default route over the interface is copied.
+    pub gateways: Vec<IpAddr>,
+    /// 0: no limit.
+    pub probe_budget_bytes_per_s: u64,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lan {
+    pub interface: String,
+    pub segment: SegmentId,
+    pub prefixes: Vec<IpNet>,
+    pub vlan: u16,
+}
+
+impl Lan {
+    /// The kernel's name of the interface that carries this LAN.
+    pub fn device(&self) -> String {
+        if self.vlan == 0 {
+            self.interface.clone()
+        } else {
+            format!("{}.{}", self.interface, self.vlan)
+        }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tunnel {
+    pub id: TunnelId,
+    pub peer_edge: String,
+    pub peer_site: String,
+    pub peer_edge_id: EdgeId,
+    pub profile: Profile,
+    pub paths: BTreeMap<PathId, Path>,
+    /// Inner sources that the peer may originate.
+    pub peer_sources: Vec<(SegmentId, IpNet)>,
+    pub peer_uplinks: BTreeMap<UplinkId, PeerUplink>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PeerUplink {
+    pub name: String,
+    pub provider: String,
+    /// Literal addresses only; the fabric port where the intent gives none.
+    pub endpoints: Vec<SocketAddr>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Path {
+    pub id: PathId,
+    pub local_uplink: UplinkId,
+    pub remote_uplink: UplinkId,
+    pub ipv6: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Profile {
+    pub name: String,
+    pub suite: String,
+    pub rekey_after_s: u32,
+    pub rekey_after_bytes: u64,
+    pub replay_window_packets: u32,
+    pub esn: bool,
+    pub probe_interval_ms: u32,
+    pub probe_idle_interval_ms: u32,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Route {
+    pub segment: SegmentId,
+    pub prefix: IpNet,
+    /// Tunnels to the next hops, best first; empty: only guarded.
+    pub next_hops: Vec<TunnelId>,
+}
+
+/// 0 is no limit.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct SlaLimits {
+    pub max_rtt_us: u32,
+    pub max_jitter_us: u32,
+    pub max_loss_ppm: u32,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TrafficClass {
+    pub id: ClassId,
+    pub name: String,
+    /// None: any segment.
+    pub segment: Option<SegmentId>,
+    pub matches: Vec<Match>,
+    /// Empty: no SLA.
+    pub sla_class: String,
+    pub drop_when_none_meets: bool,
+    pub prefer_uplinks: Vec<String>,
+    pub failback_hold_ms: u32,
+    pub dwell_ms: u32,
+    pub symmetric: bool,
+}
+
+/// All given fields must fit; within one field, any.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Match {
+    pub sources: Vec<IpNet>,
+    pub destinations: Vec<IpNet>,
+    pub protocols: Vec<u8>,
+    pub source_ports: Vec<(u16, u16)>,
+    pub destination_ports: Vec<(u16, u16)>,
+    pub dscps: Vec<u8>,
+}
+
+impl EdgeState {
+    /// Every overlay prefix, with its segment.
+    pub fn overlay_prefixes(&self) -> BTreeSet<(SegmentId, IpNet)> {
+        self.routes.iter().map(|r| (r.segment, r.prefix)).collect()
+    }
+
+    /// Every path with its tunnel.
+    pub fn paths(&self) -> impl Iterator<Item = (&Tunnel, &Path)> {
+        self.tunnels.values().flat_map(|t| t.paths.values().map(move |p| (t, p)))
+    }
+
+    /// `isp-a → hq-1 isp-b`, for people.
+    pub fn path_name(&self, id: PathId) -> String {
+        let Some((tunnel, path)) = self.paths().find(|(_, p)| p.id == id) else {
+            return format!("path {id}");
+        };
+        let local = self.uplinks.get(&path.local_uplink).map_or("?", |u| u.name.as_str());
+        let remote = tunnel.peer_uplinks.get(&path.remote_uplink).map_or("?", |u| u.name.as_str());
+        format!("{local} → {} {remote}", tunnel.peer_edge)
+    }
+}

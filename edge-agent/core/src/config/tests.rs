@@ -1,0 +1,124 @@
+use hawser_proto::config::v1 as wire;
+
+use super::{FEATURES, decode};
+use crate::id::{PathId, SegmentId, TunnelId};
+
+fn edge() -> wire::EdgeConfig {
+    wire::EdgeConfig {
+        fleet: "acme".into(),
+        site: "b1".into(),
+        edge: "b1-1".into(),
+        edge_id: 2,
+        required_features: FEATURES.map(str::to_owned).to_vec(),
+        controllers: vec!["203.0.113.10:7443".into()],
+        segments: vec![wire::Segment { id: 1, name: "main".into() }],
+        uplinks: vec![wire::Uplink {
+            id: 10,
+            name: "isp-a".into(),
+            interface: "isp-a".into(),
+            ..Default::default()
+        }],
+        lans: vec![wire::Lan {
+            interface: "lan0".into(),
+            segment_id: 1,
+            prefixes: vec!["10.1.1.0/24".into()],
+            vlan: 0,
+        }],
+        tunnels: vec![wire::Tunnel {
+            id: 5,
+            peer_edge: "hq-1".into(),
+            peer_site: "hq".into(),
+            peer_edge_id: 1,
+            profile: Some(wire::TunnelProfile {
+                name: "standard".into(),
+                suite: "aes-128-gcm".into(),
+                rekey_after_s: 3600,
+                rekey_after_bytes: 1 << 36,
+                replay_window_packets: 1024,
+                esn: true,
+                probe_interval_ms: 100,
+                probe_idle_interval_ms: 500,
+            }),
+            paths: vec![wire::Path {
+                id: 77,
+                local_uplink_id: 10,
+                remote_uplink_id: 20,
+                family: wire::AddressFamily::Ipv4 as i32,
+            }],
+            peer_sources: vec![wire::SegmentPrefix { segment_id: 1, prefix: "10.1.0.0/24".into() }],
+            peer_uplinks: vec![wire::PeerUplink {
+                id: 20,
+                name: "isp-a".into(),
+                provider: "isp-a".into(),
+                endpoints: vec!["192.0.2.10".into()],
+            }],
+        }],
+        routes: vec![wire::Route {
+            segment_id: 1,
+            prefix: "10.1.0.0/24".into(),
+            next_hop_edge_ids: vec![1],
+        }],
+        sla_classes: vec![],
+        traffic_classes: vec![wire::TrafficClass {
+            id: 1,
+            name: "default".into(),
+            ..Default::default()
+        }],
+        fabric_port: 4510,
+    }
+}
+
+#[test]
+fn a_sound_generation_gets_its_types() {
+    let state = decode(&edge()).expect("sound");
+    let tunnel = &state.tunnels[&TunnelId(5)];
+    assert_eq!(tunnel.paths[&PathId(77)].remote_uplink.0, 20);
+    assert_eq!(
+        tunnel.peer_uplinks.values().next().expect("one").endpoints,
+        vec!["192.0.2.10:4510".parse().expect("endpoint")],
+        "the fabric port stands in for a missing one"
+    );
+    assert_eq!(state.routes[0].next_hops, vec![TunnelId(5)]);
+    assert_eq!(state.path_name(PathId(77)), "isp-a → hq-1 isp-a");
+    assert_eq!(state.overlay_prefixes().len(), 1);
+    assert!(state.segments.contains_key(&SegmentId(1)));
+}
+
+#[test]
+fn every_fault_is_found_in_one_go() {
+    type Damage = (&'static str, &'static str, fn(&mut wire::EdgeConfig));
+    let damages: [Damage; 12] = [
+        ("FEATURE_MISSING", "required_features[3]", |e| e.required_features.push("qkd".into())),
+        ("BAD_ID", "segments[1].id", |e| e.segments.push(wire::Segment::default())),
+        ("BAD_VALUE", "uplinks[0].interface", |e| e.uplinks[0].interface = "a/b".into()),
+        ("UNKNOWN_SEGMENT", "lans[0].segment_id", |e| e.lans[0].segment_id = 9),
+        ("BAD_VALUE", "lans[0].prefixes[0]", |e| e.lans[0].prefixes[0] = "10.1.1.0/33".into()),
+        ("BAD_VALUE", "fabric_port", |e| e.fabric_port = 4500),
+        ("BAD_REFERENCE", "tunnels[0].paths[0]", |e| e.tunnels[0].paths[0].local_uplink_id = 11),
+        ("BAD_VALUE", "tunnels[0].peer_uplinks[0].endpoints[0]", |e| {
+            e.tunnels[0].peer_uplinks[0].endpoints[0] = "0.0.0.0:1".into();
+        }),
+        ("SUITE_UNKNOWN", "tunnels[0].profile.suite", |e| {
+            e.tunnels[0].profile.as_mut().expect("profile").suite = "rot13".into();
+        }),
+        ("BAD_REFERENCE", "routes[0]", |e| e.routes[0].next_hop_edge_ids.push(99)),
+        ("BAD_REFERENCE", "traffic_classes[0].sla_class", |e| {
+            e.traffic_classes[0].sla_class = "gold".into();
+        }),
+        ("NO_DEFAULT_CLASS", "traffic_classes", |e| {
+            e.traffic_classes[0].matches.push(wire::Match::default());
+        }),
+    ];
+    let mut all = edge();
+    for (code, path, damage) in &damages {
+        let mut one = edge();
+        damage(&mut one);
+        let faults = decode(&one).expect_err(code);
+        assert!(faults.iter().any(|f| f.code == *code && f.path == *path), "{code}: {faults:?}");
+        damage(&mut all);
+    }
+    let faults = decode(&all).expect_err("all at once");
+    for (code, path, _) in &damages {
+        assert!(faults.iter().any(|f| f.code == *code && f.path == *path), "{code}: {faults:?}");
+    }
+}
