@@ -1,1 +1,80 @@
 //! The data plane: one trait, the userspace driver behind it.
+//!
+//! The engine says what must be forwarded ([`ForwardingSpec`]), installs security associations, and stores one path per
+//! tunnel and class; packets never wait for it. What the data plane learns comes back as [`Event`]s.
+
+mod counters;
+mod error;
+mod event;
+mod spec;
+
+pub use counters::{Counters, DropReason, PathCounters, SaCounters};
+pub use error::DataPlaneError;
+pub use event::{Event, EventReceivers, FabricDatagram};
+pub use spec::{
+    ClassMatch, ClassSpec, Family, ForwardingSpec, InboundSaSpec, KeyMaterial, OutboundSaSpec,
+    PathSpec, RouteSpec, SegmentSpec, Suite, TunnelSpec, UplinkSpec,
+};
+
+use std::io;
+use std::net::SocketAddr;
+
+use hawser_edge_core::id::{ClassId, PathId, Spi, TunnelId, UplinkId};
+
+/// What a driver of the data plane does. Every call is synchronous, short and safe from any thread; none waits for the
+/// network for longer than a few milliseconds.
+///
+/// A driver opens its devices and sockets in the network namespace of the thread that calls `apply` and `add_uplink`.
+pub trait DataPlane: Send + Sync {
+    /// Replaces the whole forwarding table at once. Paths that stay keep their remote, SAs, counters and selections;
+    /// paths that go lose theirs. On an error the old table stays.
+    fn apply(&self, spec: ForwardingSpec) -> Result<(), DataPlaneError>;
+
+    /// Accepts `sa.spi` from now on, beside older SAs of the same path.
+    fn install_inbound(&self, sa: InboundSaSpec) -> Result<(), DataPlaneError>;
+
+    /// Seals with this SA from now on; the path's former outbound SA is gone with its key.
+    fn install_outbound(&self, sa: OutboundSaSpec) -> Result<(), DataPlaneError>;
+
+    /// Forgets an inbound SA. Unknown: nothing happens.
+    fn remove_inbound(&self, spi: Spi);
+
+    /// Forgets the path's outbound SA: it sends nothing from then on.
+    fn remove_outbound(&self, path: PathId);
+
+    /// Puts a class of a tunnel on a path, by one atomic store. `None`: the tunnel carries nothing of that class, and
+    /// the next hop after it in a route's order gets the packet; without one the packet is dropped. A tunnel or class that
+    /// is not in the table is ignored.
+    fn select(&self, tunnel: TunnelId, class: ClassId, path: Option<PathId>);
+
+    /// Where the path's packets go. `None`: not known, nothing is sent. A path that is not in the table is ignored.
+    fn set_remote(&self, path: PathId, remote: Option<SocketAddr>);
+
+    /// Sends one inner IPv6 packet in segment 0 of the path. `to` stands in for the path's remote, this once.
+    fn send_on_path(
+        &self,
+        path: PathId,
+        to: Option<SocketAddr>,
+        inner: &[u8],
+    ) -> Result<(), DataPlaneError>;
+
+    /// Sends datagrams of the peer connection, each behind the non-ESP marker (RFC 3948 section 2.2). `payload` is
+    /// cut every `segment_bytes` (`None`: one datagram), only the last may be shorter. `WouldBlock` when the socket is full.
+    fn send_datagram(
+        &self,
+        uplink: UplinkId,
+        to: SocketAddr,
+        payload: &[u8],
+        segment_bytes: Option<usize>,
+    ) -> io::Result<()>;
+
+    /// Opens the uplink's sockets, or notes that they can't be opened yet (an event tells; it is tried again). An
+    /// uplink of the same ID is replaced. The uplink's addresses may change at any time.
+    fn add_uplink(&self, uplink: UplinkSpec) -> Result<(), DataPlaneError>;
+
+    /// Closes the uplink's sockets.
+    fn remove_uplink(&self, uplink: UplinkId);
+
+    /// What has been counted since the start.
+    fn counters(&self) -> Counters;
+}

@@ -1,0 +1,76 @@
+//! What the data plane tells the engine. Both channels are bounded; what does not fit is dropped and counted.
+
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use bytes::Bytes;
+use hawser_edge_core::id::{PathId, UplinkId};
+use tokio::sync::mpsc;
+
+use super::spec::Family;
+
+/// The engine's end of the channels.
+#[derive(Debug)]
+pub struct EventReceivers {
+    /// Probes, sources, uplinks.
+    pub events: mpsc::Receiver<Event>,
+    /// Datagrams of the peer connections.
+    pub datagrams: mpsc::Receiver<FabricDatagram>,
+}
+
+/// One thing that happened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// An authenticated packet of segment 0.
+    Probe {
+        /// The path whose SA opened it.
+        path: PathId,
+        /// The inner IPv6 packet.
+        inner: Bytes,
+        /// Taken right after the packet was read from the socket.
+        received: Instant,
+        /// The outer source.
+        from: SocketAddr,
+        /// Its sequence number is above all that were accepted before on its SA.
+        newest: bool,
+    },
+    /// An authenticated data packet came from another address than the path's remote. At most one per path and
+    /// 100 ms.
+    SourceSeen {
+        /// The path whose SA opened it.
+        path: PathId,
+        /// The outer source.
+        from: SocketAddr,
+        /// As in `Probe`.
+        newest: bool,
+    },
+    /// A socket of the uplink can't be opened, or its interface went away; it is tried again by itself.
+    UplinkFailed {
+        /// Which uplink.
+        uplink: UplinkId,
+        /// Which of its sockets.
+        family: Family,
+        /// What the kernel said.
+        reason: String,
+    },
+    /// A socket of the uplink is open.
+    UplinkReady {
+        /// Which uplink.
+        uplink: UplinkId,
+        /// Which of its sockets.
+        family: Family,
+        /// The local UDP port.
+        port: u16,
+    },
+}
+
+/// A datagram of a peer connection, without the non-ESP marker.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FabricDatagram {
+    /// Where it came in.
+    pub uplink: UplinkId,
+    /// The outer source.
+    pub from: SocketAddr,
+    /// A QUIC packet, or what claims to be one.
+    pub payload: Bytes,
+}
