@@ -6,4 +6,5 @@
 
 pub mod config;
 pub mod id;
+pub mod reconcile;
 pub mod time;

@@ -1,0 +1,95 @@
+//! The nftables table that lets nothing of a LAN leave by an uplink in clear. It outlives the agent.
+
+use std::collections::BTreeSet;
+use std::fmt::Write;
+
+use ipnet::IpNet;
+
+use super::tun_name;
+use crate::config::EdgeState;
+use crate::id::SegmentId;
+
+/// The name of our table, family inet.
+pub const TABLE: &str = "hawser_guard";
+
+/// A script for `nft -f -` that replaces the whole table in one transaction.
+pub fn guard_script(edge: &EdgeState) -> String {
+    let overlay: BTreeSet<IpNet> = edge.routes.iter().map(|r| r.prefix).collect();
+    let own: BTreeSet<IpNet> = edge.lans.iter().flat_map(|l| l.prefixes.iter().copied()).collect();
+    let mut script =
+        format!("table inet {TABLE} {{}}\ndelete table inet {TABLE}\ntable inet {TABLE} {{\n");
+    for ipv6 in [false, true] {
+        add_set(&mut script, "overlay", ipv6, &overlay);
+        add_set(&mut script, "own", ipv6, &own);
+    }
+    let uplinks: BTreeSet<&str> = edge.uplinks.values().map(|u| u.interface.as_str()).collect();
+    script.push_str(
+        "\tchain forward {\n\t\ttype filter hook forward priority -150; policy accept;\n",
+    );
+    if !uplinks.is_empty() {
+        let uplinks = names(&uplinks);
+        let _ = writeln!(script, "\t\toifname {uplinks} ip daddr @overlay4 counter drop");
+        let _ = writeln!(script, "\t\toifname {uplinks} ip6 daddr @overlay6 counter drop");
+    }
+    add_isolation(&mut script, edge);
+    script.push_str("\t}\n");
+    if !uplinks.is_empty() {
+        add_own_traffic(&mut script, &names(&uplinks));
+    }
+    script.push_str("}\n");
+    script
+}
+
+fn add_set(script: &mut String, name: &str, ipv6: bool, prefixes: &BTreeSet<IpNet>) {
+    let (suffix, kind) = if ipv6 { (6, "ipv6_addr") } else { (4, "ipv4_addr") };
+    let of_family: Vec<String> = prefixes
+        .iter()
+        .filter(|p| p.addr().is_ipv6() == ipv6)
+        .map(|p| p.trunc().to_string())
+        .collect();
+    let _ =
+        write!(script, "\tset {name}{suffix} {{\n\t\ttype {kind}; flags interval; auto-merge;\n");
+    if !of_family.is_empty() {
+        let _ = writeln!(script, "\t\telements = {{ {} }}", of_family.join(", "));
+    }
+    script.push_str("\t}\n");
+}
+
+/// What enters by one segment's LANs or TUN leaves by none of another's.
+fn add_isolation(script: &mut String, edge: &EdgeState) {
+    if edge.segments.len() < 2 {
+        return;
+    }
+    let devices = |segment: SegmentId| -> BTreeSet<String> {
+        let lans = edge.lans.iter().filter(|l| l.segment == segment).map(|l| l.device());
+        lans.chain([tun_name(segment)]).collect()
+    };
+    for &segment in edge.segments.keys() {
+        let others: BTreeSet<String> =
+            edge.segments.keys().filter(|&&s| s != segment).flat_map(|&s| devices(s)).collect();
+        let (from, to) = (devices(segment), others);
+        let _ =
+            writeln!(script, "\t\tiifname {} oifname {} counter drop", names(&from), names(&to));
+    }
+}
+
+/// The host's own traffic: from a LAN's address to the overlay never by an uplink, and no GRE in clear either way.
+fn add_own_traffic(script: &mut String, uplinks: &str) {
+    script
+        .push_str("\tchain output {\n\t\ttype filter hook output priority -150; policy accept;\n");
+    let _ =
+        writeln!(script, "\t\toifname {uplinks} ip saddr @own4 ip daddr @overlay4 counter drop");
+    let _ =
+        writeln!(script, "\t\toifname {uplinks} ip6 saddr @own6 ip6 daddr @overlay6 counter drop");
+    let _ = writeln!(script, "\t\toifname {uplinks} meta l4proto gre counter drop");
+    script.push_str(
+        "\t}\n\tchain input {\n\t\ttype filter hook input priority -150; policy accept;\n",
+    );
+    let _ = writeln!(script, "\t\tiifname {uplinks} meta l4proto gre counter drop");
+    script.push_str("\t}\n");
+}
+
+fn names<T: AsRef<str>>(names: &BTreeSet<T>) -> String {
+    let quoted: Vec<String> = names.iter().map(|n| format!("\"{}\"", n.as_ref())).collect();
+    format!("{{ {} }}", quoted.join(", "))
+}

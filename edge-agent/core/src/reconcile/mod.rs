@@ -1,0 +1,286 @@
+//! What the host's kernel must look like for a generation, and the steps from what is there to it.
+//!
+//! The shell observes, calls [`desired`] and [`plan`], applies every step, reports each, and observes again. Nothing
+//! that is not ours (route protocol 119 in our tables, rules of our preferences, our nftables table) is touched.
+
+mod guard;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+
+use crate::config::{EdgeState, Uplink};
+use crate::id::SegmentId;
+
+pub use guard::guard_script;
+
+/// Marks our routes and rules in the kernel (`ip route show proto 119`).
+pub const ROUTE_PROTOCOL: u8 = 119;
+/// First of the uplinks' tables, and the preference of the rules that lead there.
+pub const UPLINK_TABLE_BASE: u32 = 7000;
+/// First of the segments' tables (plus the segment ID), and the preference of their rules.
+pub const SEGMENT_TABLE_BASE: u32 = 7400;
+/// Uplinks of one edge, at the most: their tables lie below the segments'.
+pub const MAX_UPLINKS: usize = 64;
+
+const TUN_METRIC: u32 = 100;
+const CONNECTED_METRIC: u32 = 10;
+const DEFAULT_METRIC: u32 = 200;
+/// The unreachable route that remains when everything else is gone.
+const GUARD_METRIC: u32 = u32::MAX;
+
+/// The TUN device of a segment.
+pub fn tun_name(segment: SegmentId) -> String {
+    format!("hawser{segment}")
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Rule {
+    pub ipv6: bool,
+    pub priority: u32,
+    pub table: u32,
+    pub input_interface: Option<String>,
+    pub output_interface: Option<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct KernelRoute {
+    pub table: u32,
+    pub prefix: IpNet,
+    pub metric: u32,
+    pub kind: RouteKind,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum RouteKind {
+    /// Refused with an ICMP error: nothing leaves.
+    Unreachable,
+    /// The next rule decides.
+    Throw,
+    Device {
+        interface: String,
+        gateway: Option<IpAddr>,
+    },
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Link {
+    pub index: u32,
+    pub mtu_bytes: u32,
+    /// Administratively up and with carrier.
+    pub running: bool,
+    pub addresses: Vec<IpNet>,
+}
+
+/// What the shell saw in the kernel.
+#[derive(Debug, Clone, Default)]
+pub struct Observed {
+    pub links: BTreeMap<String, Link>,
+    /// Default routes of the main table: (interface, gateway), best metric first.
+    pub default_routes: Vec<(String, IpAddr)>,
+    /// Only ours.
+    pub rules: BTreeSet<Rule>,
+    /// Only ours.
+    pub routes: BTreeSet<KernelRoute>,
+    /// The values of those sysctls that exist, by dotted name (`/` for a dot inside an interface's name).
+    pub sysctls: BTreeMap<String, String>,
+    /// The guard that was loaded last is still in the kernel, unchanged.
+    pub guard: Option<String>,
+}
+
+/// What the kernel must look like.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct HostState {
+    pub rules: BTreeSet<Rule>,
+    pub routes: BTreeSet<KernelRoute>,
+    pub sysctls: BTreeMap<String, String>,
+    /// An nftables script.
+    pub guard: String,
+}
+
+/// One effect on the kernel.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Step {
+    LoadGuard(String),
+    AddRoute(KernelRoute),
+    RemoveRoute(KernelRoute),
+    AddRule(Rule),
+    RemoveRule(Rule),
+    SetSysctl(String, String),
+}
+
+/// Compiles a generation for this host, as far as its interfaces are there.
+pub fn desired(edge: &EdgeState, seen: &Observed) -> HostState {
+    let mut state = HostState { guard: guard_script(edge), ..HostState::default() };
+    for (index, uplink) in edge.uplinks.values().take(MAX_UPLINKS).enumerate() {
+        add_uplink(&mut state, UPLINK_TABLE_BASE + index as u32, uplink, seen);
+    }
+    for &segment in edge.segments.keys() {
+        add_segment(&mut state, edge, segment, seen);
+    }
+    add_sysctls(&mut state, edge, seen);
+    state
+}
+
+/// The uplink's own table: its networks, its default route, and else nothing.
+fn add_uplink(state: &mut HostState, table: u32, uplink: &Uplink, seen: &Observed) {
+    let device = |gateway| RouteKind::Device { interface: uplink.interface.clone(), gateway };
+    for ipv6 in [false, true] {
+        state.rules.insert(Rule {
+            ipv6,
+            priority: UPLINK_TABLE_BASE,
+            table,
+            input_interface: None,
+            output_interface: Some(uplink.interface.clone()),
+        });
+        let prefix = any(ipv6);
+        let kind = RouteKind::Unreachable;
+        state.routes.insert(KernelRoute { table, prefix, metric: GUARD_METRIC, kind });
+    }
+    let Some(link) = seen.links.get(&uplink.interface) else { return };
+    for address in &link.addresses {
+        let prefix = address.trunc();
+        let kind = device(None);
+        state.routes.insert(KernelRoute { table, prefix, metric: CONNECTED_METRIC, kind });
+    }
+    for ipv6 in [false, true] {
+        let fits = |gateway: &IpAddr| gateway.is_ipv6() == ipv6;
+        let configured = uplink.gateways.iter().copied().find(fits);
+        let learned = || {
+            let of_uplink = seen.default_routes.iter().filter(|(i, _)| *i == uplink.interface);
+            of_uplink.map(|(_, gateway)| *gateway).find(fits)
+        };
+        if let Some(gateway) = configured.or_else(learned) {
+            let prefix = any(ipv6);
+            let kind = device(Some(gateway));
+            state.routes.insert(KernelRoute { table, prefix, metric: DEFAULT_METRIC, kind });
+        }
+    }
+}
+
+/// The segment's table: its own LANs, and every overlay prefix through the TUN, or nowhere.
+fn add_segment(state: &mut HostState, edge: &EdgeState, segment: SegmentId, seen: &Observed) {
+    let table = SEGMENT_TABLE_BASE + u32::from(segment.0);
+    let tun = tun_name(segment);
+    let inputs = if is_main(edge, segment) { vec![None] } else { inputs(edge, segment, &tun) };
+    for input_interface in inputs {
+        for ipv6 in [false, true] {
+            let input_interface = input_interface.clone();
+            let priority = SEGMENT_TABLE_BASE;
+            state.rules.insert(Rule {
+                ipv6,
+                priority,
+                table,
+                input_interface,
+                output_interface: None,
+            });
+        }
+    }
+    for lan in edge.lans.iter().filter(|l| l.segment == segment) {
+        let kind = if is_main(edge, segment) {
+            RouteKind::Throw
+        } else if seen.links.contains_key(&lan.device()) {
+            RouteKind::Device { interface: lan.device(), gateway: None }
+        } else {
+            continue;
+        };
+        for &prefix in &lan.prefixes {
+            let kind = kind.clone();
+            state.routes.insert(KernelRoute { table, prefix, metric: CONNECTED_METRIC, kind });
+        }
+    }
+    for route in edge.routes.iter().filter(|r| r.segment == segment) {
+        let prefix = route.prefix;
+        let kind = RouteKind::Unreachable;
+        state.routes.insert(KernelRoute { table, prefix, metric: GUARD_METRIC, kind });
+        if seen.links.contains_key(&tun) {
+            let kind = RouteKind::Device { interface: tun.clone(), gateway: None };
+            state.routes.insert(KernelRoute { table, prefix, metric: TUN_METRIC, kind });
+        }
+    }
+}
+
+/// The lowest segment is the one of the host itself: its table serves traffic from anywhere.
+fn is_main(edge: &EdgeState, segment: SegmentId) -> bool {
+    edge.segments.keys().next() == Some(&segment)
+}
+
+fn inputs(edge: &EdgeState, segment: SegmentId, tun: &str) -> Vec<Option<String>> {
+    let lans = edge.lans.iter().filter(|l| l.segment == segment).map(|l| Some(l.device()));
+    lans.chain([Some(tun.to_owned())]).collect()
+}
+
+fn add_sysctls(state: &mut HostState, edge: &EdgeState, seen: &Observed) {
+    let mut set = |name: String, value: &str| {
+        state.sysctls.insert(name, value.to_owned());
+    };
+    if !edge.lans.is_empty() {
+        set("net.ipv4.ip_forward".into(), "1");
+        set("net.ipv6.conf.all.forwarding".into(), "1");
+    }
+    let tuns = edge.segments.keys().map(|&s| tun_name(s));
+    for interface in edge.uplinks.values().map(|u| u.interface.clone()).chain(tuns) {
+        if !seen.links.contains_key(&interface) {
+            continue;
+        }
+        let name = sysctl_name(&interface);
+        // Strict filtering (RFC 3704) would look up the way back without the interface, in the wrong table.
+        set(format!("net.ipv4.conf.{name}.rp_filter"), "2");
+        let accept_ra = format!("net.ipv6.conf.{name}.accept_ra");
+        // Forwarding would make the kernel ignore router advertisements on an uplink that lives by them.
+        if seen.sysctls.get(&accept_ra).is_some_and(|v| v == "1") {
+            set(accept_ra, "2");
+        }
+    }
+}
+
+/// An interface's name inside a sysctl's: dots become slashes (sysctl(8)).
+pub fn sysctl_name(interface: &str) -> String {
+    interface.replace('.', "/")
+}
+
+/// The sysctls whose values the shell must observe.
+pub fn sysctls_of_interest(edge: &EdgeState) -> Vec<String> {
+    let mut names = vec!["net.ipv4.ip_forward".into(), "net.ipv6.conf.all.forwarding".into()];
+    let tuns = edge.segments.keys().map(|&s| tun_name(s));
+    for interface in edge.uplinks.values().map(|u| u.interface.clone()).chain(tuns) {
+        let name = sysctl_name(&interface);
+        names.push(format!("net.ipv4.conf.{name}.rp_filter"));
+        names.push(format!("net.ipv6.conf.{name}.accept_ra"));
+    }
+    names
+}
+
+/// The steps from what is there to what must be; none if it is so already.
+///
+/// What guards comes first, and goes last: at no moment between two steps is there a way out in clear.
+pub fn plan(want: &HostState, seen: &Observed) -> Vec<Step> {
+    let mut steps = Vec::new();
+    let guards = |route: &&KernelRoute| route.kind == RouteKind::Unreachable;
+    let missing: Vec<&KernelRoute> = want.routes.difference(&seen.routes).collect();
+    let surplus: Vec<&KernelRoute> = seen.routes.difference(&want.routes).collect();
+    steps.extend(missing.iter().copied().filter(guards).cloned().map(Step::AddRoute));
+    if seen.guard.as_ref() != Some(&want.guard) {
+        steps.push(Step::LoadGuard(want.guard.clone()));
+    }
+    // A gateway that changed: the old route has the same key for the kernel, so it goes first.
+    steps.extend(surplus.iter().copied().filter(|r| !guards(r)).cloned().map(Step::RemoveRoute));
+    steps.extend(missing.iter().copied().filter(|r| !guards(r)).cloned().map(Step::AddRoute));
+    steps.extend(want.rules.difference(&seen.rules).cloned().map(Step::AddRule));
+    for (name, value) in &want.sysctls {
+        // One that the kernel does not have (no IPv6) can't be set, and harms nothing.
+        if seen.sysctls.get(name).is_some_and(|now| now != value) {
+            steps.push(Step::SetSysctl(name.clone(), value.clone()));
+        }
+    }
+    steps.extend(seen.rules.difference(&want.rules).cloned().map(Step::RemoveRule));
+    steps.extend(surplus.iter().copied().filter(guards).cloned().map(Step::RemoveRoute));
+    steps
+}
+
+fn any(ipv6: bool) -> IpNet {
+    if ipv6 { IpNet::V6(Ipv6Net::default()) } else { IpNet::V4(Ipv4Net::default()) }
+}

@@ -1,0 +1,198 @@
+use std::collections::BTreeMap;
+
+use proptest::prelude::{prop_assert, prop_assert_eq, proptest};
+
+use super::*;
+use crate::config::{Lan, Route};
+use crate::id::{EdgeId, UplinkId};
+
+fn uplink(id: u32, interface: &str) -> Uplink {
+    Uplink {
+        id: UplinkId(id),
+        name: interface.to_owned(),
+        interface: interface.to_owned(),
+        transport: "internet".into(),
+        provider: interface.to_owned(),
+        cost: 0,
+        metered: false,
+        gateways: vec![],
+        probe_budget_bytes_per_s: 0,
+    }
+}
+
+fn net(text: &str) -> IpNet {
+    text.parse().expect("prefix")
+}
+
+fn edge() -> EdgeState {
+    let lan = |interface: &str, segment, prefix| Lan {
+        interface: interface.to_owned(),
+        segment: SegmentId(segment),
+        prefixes: vec![net(prefix)],
+        vlan: 0,
+    };
+    let route = |segment, prefix| Route {
+        segment: SegmentId(segment),
+        prefix: net(prefix),
+        next_hops: vec![],
+    };
+    EdgeState {
+        fleet: "acme".into(),
+        site: "b1".into(),
+        edge: "b1-1".into(),
+        edge_id: EdgeId(2),
+        controllers: vec![],
+        fabric_port: 4510,
+        segments: BTreeMap::from([(SegmentId(1), "main".into()), (SegmentId(2), "guest".into())]),
+        uplinks: BTreeMap::from([
+            (UplinkId(10), uplink(10, "isp-a")),
+            (UplinkId(11), uplink(11, "isp-b")),
+        ]),
+        lans: vec![lan("lan0", 1, "10.1.1.0/24"), lan("lan1", 2, "10.9.1.0/24")],
+        tunnels: BTreeMap::new(),
+        routes: vec![route(1, "10.0.0.0/8"), route(1, "fd00::/16"), route(2, "10.9.0.0/24")],
+        sla_classes: BTreeMap::new(),
+        traffic_classes: vec![],
+    }
+}
+
+fn host() -> Observed {
+    let link = |index, address: &str| Link {
+        index,
+        mtu_bytes: 1500,
+        running: true,
+        addresses: vec![net(address)],
+    };
+    Observed {
+        links: BTreeMap::from([
+            ("isp-a".into(), link(2, "192.0.2.7/24")),
+            ("isp-b".into(), link(3, "198.51.100.7/24")),
+            ("lan0".into(), link(4, "10.1.1.1/24")),
+            ("lan1".into(), link(5, "10.9.1.1/24")),
+            ("hawser1".into(), link(6, "fe80::1/64")),
+        ]),
+        default_routes: vec![
+            ("isp-a".into(), "192.0.2.1".parse().expect("address")),
+            ("isp-b".into(), "198.51.100.1".parse().expect("address")),
+        ],
+        sysctls: BTreeMap::from([("net.ipv4.ip_forward".into(), "0".into())]),
+        ..Observed::default()
+    }
+}
+
+/// What the kernel would hold after a step.
+fn apply(seen: &mut Observed, step: Step) {
+    match step {
+        Step::LoadGuard(script) => seen.guard = Some(script),
+        Step::AddRoute(route) => assert!(seen.routes.insert(route), "added twice"),
+        Step::RemoveRoute(route) => assert!(seen.routes.remove(&route), "not there"),
+        Step::AddRule(rule) => assert!(seen.rules.insert(rule), "added twice"),
+        Step::RemoveRule(rule) => assert!(seen.rules.remove(&rule), "not there"),
+        Step::SetSysctl(name, value) => {
+            seen.sysctls.insert(name, value);
+        }
+    }
+}
+
+fn guarded(seen: &Observed, segment: u32, prefix: &str) -> bool {
+    let (table, prefix) = (SEGMENT_TABLE_BASE + segment, net(prefix));
+    let (metric, kind) = (GUARD_METRIC, RouteKind::Unreachable);
+    seen.routes.contains(&KernelRoute { table, prefix, metric, kind })
+}
+
+#[test]
+fn the_same_state_again_needs_no_step() {
+    let (edge, mut seen) = (edge(), host());
+    for step in plan(&desired(&edge, &seen), &seen) {
+        apply(&mut seen, step);
+    }
+    assert_eq!(plan(&desired(&edge, &seen), &seen), vec![]);
+    assert_eq!(seen.sysctls["net.ipv4.ip_forward"], "1");
+}
+
+#[test]
+fn guards_stand_before_the_first_way_out_and_before_forwarding() {
+    let (edge, seen) = (edge(), host());
+    let steps = plan(&desired(&edge, &seen), &seen);
+    let at = |wanted: &dyn Fn(&Step) -> bool| steps.iter().position(wanted).expect("is planned");
+    let first_device =
+        at(&|s| matches!(s, Step::AddRoute(r) if matches!(r.kind, RouteKind::Device { .. })));
+    let last_guard = steps
+        .iter()
+        .rposition(|s| matches!(s, Step::AddRoute(r) if r.kind == RouteKind::Unreachable))
+        .expect("guards");
+    assert!(last_guard < first_device);
+    assert!(at(&|s| matches!(s, Step::LoadGuard(_))) < first_device);
+    assert!(at(&|s| matches!(s, Step::SetSysctl(..))) > last_guard);
+}
+
+#[test]
+fn without_its_tun_an_overlay_prefix_is_unreachable_and_stays_so() {
+    let (edge, mut seen) = (edge(), host());
+    for step in plan(&desired(&edge, &seen), &seen) {
+        apply(&mut seen, step);
+    }
+    // The agent died: the kernel took the TUN and its routes.
+    seen.links.remove("hawser1");
+    seen.routes.retain(
+        |r| !matches!(&r.kind, RouteKind::Device { interface, .. } if interface == "hawser1"),
+    );
+    assert!(guarded(&seen, 1, "10.0.0.0/8") && guarded(&seen, 1, "fd00::/16"));
+    assert!(guarded(&seen, 2, "10.9.0.0/24"));
+    assert_eq!(plan(&desired(&edge, &seen), &seen), vec![], "and nothing is planned against it");
+}
+
+#[test]
+fn a_new_lease_moves_the_default_route_of_that_uplink_only() {
+    let (edge, mut seen) = (edge(), host());
+    for step in plan(&desired(&edge, &seen), &seen) {
+        apply(&mut seen, step);
+    }
+    seen.default_routes[0].1 = "192.0.2.254".parse().expect("address");
+    let steps = plan(&desired(&edge, &seen), &seen);
+    assert_eq!(steps.len(), 2, "{steps:?}");
+    assert!(matches!(&steps[0], Step::RemoveRoute(r) if r.table == UPLINK_TABLE_BASE));
+    assert!(matches!(&steps[1], Step::AddRoute(r) if r.table == UPLINK_TABLE_BASE));
+}
+
+#[test]
+fn the_guard_names_uplinks_prefixes_and_segments() {
+    let script = guard_script(&edge());
+    for line in [
+        "oifname { \"isp-a\", \"isp-b\" } ip daddr @overlay4 counter drop",
+        "elements = { 10.0.0.0/8, 10.9.0.0/24 }",
+        "elements = { fd00::/16 }",
+        "iifname { \"hawser1\", \"lan0\" } oifname { \"hawser2\", \"lan1\" } counter drop",
+        "meta l4proto gre counter drop",
+    ] {
+        assert!(script.contains(line), "no {line:?} in\n{script}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn from_any_leftover_the_plan_arrives_and_never_unguards(
+        keep in proptest::collection::vec(proptest::bool::ANY, 64),
+        strangers in 0u32..4,
+    ) {
+        let (edge, mut seen) = (edge(), host());
+        let want = desired(&edge, &seen);
+        let keeps = |i: usize| keep[i % keep.len()];
+        seen.routes = want.routes.iter().enumerate().filter(|(i, _)| keeps(*i)).map(|(_, r)| r.clone()).collect();
+        seen.rules = want.rules.iter().enumerate().filter(|(i, _)| keeps(i + 7)).map(|(_, r)| r.clone()).collect();
+        for n in 0..strangers {
+            let prefix = net(&format!("172.16.{n}.0/24"));
+            seen.routes.insert(KernelRoute { table: 7401, prefix, metric: GUARD_METRIC, kind: RouteKind::Unreachable });
+        }
+        let mut was_guarded = false;
+        for step in plan(&want, &seen) {
+            apply(&mut seen, step);
+            let now = guarded(&seen, 1, "10.0.0.0/8");
+            prop_assert!(now || !was_guarded);
+            was_guarded = now;
+        }
+        prop_assert!(was_guarded || guarded(&seen, 1, "10.0.0.0/8"));
+        prop_assert_eq!(&seen.routes, &want.routes);
+        prop_assert_eq!(&seen.rules, &want.rules);
+    }
+}
