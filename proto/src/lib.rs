@@ -29,3 +29,6 @@ pub mod operator {
         include!(concat!(env!("OUT_DIR"), "/hawser.operator.v1.rs"));
     }
 }
+
+/// The enrolment token's text form.
+pub mod token;
