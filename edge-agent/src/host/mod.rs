@@ -1,1 +1,110 @@
-//! The host's kernel by netlink and nftables: observe, plan, apply.
+//! The host's kernel: observed and changed by netlink, sysctl files and nftables.
+//!
+//! What must be there, and which steps lead to it, is decided in `hawser_edge_core::reconcile`.
+
+mod changes;
+mod error;
+mod guard;
+mod netlink;
+mod sysctl;
+#[cfg(test)]
+mod tests;
+
+use hawser_edge_core::config::{EdgeState, Fault};
+use hawser_edge_core::reconcile::{self, Observed, Step};
+
+pub use changes::Changes;
+pub use error::HostError;
+
+/// One step that was tried, and how it went.
+#[derive(Debug)]
+pub struct StepReport {
+    pub step: Step,
+    pub result: Result<(), HostError>,
+}
+
+/// Our hands on the kernel of the network namespace in which this was made.
+pub struct Host {
+    handle: rtnetlink::Handle,
+    guard: guard::Guard,
+}
+
+impl Host {
+    /// Opens netlink.
+    ///
+    /// # Errors
+    /// The kernel refuses a netlink socket.
+    pub fn open() -> Result<Host, HostError> {
+        let (connection, handle, _) = rtnetlink::new_connection().map_err(HostError::Open)?;
+        tokio::spawn(connection);
+        Ok(Host { handle, guard: guard::Guard::default() })
+    }
+
+    /// What the kernel holds now, as far as it matters to this edge.
+    ///
+    /// # Errors
+    /// The kernel does not answer a dump.
+    pub async fn observe(&self, edge: &EdgeState) -> Result<Observed, HostError> {
+        let links = netlink::links(&self.handle).await?;
+        let (routes, default_routes) = netlink::routes(&self.handle, &links).await?;
+        Ok(Observed {
+            default_routes,
+            routes,
+            rules: netlink::rules(&self.handle).await?,
+            sysctls: sysctl::read(&reconcile::sysctls_of_interest(edge)),
+            guard: self.guard.loaded().await,
+            links,
+        })
+    }
+
+    /// Makes the kernel hold what `edge` needs. Every step is tried; none stops the next.
+    ///
+    /// # Errors
+    /// The kernel can't be observed. A step that fails is in its report.
+    pub async fn reconcile(
+        &mut self,
+        edge: &EdgeState,
+    ) -> Result<(Observed, Vec<StepReport>), HostError> {
+        let seen = self.observe(edge).await?;
+        let want = reconcile::desired(edge, &seen);
+        let mut reports = Vec::new();
+        for step in reconcile::plan(&want, &seen) {
+            let result = self.apply(&step, &seen).await;
+            reports.push(StepReport { step, result });
+        }
+        Ok((seen, reports))
+    }
+
+    async fn apply(&mut self, step: &Step, seen: &Observed) -> Result<(), HostError> {
+        match step {
+            Step::LoadGuard(script) => self.guard.load(script).await,
+            Step::AddRoute(route) => netlink::add_route(&self.handle, route, &seen.links).await,
+            Step::RemoveRoute(route) => {
+                netlink::remove_route(&self.handle, route, &seen.links).await
+            }
+            Step::AddRule(rule) => netlink::add_rule(&self.handle, rule).await,
+            Step::RemoveRule(rule) => netlink::remove_rule(&self.handle, rule).await,
+            Step::SetSysctl(name, value) => sysctl::write(name, value),
+        }
+    }
+}
+
+/// The interfaces that a generation names and this host lacks.
+pub fn missing_interfaces(edge: &EdgeState, seen: &Observed) -> Vec<Fault> {
+    let uplinks =
+        edge.uplinks.values().map(|u| (format!("uplink {}", u.name), u.interface.clone()));
+    let lans = edge.lans.iter().map(|l| ("LAN".to_owned(), l.device()));
+    uplinks
+        .chain(lans)
+        .filter(|(_, interface)| !seen.links.contains_key(interface))
+        .map(|(what, interface)| Fault {
+            code: "INTERFACE_MISSING",
+            path: format!("{what}.interface"),
+            message: format!("this host has no interface “{interface}”"),
+            mend: format!(
+                "name one of: {}",
+                seen.links.keys().filter(|n| *n != "lo").cloned().collect::<Vec<_>>().join(", ")
+            ),
+        })
+        .collect()
+}

@@ -15,7 +15,7 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use crate::config::{EdgeState, Uplink};
 use crate::id::SegmentId;
 
-pub use guard::guard_script;
+pub use guard::{TABLE as GUARD_TABLE, guard_script};
 
 /// Marks our routes and rules in the kernel (`ip route show proto 119`).
 pub const ROUTE_PROTOCOL: u8 = 119;
