@@ -1,0 +1,40 @@
+# One target a task; CI runs the same ones.
+PACKAGES_LAB := iproute2 nftables procps iputils-ping
+PACKAGES_BENCH := iperf3
+CARGO ?= cargo
+REPORTS := target/reports
+
+.PHONY: help
+help: ## This list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | sort | expand -t 18
+
+.PHONY: setup
+setup:
+	@tools/setup $(PACKAGES_LAB)
+
+.PHONY: build
+build: ## All binaries
+	$(CARGO) build --workspace --bins
+
+.PHONY: demo
+demo: setup build ## The main job: three sites, a failure, a healing, and why (KEEP=1 leaves it running)
+	@target/debug/hawser-demo $(if $(KEEP),--keep)
+
+.PHONY: test
+test: setup ## Every test, the lab's scenarios too (root)
+	$(CARGO) build --workspace --bins
+	$(CARGO) test --workspace --no-fail-fast
+
+.PHONY: lint
+lint: ## rustfmt, clippy with warnings as errors, cargo-deny's offline checks
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets -- -D warnings
+	@command -v cargo-deny >/dev/null || $(CARGO) install --locked cargo-deny
+	$(CARGO) deny --offline check bans licenses sources
+
+.PHONY: bench-dataplane
+bench-dataplane: ## One TCP stream through the data plane, and beside it a bare veth → target/reports/bench-dataplane.json
+	@tools/setup $(PACKAGES_LAB) $(PACKAGES_BENCH)
+	$(CARGO) build --workspace --bins --examples
+	@mkdir -p $(REPORTS)
+	@target/debug/examples/bench_dataplane --report $(REPORTS)/bench-dataplane.json
