@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 pub mod config;
+pub mod generation;
 pub mod id;
 pub mod reconcile;
 pub mod time;

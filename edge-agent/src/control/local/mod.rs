@@ -1,0 +1,47 @@
+//! The edge's own answers: `<state>/agent.sock`, JSON lines, one request and one response each.
+
+mod views;
+
+use serde::{Deserialize, Serialize};
+use tokio::sync::oneshot;
+
+pub use views::{
+    CandidateView, ControllerView, DecisionView, GenerationsView, PathView, SelectionView,
+    StatusView, TunnelView, UplinkView, WhyView,
+};
+
+/// Questions that wait for the engine; of more, the asker is told that the agent is busy.
+pub const LOCAL_QUERIES: usize = 16;
+
+/// A question to the engine. Dropping `reply` tells the asker that there is no answer.
+#[derive(Debug)]
+pub struct LocalQuery {
+    pub kind: QueryKind,
+    pub reply: oneshot::Sender<LocalAnswer>,
+}
+
+/// What is asked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "query", rename_all = "snake_case", deny_unknown_fields)]
+pub enum QueryKind {
+    Status,
+    Paths,
+    Why {
+        /// Only this peer edge or site.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        peer: Option<String>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        traffic_class: Option<String>,
+        /// Most decisions to show.
+        limit: u32,
+    },
+}
+
+/// The engine's answer, of the kind that was asked.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "answer", content = "view", rename_all = "snake_case")]
+pub enum LocalAnswer {
+    Status(StatusView),
+    Paths(Vec<PathView>),
+    Why(WhyView),
+}

@@ -1,0 +1,139 @@
+//! What `hawser-edge status|paths|why` show: the JSON that programs read, the data of the tables.
+
+use serde::{Deserialize, Serialize};
+
+/// `hawser-edge status`.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct StatusView {
+    pub fleet: String,
+    pub site: String,
+    pub edge: String,
+    pub agent_version: String,
+    pub uptime_s: u64,
+    pub controller: ControllerView,
+    pub generations: GenerationsView,
+    pub uplinks: Vec<UplinkView>,
+    pub tunnels: Vec<TunnelView>,
+    /// Drops and refusals by reason; only what is not zero.
+    pub counters: std::collections::BTreeMap<String, u64>,
+}
+
+/// The link to the controller.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct ControllerView {
+    pub connected: bool,
+    /// `host:port`; empty while not connected.
+    pub address: String,
+    /// Interface; empty: not bound to one.
+    pub uplink: String,
+    /// Empty: none.
+    pub last_error: String,
+}
+
+/// Generations as `<epoch>.<number>`; empty: none.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct GenerationsView {
+    pub highest_seen: String,
+    pub applied: String,
+    pub confirmed: String,
+    pub refused: Vec<String>,
+}
+
+/// One uplink of this edge.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct UplinkView {
+    pub name: String,
+    pub interface: String,
+    pub carrier: bool,
+    pub addresses: Vec<String>,
+    pub public_endpoints: Vec<String>,
+    pub mtu_bytes: u32,
+    pub metered: bool,
+}
+
+/// One tunnel, in short.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct TunnelView {
+    pub tunnel_id: u32,
+    pub peer_site: String,
+    pub peer_edge: String,
+    pub paths: u32,
+    pub paths_up: u32,
+    /// Whether the peer connection, which brings the keys, is up.
+    pub peer_connected: bool,
+}
+
+/// One row of `hawser-edge paths`.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct PathView {
+    pub path_id: u32,
+    pub peer_site: String,
+    pub peer_edge: String,
+    pub local_uplink: String,
+    pub remote_uplink: String,
+    /// `connecting`, `up` or `down`.
+    pub state: String,
+    pub rtt_us: u32,
+    pub jitter_us: u32,
+    pub loss_tx_ppm: u32,
+    pub loss_rx_ppm: u32,
+    pub tx_bytes: u64,
+    pub rx_bytes: u64,
+    pub inner_mtu_bytes: u32,
+    pub rekeys: u64,
+    pub remote_endpoint: String,
+    /// Traffic classes that this end sends over it.
+    pub selected_for: Vec<String>,
+}
+
+/// `hawser-edge why`: what each class of each tunnel uses and how it came to that.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct WhyView {
+    pub selections: Vec<SelectionView>,
+    /// Newest first.
+    pub decisions: Vec<DecisionView>,
+}
+
+/// What carries one class of one tunnel now.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct SelectionView {
+    pub peer_edge: String,
+    pub traffic_class: String,
+    /// Empty: none.
+    pub path: String,
+    pub meets_sla: bool,
+    pub since_unix_ms: u64,
+    /// In plain words.
+    pub because: String,
+}
+
+/// One decision with its evidence.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct DecisionView {
+    pub sequence: u64,
+    pub unix_ms: u64,
+    pub peer_edge: String,
+    pub traffic_class: String,
+    /// Empty: none.
+    pub from_path: String,
+    pub to_path: String,
+    /// Stable, e.g. `PATH_DOWN`.
+    pub cause: String,
+    pub summary: String,
+    pub candidates: Vec<CandidateView>,
+}
+
+/// One path that was looked at for a decision.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct CandidateView {
+    pub path: String,
+    pub state: String,
+    pub chosen: bool,
+    /// Empty when chosen.
+    pub refused_because: String,
+    pub rtt_us: u32,
+    pub jitter_us: u32,
+    pub loss_tx_ppm: u32,
+    pub loss_rx_ppm: u32,
+    pub limits_crossed: Vec<String>,
+}
