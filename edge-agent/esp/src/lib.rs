@@ -1,1 +1,36 @@
-//! Pure.
+//! The packet engine of the userspace data plane: GRE in ESP transport mode, and what an edge
+//! does to the packets inside.
+//!
+//! Pure: no socket, file, clock, thread or runtime, and no allocation per packet. Wire format of
+//! one datagram (RFC 4303, RFC 4106, RFC 7634, RFC 2890):
+//!
+//! ```text
+//! [SPI 4][seq 4][IV 8][GRE 8][inner packet][padding 1,2,3..][pad length 1][next header 47][ICV 16]
+//! ```
+//!
+//! | module | what |
+//! |---|---|
+//! | [`suite`] | the algorithms, and key material that is wiped on drop |
+//! | [`sa`] | [`OutboundSa`] seals, [`InboundSa`] opens, both in place and shared by reference |
+//! | [`replay`] | the anti-replay window with ESN inference |
+//! | [`wire`] | sizes: overhead, inner MTU, MSS |
+//! | [`gre`] | the GRE header with key |
+//! | [`ip`] | IPv4, IPv6, TCP, UDP headers, flow keys, MSS clamp |
+//! | [`checksum`] | the internet checksum |
+//!
+//! What comes from a network is parsed by total functions: any bytes give a value or a reason.
+#![forbid(unsafe_code)]
+
+pub mod checksum;
+pub mod drops;
+pub mod gre;
+pub mod ip;
+pub mod replay;
+pub mod sa;
+pub mod suite;
+pub mod wire;
+
+pub use drops::{DropCounters, DropReason};
+pub use sa::{InboundBatch, InboundSa, Opened, OutboundSa, SaError, SealError, SeqBlock};
+pub use sa::{SaUsage, SeqExhausted};
+pub use suite::{KeyMaterial, Suite};

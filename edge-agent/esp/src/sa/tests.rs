@@ -1,0 +1,351 @@
+use std::collections::BTreeSet;
+
+use proptest::prelude::*;
+
+use super::inbound::strip_trailer;
+use super::*;
+use crate::wire::{PAYLOAD_OFFSET, sealed_len};
+use crate::{DropReason, KeyMaterial, Suite};
+
+fn hex(digits: &str) -> Vec<u8> {
+    let digits: Vec<u8> = digits.bytes().filter(u8::is_ascii_hexdigit).collect();
+    digits
+        .chunks(2)
+        .map(|pair| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap())
+        .collect()
+}
+
+fn material(suite: Suite) -> KeyMaterial {
+    let bytes: Vec<u8> = (0..suite.key_material_len() as u8).map(|i| i * 7 + 1).collect();
+    KeyMaterial::new(suite, &bytes).unwrap()
+}
+
+fn pair(suite: Suite, esn: bool) -> (OutboundSa, InboundSa) {
+    let key = material(suite);
+    let outbound = OutboundSa::new(0x1234_5678, &key, esn).unwrap();
+    (outbound, InboundSa::new(0x1234_5678, &key, esn, 64).unwrap())
+}
+
+fn sealed(outbound: &OutboundSa, payload: &[u8]) -> Vec<u8> {
+    let mut buffer = vec![0xee; sealed_len(payload.len())];
+    buffer[PAYLOAD_OFFSET..][..payload.len()].copy_from_slice(payload);
+    assert_eq!(outbound.reserve(1).unwrap().seal(&mut buffer, payload.len()), Ok(buffer.len()));
+    buffer
+}
+
+struct Vector {
+    name: &'static str,
+    suite: Suite,
+    key_and_salt: &'static str,
+    spi: u32,
+    seq: u32,
+    iv: &'static str,
+    next_header: u8,
+    payload: &'static str,
+    datagram: &'static str,
+}
+
+/// Without ESN, next header and IV as each document has them.
+const VECTORS: [Vector; 3] = [
+    Vector {
+        name: "draft-mcgrew-gcm-test-01 section 4, case 2",
+        suite: Suite::Aes128Gcm,
+        key_and_salt: "feffe9928665731c6d6a8f9467308308 cafebabe",
+        spi: 0x0000_a5f8,
+        seq: 10,
+        iv: "facedbaddecaf888",
+        next_header: 4,
+        payload: "4500003e698f000080114dccc0a80102 c0a801010a980035002a2343b2d00100
+                  00010000000000000373697009637962 65726369747902646b0000010001",
+        datagram: "0000a5f80000000a facedbaddecaf888
+                   deb22cd9b07c72c16e3a65beeb8df304 a5a5897d33ae530f1ba76d5d114d2a5c
+                   3de81827c10e9a4f51330d0eec416642 cfbb85a5b47e48a4ec3b9ba95d918bd4
+                   26f8391b9927d0fcc984561bbbce9fc0",
+    },
+    Vector {
+        name: "draft-mcgrew-gcm-test-01 section 4, case 3",
+        suite: Suite::Aes256Gcm,
+        key_and_salt: "abbccddef001122334455667788 99aababbccddef00112233445566778899aab 11223344",
+        spi: 0x4a2c_bfe3,
+        seq: 2,
+        iv: "0102030405060708",
+        next_header: 4,
+        payload: "4500003069a6400080062690c0a80102 9389155e0a9e008b2dc57ee000000000
+                  7002400020bf0000020405b401010402",
+        datagram: "4a2cbfe300000002 0102030405060708
+                   ff425c9b724599df7a3bcd510194e00d 6a78107f1b0b1cbf06efae9d65a5d763
+                   748a637985771d347f0545659f14e99d ef842d8b42f564f52dfdd6eef4f92ead
+                   bac23990",
+    },
+    Vector {
+        name: "RFC 7634 appendix A",
+        suite: Suite::ChaCha20Poly1305,
+        key_and_salt: "808182838485868788898a8b8c8d8e8f909192939495969798999a9b9c9d9e9f a0a1a2a3",
+        spi: 0x0102_0304,
+        seq: 5,
+        iv: "1011121314151617",
+        next_header: 4,
+        payload: "45000054a6f200004001e778c6336405 c000020508005b7a3a080000553bec10
+                  0007362708090a0b0c0d0e0f10111213 1415161718191a1b1c1d1e1f20212223
+                  2425262728292a2b2c2d2e2f30313233 34353637",
+        datagram: "0102030400000005 1011121314151617
+                   24039428b97f417e3c13753a4f05087b 67c352e6a7fab1b982d466ef407ae5c6
+                   14ee8099d52844eb61aa95dfab4c02f7 2aa71e7c4c4f64c9befe2facc638e8f3
+                   cbec163fac469b502773f6fb94e664da 9165b82829f641e076aaa8266b7fb0f7
+                   b11b369907e1ad43",
+    },
+];
+
+#[test]
+fn published_packets_are_sealed_and_opened_octet_by_octet() {
+    for vector in VECTORS {
+        let key = KeyMaterial::new(vector.suite, &hex(vector.key_and_salt)).unwrap();
+        let (payload, expected) = (hex(vector.payload), hex(vector.datagram));
+        let mut datagram = vec![0; sealed_len(payload.len())];
+        datagram[PAYLOAD_OFFSET..][..payload.len()].copy_from_slice(&payload);
+        let iv = hex(vector.iv).try_into().unwrap();
+        OutboundSa::new(vector.spi, &key, false)
+            .unwrap()
+            .seal(u64::from(vector.seq), iv, vector.next_header, &mut datagram, payload.len())
+            .unwrap();
+        assert_eq!(datagram, expected, "{}", vector.name);
+
+        let inbound = InboundSa::new(vector.spi, &key, false, 64).unwrap();
+        assert_eq!(inbound.open(&mut datagram), Err(DropReason::BadNextHeader), "{}", vector.name);
+        let (range, next_header) = strip_trailer(&datagram).unwrap();
+        assert_eq!((&datagram[range], next_header), (&payload[..], 4), "{}", vector.name);
+    }
+}
+
+#[test]
+fn suite_names_are_those_of_the_contracts() {
+    for (suite, name, len) in [
+        (Suite::Aes128Gcm, "aes-128-gcm", 20),
+        (Suite::Aes256Gcm, "aes-256-gcm", 36),
+        (Suite::ChaCha20Poly1305, "chacha20-poly1305", 36),
+    ] {
+        assert_eq!(name.parse(), Ok(suite));
+        assert_eq!(suite.to_string(), name);
+        assert_eq!(suite.key_material_len(), len);
+    }
+    assert!("aes-128-cbc".parse::<Suite>().is_err());
+}
+
+#[test]
+fn debug_shows_no_key() {
+    let key = KeyMaterial::new(Suite::Aes128Gcm, &[0xab; 20]).unwrap();
+    let outbound = OutboundSa::new(300, &key, true).unwrap();
+    let inbound = InboundSa::new(300, &key, true, 64).unwrap();
+    let shown = format!("{key:?} {outbound:?} {:?} {inbound:?}", outbound.reserve(1).unwrap());
+    assert!(!shown.contains("171") && !shown.to_lowercase().contains("abab"), "{shown}");
+}
+
+#[test]
+fn bad_parameters_are_refused_with_the_mend() {
+    let key = material(Suite::Aes128Gcm);
+    assert_eq!(OutboundSa::new(255, &key, true).err(), Some(SaError::ReservedSpi(255)));
+    assert_eq!(InboundSa::new(0, &key, true, 64).err(), Some(SaError::ReservedSpi(0)));
+    assert_eq!(InboundSa::new(256, &key, true, 63).err(), Some(SaError::WindowSize(63)));
+    let error = KeyMaterial::new(Suite::Aes256Gcm, &[0; 32]).unwrap_err();
+    assert_eq!((error.expected_bytes, error.got_bytes), (36, 32));
+}
+
+#[test]
+fn sequence_numbers_start_at_one_and_end_at_the_limit() {
+    for (esn, limit) in [(false, u64::from(u32::MAX)), (true, u64::MAX)] {
+        let (outbound, _) = pair(Suite::Aes128Gcm, esn);
+        assert_eq!(sealed(&outbound, b"x")[4..8], [0, 0, 0, 1]);
+        outbound.set_last_seq(limit - 3);
+        assert_eq!(outbound.reserve(4).unwrap_err(), SeqExhausted { left: 3 });
+        assert_eq!(outbound.reserve(3).unwrap().left(), 3);
+        assert_eq!(outbound.reserve(1).unwrap_err(), SeqExhausted { left: 0 });
+        assert_eq!(outbound.last_seq(), limit);
+    }
+}
+
+#[test]
+fn threads_never_get_the_same_number() {
+    let (outbound, _) = pair(Suite::Aes128Gcm, true);
+    let ranges: Vec<Vec<u8>> = std::thread::scope(|scope| {
+        let take = || (0..500).map(|_| sealed(&outbound, b"p")).collect::<Vec<_>>();
+        let handles: Vec<_> = (0..4).map(|_| scope.spawn(take)).collect();
+        handles.into_iter().flat_map(|handle| handle.join().unwrap()).collect()
+    });
+    let seqs: BTreeSet<&[u8]> = ranges.iter().map(|datagram| &datagram[8..16]).collect();
+    assert_eq!(seqs.len(), 2000);
+    assert_eq!(outbound.usage(), SaUsage { packets: 2000, bytes: 8000 });
+}
+
+#[test]
+fn a_block_seals_as_many_packets_as_it_has_numbers() {
+    let (outbound, _) = pair(Suite::Aes128Gcm, true);
+    let mut block = outbound.reserve(2).unwrap();
+    let mut buffer = [0; 64];
+    let short = SealError::BufferTooShort { need_bytes: 36, have_bytes: 35 };
+    assert_eq!(block.seal(&mut buffer[..35], 1), Err(short));
+    assert_eq!(block.seal(&mut buffer, 1), Ok(36));
+    assert_eq!(block.seal(&mut buffer, 1), Ok(36));
+    assert_eq!(block.seal(&mut buffer, 1), Err(SealError::BlockUsedUp));
+}
+
+#[test]
+fn every_fault_is_dropped_and_counted_by_its_reason() {
+    let (outbound, inbound) = pair(Suite::Aes256Gcm, true);
+    let good = sealed(&outbound, b"payload");
+    let with = |at: usize, value: u8| {
+        let mut bad = good.clone();
+        bad[at] = value;
+        bad
+    };
+    let with_seq = |low: u32| {
+        let mut bad = good.clone();
+        bad[4..8].copy_from_slice(&low.to_be_bytes());
+        bad
+    };
+    let seal_raw = |next_header, plain: &[u8]| {
+        // The payload's last octets stand in for padding of the sender's choice.
+        let mut datagram = vec![0; PAYLOAD_OFFSET + plain.len() + 16];
+        datagram[PAYLOAD_OFFSET..][..plain.len()].copy_from_slice(plain);
+        outbound.seal(50, [9; 8], next_header, &mut datagram, plain.len() - 2).unwrap();
+        datagram
+    };
+    assert!(inbound.open(&mut good.clone()).is_ok());
+    let cases = [
+        (good.clone(), DropReason::Replayed),
+        (good[..35].to_vec(), DropReason::TooShort),
+        (Vec::new(), DropReason::TooShort),
+        (with(0, 0x99), DropReason::WrongSpi),
+        (good[..good.len() - 1].to_vec(), DropReason::Misaligned),
+        (with_seq(0), DropReason::ZeroSequence),
+        (with_seq(u32::MAX), DropReason::TooOld),
+        (with_seq(99), DropReason::BadIcv),
+        (seal_raw(59, &[0; 8]), DropReason::Dummy),
+        (seal_raw(41, &[0; 8]), DropReason::BadNextHeader),
+    ];
+    for (mut datagram, reason) in cases {
+        let seen = inbound.drops().get(reason);
+        // Dummy and BadNextHeader share a number: one of them would be a replay.
+        let fresh = InboundSa::new(0x1234_5678, &material(Suite::Aes256Gcm), true, 64).unwrap();
+        let sa = if datagram.get(7) == Some(&50) { &fresh } else { &inbound };
+        assert_eq!(sa.open(&mut datagram), Err(reason));
+        let expected = if std::ptr::eq(sa, &inbound) { seen + 1 } else { 1 };
+        assert_eq!(sa.drops().get(reason), expected, "{reason}");
+    }
+    assert_eq!(inbound.usage(), SaUsage { packets: 1, bytes: 12 });
+}
+
+#[test]
+fn padding_is_inspected() {
+    // Octets: payload, then pad length and next header at the end of the text.
+    for (text, expected) in [
+        (&[7, 7, 0, 47][..], Ok((16..18, 47))),
+        (&[1, 2, 2, 47], Ok((16..16, 47))),
+        (&[7, 1, 1, 47], Ok((16..17, 47))),
+        (&[7, 2, 1, 47], Err(DropReason::BadPadding)),
+        (&[2, 1, 2, 47], Err(DropReason::BadPadding)),
+        (&[1, 2, 3, 47], Err(DropReason::BadPadding)),
+        (&[0, 0, 255, 47], Err(DropReason::BadPadding)),
+    ] {
+        let datagram = [&[0; 16][..], text, &[0; 16]].concat();
+        assert_eq!(strip_trailer(&datagram), expected, "{text:?}");
+    }
+    let longest: Vec<u8> = (1..=255).chain([255, 47]).collect();
+    let datagram = [&[0; 16][..], &[7, 7, 7], &longest, &[0; 16]].concat();
+    assert_eq!(strip_trailer(&datagram), Ok((16..19, 47)));
+}
+
+#[test]
+fn a_batch_tells_the_newest_and_counts_when_it_ends() {
+    let (outbound, inbound) = pair(Suite::ChaCha20Poly1305, true);
+    let mut datagrams: Vec<_> = (0..4).map(|_| sealed(&outbound, b"inner")).collect();
+    datagrams.swap(1, 2);
+    let mut batch = inbound.batch();
+    let opened: Vec<_> = datagrams.iter_mut().map(|d| batch.open(d).unwrap()).collect();
+    let seen: Vec<_> = opened.iter().map(|o| (o.seq, o.newest)).collect();
+    assert_eq!(seen, [(1, true), (3, true), (2, false), (4, true)]);
+    assert_eq!(batch.open(&mut sealed(&outbound, b"x")[..36].to_vec()).unwrap().seq, 5);
+    assert_eq!(batch.open(&mut [0; 40]), Err(DropReason::WrongSpi));
+    drop(batch);
+    assert_eq!(inbound.usage().packets, 5);
+    assert_eq!(inbound.drops().total(), 1);
+    assert_eq!(inbound.highest_seq(), 5);
+}
+
+#[test]
+fn traffic_crosses_two_to_the_32_with_esn() {
+    let (outbound, inbound) = pair(Suite::Aes128Gcm, true);
+    // Far too many to send: two jumps lead there, each less than 2^32 ahead.
+    outbound.set_last_seq((1 << 32) - 200);
+    let mut first = sealed(&outbound, b"first");
+    outbound.set_last_seq((1 << 32) - 5);
+    let mut late = sealed(&outbound, b"late");
+    assert!(inbound.open(&mut first).unwrap().newest);
+    for _ in 0..20 {
+        let mut datagram = sealed(&outbound, b"payload");
+        let opened = inbound.open(&mut datagram).unwrap();
+        assert_eq!((opened.seq, opened.newest), (outbound.last_seq(), true));
+    }
+    let opened = inbound.open(&mut late).unwrap();
+    assert_eq!((opened.seq, opened.newest), ((1 << 32) - 4, false));
+}
+
+#[test]
+fn a_forged_packet_moves_no_window() {
+    let (outbound, inbound) = pair(Suite::Aes128Gcm, true);
+    let mut good = sealed(&outbound, b"payload");
+    let mut forged = good.clone();
+    forged[4..8].copy_from_slice(&1_000_000_u32.to_be_bytes());
+    assert_eq!(inbound.open(&mut forged), Err(DropReason::BadIcv));
+    assert_eq!(inbound.highest_seq(), 0);
+    assert!(inbound.open(&mut good).unwrap().newest);
+}
+
+proptest! {
+    #[test]
+    fn what_is_sealed_is_opened_again(
+        suite in prop::sample::select(&Suite::ALL[..]),
+        esn in any::<bool>(),
+        len in 0_usize..=9000,
+        fill in any::<u8>(),
+        tail in 0_usize..40,
+    ) {
+        let (outbound, inbound) = pair(suite, esn);
+        let payload: Vec<u8> = (0..len).map(|i| fill.wrapping_add(i as u8)).collect();
+        let mut buffer = vec![0x55; sealed_len(len) + tail];
+        buffer[PAYLOAD_OFFSET..][..len].copy_from_slice(&payload);
+        let total = outbound.reserve(1).unwrap().seal(&mut buffer, len).unwrap();
+        prop_assert_eq!(total, sealed_len(len));
+        prop_assert!(total % 4 == 0 && buffer[total..].iter().all(|octet| *octet == 0x55));
+        let opened = inbound.open(&mut buffer[..total]).unwrap();
+        prop_assert_eq!(&buffer[opened.payload], &payload[..]);
+        prop_assert!(opened.newest && opened.seq == 1);
+    }
+
+    #[test]
+    fn one_changed_bit_is_never_opened(
+        suite in prop::sample::select(&Suite::ALL[..]),
+        len in 0_usize..200,
+        bit in any::<prop::sample::Index>(),
+    ) {
+        let (outbound, inbound) = pair(suite, true);
+        let mut datagram = sealed(&outbound, &vec![1; len]);
+        let bit = bit.index(datagram.len() * 8);
+        datagram[bit / 8] ^= 1 << (bit % 8);
+        prop_assert!(inbound.open(&mut datagram).is_err());
+        prop_assert_eq!((inbound.highest_seq(), inbound.usage().packets), (0, 0));
+    }
+
+    #[test]
+    fn any_bytes_are_dropped_with_a_reason(
+        mut bytes in prop::collection::vec(any::<u8>(), 0..300),
+        ours in any::<bool>(),
+        esn in any::<bool>(),
+    ) {
+        let (_, inbound) = pair(Suite::Aes128Gcm, esn);
+        if ours && bytes.len() > 4 {
+            bytes[..4].copy_from_slice(&0x1234_5678_u32.to_be_bytes());
+        }
+        let reason = inbound.open(&mut bytes).unwrap_err();
+        prop_assert_eq!(inbound.drops().get(reason), 1);
+    }
+}
