@@ -1,0 +1,163 @@
+use std::collections::{BTreeMap, BTreeSet};
+
+use hawser_proto::config::v1::EdgeConfig;
+use prost::Message;
+
+use super::{Plan, Role};
+use crate::allocate::{Allocations, allocate};
+use crate::intent::{EdgeName, Fleet, SiteName};
+use crate::{compile, diff, parse};
+
+const DEMO: &str = include_str!("../../testdata/demo.yaml");
+const REGIONS: &str = include_str!("../../testdata/regions.yaml");
+
+fn fleet(document: &str) -> Fleet {
+    parse(document.as_bytes()).unwrap_or_else(|faults| panic!("{faults:#?}"))
+}
+
+fn compiled(document: &str) -> BTreeMap<EdgeName, EdgeConfig> {
+    let fleet = fleet(document);
+    let mut numbers = Allocations::default();
+    allocate(&fleet, &mut numbers).unwrap();
+    compile(&fleet, &numbers).unwrap()
+}
+
+/// Next hops of a prefix, by name.
+fn next_hops(configs: &BTreeMap<EdgeName, EdgeConfig>, edge: &str, prefix: &str) -> Vec<String> {
+    let route = configs[edge].routes.iter().find(|route| route.prefix == prefix);
+    let name = |id: &u32| configs.values().find(|c| c.edge_id == *id).unwrap().edge.clone();
+    route.unwrap_or_else(|| panic!("{edge}: {prefix}")).next_hop_edge_ids.iter().map(name).collect()
+}
+
+fn sources(configs: &BTreeMap<EdgeName, EdgeConfig>, edge: &str, peer: &str) -> Vec<String> {
+    let tunnel = configs[edge].tunnels.iter().find(|t| t.peer_edge == peer).unwrap();
+    tunnel.peer_sources.iter().map(|source| source.prefix.clone()).collect()
+}
+
+#[test]
+fn the_demo_fleet_has_two_tunnels_of_four_paths() {
+    let fleet = fleet(DEMO);
+    let mut numbers = Allocations::default();
+    allocate(&fleet, &mut numbers).unwrap();
+    let plan = Plan::new(&fleet, &numbers).unwrap();
+    let shape: Vec<_> = plan
+        .tunnels()
+        .iter()
+        .map(|t| (t.a.edge.as_str(), t.b.edge.as_str(), t.paths.len()))
+        .collect();
+    assert_eq!(shape, [("b1-1", "hq-1", 4), ("b2-1", "hq-1", 4)]);
+    let paths: BTreeSet<u32> =
+        plan.tunnels().iter().flat_map(|t| t.paths.iter().map(|p| p.id.0)).collect();
+    assert_eq!(paths, (1..=8).collect());
+    let roles = [("hq", Role::Hub), ("b1", Role::Spoke), ("b2", Role::Spoke)];
+    for (site, role) in roles {
+        assert_eq!(plan.role(&SiteName::new(site)), Some(role));
+    }
+    assert_eq!(plan.role(&SiteName::new("b3")), None);
+}
+
+#[test]
+fn the_demo_fleets_edges_know_what_they_need() {
+    let configs = compiled(DEMO);
+    let b1 = &configs["b1-1"];
+    assert_eq!(b1.fabric_port, 4510);
+    assert_eq!(b1.controllers, ["203.0.113.10:7443"]);
+    assert_eq!(next_hops(&configs, "b1-1", "10.0.0.0/24"), ["hq-1"]);
+    assert_eq!(next_hops(&configs, "b1-1", "10.2.0.0/24"), ["hq-1"]);
+    assert_eq!(next_hops(&configs, "hq-1", "10.2.0.0/24"), ["b2-1"]);
+    let own = b1.routes.iter().filter(|route| route.prefix == "10.1.0.0/24").count();
+    assert_eq!(own, 0);
+    assert_eq!(sources(&configs, "hq-1", "b1-1"), ["10.1.0.0/24"]);
+    assert_eq!(
+        sources(&configs, "b1-1", "hq-1"),
+        ["10.0.0.0/24", "10.2.0.0/24", "fd00:0:0:1::/64"]
+    );
+    let classes: Vec<_> = b1.traffic_classes.iter().map(|c| (&*c.name, &*c.sla_class)).collect();
+    assert_eq!(classes, [("voice", "voice"), ("default", "business")]);
+    let voice = &b1.traffic_classes[0].matches[0];
+    assert_eq!((&voice.dscps, &voice.protocols), (&vec![46], &vec![17]));
+    assert_eq!((voice.destination_ports[0].first, voice.destination_ports[0].last), (5060, 5090));
+    let sla = &b1.sla_classes[1];
+    assert_eq!((sla.max_rtt_us, sla.max_jitter_us, sla.max_loss_ppm), (150_000, 30_000, 10_000));
+}
+
+#[test]
+fn endpoints_are_given_as_far_as_they_are_known() {
+    let configs = compiled(DEMO);
+    let at_hq = configs["hq-1"].tunnels.iter().find(|t| t.peer_edge == "b1-1").unwrap();
+    let endpoints: Vec<_> = at_hq.peer_uplinks.iter().map(|u| (&*u.name, &u.endpoints)).collect();
+    let known = vec!["192.0.2.11:4510".to_owned()];
+    assert_eq!(endpoints, [("isp-a", &known), ("isp-b", &Vec::new())]);
+}
+
+#[test]
+fn the_same_input_gives_the_same_octets() {
+    for document in [DEMO, REGIONS] {
+        let encode = |configs: BTreeMap<EdgeName, EdgeConfig>| -> Vec<Vec<u8>> {
+            configs.values().map(Message::encode_to_vec).collect()
+        };
+        assert_eq!(encode(compiled(document)), encode(compiled(document)));
+    }
+}
+
+#[test]
+fn a_spoke_has_its_own_hubs_in_order_and_the_other_region_behind_them() {
+    let configs = compiled(REGIONS);
+    assert_eq!(next_hops(&configs, "w1-1", "10.20.0.0/24"), ["west-1", "backup-1"]);
+    assert_eq!(next_hops(&configs, "e1-1", "10.22.0.0/24"), ["east-1", "backup-1"]);
+    // One hub away from the west's own hub is nearer than two.
+    assert_eq!(next_hops(&configs, "w1-1", "10.21.0.0/24"), ["backup-1", "west-1"]);
+    assert_eq!(next_hops(&configs, "west-1", "10.21.0.0/24"), ["backup-1", "east-1"]);
+    // A direct tunnel first, hubs after it.
+    assert_eq!(next_hops(&configs, "w2-1", "10.11.0.0/24"), ["w1-1", "west-1", "backup-1"]);
+}
+
+#[test]
+fn a_segment_that_an_edge_has_no_part_in_is_not_in_its_configuration() {
+    let configs = compiled(REGIONS);
+    let segments = |edge: &str| -> Vec<&str> {
+        configs[edge].segments.iter().map(|segment| &*segment.name).collect()
+    };
+    assert_eq!(segments("e1-1"), ["main"]);
+    assert_eq!(segments("w1-1"), ["main", "guest"]);
+    // The hub has no guests, but carries them from site to site.
+    assert_eq!(segments("west-1"), ["main", "guest"]);
+    assert!(configs["e1-1"].routes.iter().all(|route| route.segment_id == 1));
+    assert!(configs["e1-1"].traffic_classes.iter().all(|class| class.name != "guests"));
+    assert!(configs["w1-1"].traffic_classes.iter().any(|class| class.name == "guests"));
+}
+
+#[test]
+fn a_prefix_that_nothing_leads_to_is_guarded() {
+    let configs = compiled(REGIONS);
+    assert!(next_hops(&configs, "w1-1", "10.99.0.0/24").is_empty());
+    assert!(next_hops(&configs, "lone-1", "10.11.0.0/24").is_empty());
+}
+
+#[test]
+fn several_origins_are_next_hops_in_the_order_of_hubs() {
+    let configs = compiled(REGIONS);
+    assert_eq!(next_hops(&configs, "w1-1", "10.200.0.0/16"), ["west-1", "backup-1"]);
+    assert!(configs["west-1"].routes.iter().all(|route| route.prefix != "10.200.0.0/16"));
+}
+
+#[test]
+fn a_change_at_one_site_leaves_edges_alone_that_it_does_not_concern() {
+    let before = compiled(REGIONS);
+    let table: &[(&str, &str, &[&str])] = &[
+        ("", "", &[]),
+        // A cost is the edge's own matter.
+        ("{name: isp, cost: 7}", "{name: isp, cost: 8}", &["e2-1"]),
+        // An address is its peers' matter: the edge has it from its kernel.
+        ("[\"192.0.2.41\"]", "[\"192.0.2.42\"]", &["backup-1", "east-1"]),
+        // A class of a segment is a matter of those that are in it.
+        ("dwell_s: 5", "dwell_s: 6", &["backup-1", "east-1", "w1-1", "w2-1", "west-1"]),
+    ];
+    for (old, new, concerned) in table {
+        let after = compiled(&REGIONS.replacen(old, new, 1));
+        let changed = diff(&before, &after);
+        let names: Vec<&str> = changed.changed.iter().map(EdgeName::as_str).collect();
+        assert_eq!(names, *concerned, "{new}");
+        assert!(changed.added.is_empty() && changed.removed.is_empty());
+    }
+}

@@ -1,0 +1,172 @@
+//! What is wrong with a document, where, and what to do about it.
+
+use std::fmt;
+
+use crate::limits::MAX_FAULTS;
+
+/// One thing wrong with a document.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Fault {
+    /// Stable, upper case; one of [`code`].
+    pub code: &'static str,
+    /// Where, e.g. `sites[1].lans[0].prefixes[0]`; empty: the document as a whole. Syntax: `line 3, column 7`.
+    pub path: String,
+    /// What is wrong.
+    pub message: String,
+    /// What to do.
+    pub mend: String,
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if !self.path.is_empty() {
+            write!(f, "{}: ", self.path)?;
+        }
+        write!(f, "{} [{}]", self.message, self.code)
+    }
+}
+
+impl std::error::Error for Fault {}
+
+impl From<Fault> for hawser_proto::agent::v1::Fault {
+    fn from(fault: Fault) -> Self {
+        let Fault { code, path, message, mend } = fault;
+        Self { code: code.to_owned(), path, message, mend }
+    }
+}
+
+/// Faults as they are found, up to [`MAX_FAULTS`].
+#[derive(Debug, Default)]
+pub(crate) struct Faults {
+    list: Vec<Fault>,
+    left_out: usize,
+}
+
+impl Faults {
+    pub fn add(
+        &mut self,
+        code: &'static str,
+        path: impl fmt::Display,
+        message: impl Into<String>,
+        mend: impl Into<String>,
+    ) {
+        if self.list.len() + 1 >= MAX_FAULTS {
+            self.left_out += 1;
+            return;
+        }
+        let path = path.to_string();
+        self.list.push(Fault { code, path, message: message.into(), mend: mend.into() });
+    }
+
+    pub fn into_list(mut self) -> Vec<Fault> {
+        if self.left_out > 0 {
+            self.list.push(Fault {
+                code: code::TOO_MANY_FAULTS,
+                path: String::new(),
+                message: format!("{} more faults are not listed", self.left_out),
+                mend: "mend those that are listed, then validate again".to_owned(),
+            });
+        }
+        self.list
+    }
+}
+
+/// Text of the document in a message: short, and without control characters that a terminal would obey.
+pub(crate) fn quote(text: &str) -> String {
+    const MAX_CHARS: usize = 64;
+    let mut shown: String = text.chars().take(MAX_CHARS).flat_map(char::escape_debug).collect();
+    if text.chars().nth(MAX_CHARS).is_some() {
+        shown.push('…');
+    }
+    format!("\"{shown}\"")
+}
+
+macro_rules! codes {
+    ($($(#[$doc:meta])* $name:ident)*) => {
+        /// The codes of faults. They never change their meaning.
+        pub mod code {
+            $($(#[$doc])* pub const $name: &str = stringify!($name);)*
+        }
+    };
+}
+
+codes! {
+    /// Over 4 MiB.
+    DOCUMENT_TOO_LARGE
+    /// Not UTF-8.
+    DOCUMENT_ENCODING
+    /// Neither YAML nor JSON.
+    DOCUMENT_SYNTAX
+    /// Nested too deep, too many nodes, aliases that multiply.
+    DOCUMENT_TOO_COMPLEX
+    /// Nothing in it.
+    DOCUMENT_EMPTY
+    TOO_MANY_FAULTS
+    /// No such field here.
+    UNKNOWN_FIELD
+    /// The same field twice in one mapping.
+    DUPLICATE_FIELD
+    MISSING_FIELD
+    WRONG_TYPE
+    /// Not one of the words that may stand here.
+    UNKNOWN_WORD
+    OUT_OF_RANGE
+    TOO_MANY_ENTRIES
+    TOO_MANY_SITES
+    TOO_MANY_PREFIXES
+    TOO_MANY_TUNNELS
+    TOO_MANY_PATHS
+    /// Not a DNS label.
+    NAME_INVALID
+    INTERFACE_INVALID
+    /// Used twice in one edge.
+    INTERFACE_CLASH
+    ADDRESS_INVALID
+    ADDRESS_NOT_USABLE
+    /// Two uplinks of one transport.
+    ADDRESS_CLASH
+    ADDRESS_FAMILY
+    ENDPOINT_INVALID
+    PREFIX_INVALID
+    HOST_BITS_SET
+    PREFIX_NOT_USABLE
+    PREFIX_OVERLAP
+    PORT_RESERVED
+    PORT_RANGE_INVALID
+    SLA_LIMIT_ZERO
+    SLA_WITHOUT_LIMIT
+    SUITE_WEAK
+    SUITE_UNKNOWN
+    MATCH_EMPTY
+    MATCH_NEVER
+    DEFAULT_CLASS_MATCHES
+    SITE_WITHOUT_EDGE
+    EDGE_WITHOUT_UPLINK
+    LAN_WITHOUT_PREFIX
+    HUB_MISSING
+    HUB_IS_SPOKE
+    TOPOLOGY_TOO_SMALL
+    PAIR_INVALID
+    PROFILE_CONFLICT
+    TUNNEL_WITHOUT_PATH
+    DUPLICATE_SITE
+    DUPLICATE_EDGE
+    DUPLICATE_UPLINK
+    DUPLICATE_SEGMENT
+    DUPLICATE_SLA_CLASS
+    DUPLICATE_TRAFFIC_CLASS
+    DUPLICATE_TUNNEL_PROFILE
+    DUPLICATE_TOPOLOGY
+    DUPLICATE_LAN
+    DUPLICATE_PREFIX
+    DUPLICATE_MEMBER
+    DUPLICATE_VALUE
+    UNKNOWN_SITE
+    UNKNOWN_UPLINK
+    UNKNOWN_SEGMENT
+    UNKNOWN_SLA_CLASS
+    UNKNOWN_TUNNEL_PROFILE
+    UNKNOWN_TRANSPORT
+    /// Numbers of a kind are used up.
+    NUMBERS_EXHAUSTED
+}

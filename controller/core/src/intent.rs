@@ -1,0 +1,319 @@
+//! What the operator wants: the meaning of a document, with every default filled in and every reference known to hold.
+
+use std::borrow::Borrow;
+use std::collections::BTreeSet;
+use std::fmt;
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+
+macro_rules! name {
+    ($($(#[$doc:meta])* $name:ident)*) => {$(
+        $(#[$doc])*
+        #[derive(
+            Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize,
+        )]
+        #[serde(transparent)]
+        pub struct $name(String);
+
+        impl $name {
+            /// Takes the text as it is; names of a parsed document are known to be DNS labels.
+            pub fn new(name: impl Into<String>) -> Self {
+                Self(name.into())
+            }
+
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl Borrow<str> for $name {
+            fn borrow(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.pad(&self.0)
+            }
+        }
+    )*};
+}
+
+name! {
+    /// A branch, hub, data centre; unique in the fleet.
+    SiteName
+    /// A device with one agent; unique in the fleet.
+    EdgeName
+    /// A WAN attachment; unique in its edge.
+    UplinkName
+    /// An isolated routing domain.
+    SegmentName
+    /// Limits on delay, jitter and loss.
+    SlaName
+    /// A match and the SLA class it must get.
+    ClassName
+    /// How tunnels are keyed and probed.
+    ProfileName
+    /// The underlay an uplink attaches to.
+    TransportName
+}
+
+/// All that one organisation runs under one controller.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Fleet {
+    pub name: String,
+    pub segments: Vec<SegmentName>,
+    pub transport_pairs: TransportPairs,
+    /// `host:port`, in order of preference.
+    pub controllers: Vec<String>,
+    pub fabric_port: u16,
+    pub sla_classes: Vec<SlaClass>,
+    /// `standard` is always among them.
+    pub tunnel_profiles: Vec<TunnelProfile>,
+    /// In order of match; the last one is `default`.
+    pub traffic_classes: Vec<TrafficClass>,
+    pub sites: Vec<Site>,
+    pub topologies: Vec<Topology>,
+}
+
+/// Which transports form paths.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum TransportPairs {
+    /// Each with itself.
+    #[default]
+    Equal,
+    /// Those listed, each pair in ascending order.
+    Listed(BTreeSet<(TransportName, TransportName)>),
+}
+
+impl TransportPairs {
+    /// Whether uplinks of the two transports form paths.
+    pub fn allow(&self, a: &TransportName, b: &TransportName) -> bool {
+        match self {
+            TransportPairs::Equal => a == b,
+            TransportPairs::Listed(pairs) => {
+                let (low, high) = if a <= b { (a, b) } else { (b, a) };
+                pairs.contains(&(low.clone(), high.clone()))
+            }
+        }
+    }
+}
+
+/// At least one limit is given.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct SlaClass {
+    pub name: SlaName,
+    pub max_rtt_us: Option<u32>,
+    pub max_jitter_us: Option<u32>,
+    /// Parts per million.
+    pub max_loss_ppm: Option<u32>,
+}
+
+/// An AEAD of ESP.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Suite {
+    #[default]
+    Aes128Gcm,
+    Aes256Gcm,
+    ChaCha20Poly1305,
+}
+
+impl Suite {
+    pub const ALL: [Suite; 3] = [Suite::Aes128Gcm, Suite::Aes256Gcm, Suite::ChaCha20Poly1305];
+
+    /// Its name in documents and on the wire.
+    pub fn name(self) -> &'static str {
+        match self {
+            Suite::Aes128Gcm => "aes-128-gcm",
+            Suite::Aes256Gcm => "aes-256-gcm",
+            Suite::ChaCha20Poly1305 => "chacha20-poly1305",
+        }
+    }
+}
+
+/// How tunnels are keyed and probed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TunnelProfile {
+    pub name: ProfileName,
+    pub suite: Suite,
+    pub rekey_after_s: u32,
+    pub rekey_after_bytes: u64,
+    pub replay_window_packets: u32,
+    pub esn: bool,
+    pub probe_interval_ms: u32,
+    /// On paths that carry nothing.
+    pub probe_idle_interval_ms: u32,
+}
+
+impl TunnelProfile {
+    /// The name of the profile that needs no declaration.
+    pub const STANDARD: &'static str = "standard";
+}
+
+impl Default for TunnelProfile {
+    fn default() -> Self {
+        Self {
+            name: ProfileName::new(Self::STANDARD),
+            suite: Suite::Aes128Gcm,
+            rekey_after_s: 3_600,
+            rekey_after_bytes: 64 << 30,
+            replay_window_packets: 1_024,
+            esn: true,
+            probe_interval_ms: 100,
+            probe_idle_interval_ms: 500,
+        }
+    }
+}
+
+/// What happens to a class when no path meets its SLA.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum WhenNoneMeets {
+    #[default]
+    LeastBad,
+    Drop,
+}
+
+/// A match and the SLA class it must get.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TrafficClass {
+    pub name: ClassName,
+    /// None: any.
+    pub segment: Option<SegmentName>,
+    /// Any of them; empty only in the default class, which matches everything.
+    pub matches: Vec<Match>,
+    pub sla: Option<SlaName>,
+    pub when_none_meets: WhenNoneMeets,
+    pub prefer_uplinks: Vec<UplinkName>,
+    pub failback_hold_ms: u32,
+    pub dwell_ms: u32,
+    pub symmetric: bool,
+}
+
+impl TrafficClass {
+    /// The name of the class that matches everything.
+    pub const DEFAULT: &'static str = "default";
+}
+
+impl Default for TrafficClass {
+    fn default() -> Self {
+        Self {
+            name: ClassName::new(Self::DEFAULT),
+            segment: None,
+            matches: Vec::new(),
+            sla: None,
+            when_none_meets: WhenNoneMeets::LeastBad,
+            prefer_uplinks: Vec::new(),
+            failback_hold_ms: 10_000,
+            dwell_ms: 2_000,
+            symmetric: false,
+        }
+    }
+}
+
+/// All given fields must fit; within one of them, any value.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Match {
+    pub source_prefixes: Vec<IpNet>,
+    pub destination_prefixes: Vec<IpNet>,
+    pub protocols: Vec<u8>,
+    pub source_ports: Vec<PortRange>,
+    pub destination_ports: Vec<PortRange>,
+    pub dscps: Vec<u8>,
+}
+
+/// Both ends included.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct PortRange {
+    pub first: u16,
+    pub last: u16,
+}
+
+/// A branch, hub, data centre.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Site {
+    pub name: SiteName,
+    pub lans: Vec<Lan>,
+    /// In order of preference.
+    pub edges: Vec<Edge>,
+}
+
+/// Every edge of the site has it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Lan {
+    pub interface: String,
+    pub segment: SegmentName,
+    pub prefixes: Vec<IpNet>,
+    /// 0: untagged.
+    pub vlan: u16,
+    /// Other sites may have the same prefixes.
+    pub shared_origin: bool,
+}
+
+/// A device with one agent.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Edge {
+    pub name: EdgeName,
+    pub uplinks: Vec<Uplink>,
+}
+
+/// An address family of the underlay.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Family {
+    Ipv4,
+    Ipv6,
+}
+
+impl Family {
+    pub fn of(address: IpAddr) -> Self {
+        if address.is_ipv4() { Family::Ipv4 } else { Family::Ipv6 }
+    }
+}
+
+/// A WAN attachment.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Uplink {
+    pub name: UplinkName,
+    pub interface: String,
+    pub transport: TransportName,
+    pub provider: String,
+    /// As peers reach them; empty: they are discovered.
+    pub addresses: Vec<IpAddr>,
+    pub families: BTreeSet<Family>,
+    pub gateways: Vec<IpAddr>,
+    pub cost: u32,
+    pub metered: bool,
+    /// 0: not known.
+    pub bandwidth_up_kbps: u64,
+    /// 0: not known.
+    pub bandwidth_down_kbps: u64,
+    /// 0: no limit.
+    pub probe_budget_bytes_per_s: u64,
+}
+
+/// Which sites are joined, and how.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Topology {
+    pub name: Option<String>,
+    pub kind: TopologyKind,
+    pub profile: ProfileName,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TopologyKind {
+    /// Each hub with each spoke, and the hubs among themselves. Hubs: the primary, then its backups.
+    HubSpoke { hubs: Vec<SiteName>, spokes: Members },
+    /// Each with each.
+    FullMesh { sites: Members },
+    /// Those pairs.
+    Partial { pairs: Vec<(SiteName, SiteName)> },
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Members {
+    /// Every site of the fleet (hub-spoke: that is no hub of this topology).
+    #[default]
+    All,
+    Listed(Vec<SiteName>),
+}
