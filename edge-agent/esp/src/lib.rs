@@ -17,14 +17,18 @@
 //! | [`gre`] | the GRE header with key |
 //! | [`ip`] | IPv4, IPv6, TCP, UDP headers, flow keys, MSS clamp |
 //! | [`checksum`] | the internet checksum |
+//! | [`offload`] | `virtio_net_hdr`; splitting TSO and USO super-packets |
+//! | [`coalesce`] | merging received packets into super-packets |
 //!
 //! What comes from a network is parsed by total functions: any bytes give a value or a reason.
 #![forbid(unsafe_code)]
 
 pub mod checksum;
+pub mod coalesce;
 pub mod drops;
 pub mod gre;
 pub mod ip;
+pub mod offload;
 pub mod replay;
 pub mod sa;
 pub mod suite;
