@@ -1,10 +1,12 @@
-//! How fast one core seals and opens full packets, and checks the ends of the pipeline:
+//! How fast one core seals and opens full packets, and what the ends of the pipeline cost:
 //! `cargo run -p hawser-esp --example seal_rate`.
 
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 use hawser_esp::checksum::checksum;
+use hawser_esp::coalesce::{CoalesceConfig, Coalescer};
+use hawser_esp::offload::{Strides, SuperPacket, VnetHdr};
 use hawser_esp::wire::{PAYLOAD_OFFSET, sealed_len};
 use hawser_esp::{InboundSa, KeyMaterial, OutboundSa, Suite};
 
@@ -30,9 +32,16 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         println!("{:<20} {seal:>10.1} {open:>10.1}", suite.name());
         assert_eq!(inbound.usage().packets, batches * u64::from(BATCH));
     }
+    println!("{:<20} {:>10.1}", "checksum", sum_rate()?);
+    let (split, merge) = offload_rates()?;
+    println!("{:<20} {split:>10.1}\n{:<20} {merge:>10.1}", "split TSO", "coalesce");
+    Ok(())
+}
+
+/// Checksums alone.
+fn sum_rate() -> Result<f64, Box<dyn std::error::Error>> {
     let packet = vec![9; PACKET_BYTES];
-    let mut batches = 0;
-    let mut summing = Duration::ZERO;
+    let (mut summing, mut batches) = (Duration::ZERO, 0);
     while summing < TIME_PER_FIGURE / 5 {
         summing += timed(|| {
             for _ in 0..BATCH {
@@ -42,8 +51,57 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         })?;
         batches += 1;
     }
-    println!("{:<20} {:>10.1}", "checksum", rate(batches, summing));
-    Ok(())
+    Ok(rate(batches, summing))
+}
+
+/// One TSO super-packet into segments, and the segments into one again.
+fn offload_rates() -> Result<(f64, f64), Box<dyn std::error::Error>> {
+    const SEGMENTS: usize = 46;
+    let packet = super_packet(SEGMENTS);
+    // NEEDS_CSUM and VIRTIO_NET_HDR_GSO_TCPV4.
+    let vnet = VnetHdr {
+        flags: 1,
+        gso_type: 1,
+        hdr_len: 40,
+        gso_size: (PACKET_BYTES - 40) as u16,
+        csum_start: 20,
+        csum_offset: 16,
+    };
+    let mut segments = vec![0; SEGMENTS * PACKET_BYTES];
+    let mut coalescer = Coalescer::new(CoalesceConfig::default());
+    let (mut splitting, mut merging) = (Duration::ZERO, Duration::ZERO);
+    let (mut rounds, mut writes) = (0, 0);
+    while splitting < TIME_PER_FIGURE {
+        splitting += timed(|| {
+            let strides = Strides { stride: PACKET_BYTES, offset: 0 };
+            let whole = SuperPacket::new(&vnet, &packet)?;
+            Ok(whole.write_range(0..SEGMENTS, strides, &mut segments).ok_or("too short")?)
+        })?;
+        let mut sink =
+            |_: &VnetHdr, packet: &[u8]| writes += black_box(packet).len() / packet.len();
+        merging += timed(|| {
+            segments.chunks(PACKET_BYTES).for_each(|segment| coalescer.push(segment, &mut sink));
+            coalescer.flush(&mut sink);
+            Ok(())
+        })?;
+        rounds += SEGMENTS as u64;
+    }
+    assert_eq!(writes as u64 * SEGMENTS as u64, rounds, "segments were not merged");
+    let gigabits =
+        |time: Duration| (rounds * PACKET_BYTES as u64 * 8) as f64 / time.as_nanos() as f64;
+    Ok((gigabits(splitting), gigabits(merging)))
+}
+
+/// An IPv4 TCP packet with the payload of `segments` full ones.
+fn super_packet(segments: usize) -> Vec<u8> {
+    let len = 40 + segments * (PACKET_BYTES - 40);
+    let mut packet = vec![5; len];
+    packet[..20]
+        .copy_from_slice(&[0x45, 0, 0, 0, 0, 1, 0x40, 0, 64, 6, 0, 0, 10, 1, 0, 1, 10, 2, 0, 1]);
+    packet[2..4].copy_from_slice(&(len as u16).to_be_bytes());
+    // Data offset of 20 octets, ACK.
+    packet[32..34].copy_from_slice(&[0x50, 0x10]);
+    packet
 }
 
 type Outcome = Result<(), Box<dyn std::error::Error>>;

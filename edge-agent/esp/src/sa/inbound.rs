@@ -82,7 +82,8 @@ impl InboundSa {
         Ok(opened)
     }
 
-    /// Locks the window once, for a batch of datagrams that one thread opens.
+    /// Locks the window once, for a batch of datagrams that one thread opens. While it lives, every
+    /// other use of the window waits: in the same thread, use nothing else of this SA but counters.
     pub fn batch(&self) -> InboundBatch<'_> {
         InboundBatch { sa: self, window: self.lock(), accepted: SaUsage::default() }
     }
