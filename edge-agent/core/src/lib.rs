@@ -7,5 +7,6 @@
 pub mod config;
 pub mod generation;
 pub mod id;
+pub mod keys;
 pub mod reconcile;
 pub mod time;
