@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Instant;
 
 use bytes::Bytes;
-use hawser_edge_core::id::{PathId, UplinkId};
+use hawser_edge_core::id::{PathId, SegmentId, UplinkId};
 use tokio::sync::mpsc;
 
 use super::spec::Family;
@@ -50,6 +50,13 @@ pub enum Event {
         uplink: UplinkId,
         /// Which of its sockets.
         family: Family,
+        /// What the kernel said.
+        reason: String,
+    },
+    /// A segment's TUN device went away (someone deleted it); the next `apply` makes it anew.
+    SegmentFailed {
+        /// Which segment.
+        segment: SegmentId,
         /// What the kernel said.
         reason: String,
     },

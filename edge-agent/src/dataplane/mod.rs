@@ -3,12 +3,24 @@
 //! The engine says what must be forwarded ([`ForwardingSpec`]), installs security associations, and stores one path per
 //! tunnel and class; packets never wait for it. What the data plane learns comes back as [`Event`]s.
 
+mod classify;
 mod counters;
+mod deliver;
+mod driver;
+mod egress;
 mod error;
 mod event;
+mod ingress;
+mod lpm;
+mod path;
+mod shared;
 mod spec;
+mod sys;
+mod table;
+mod uplink;
 
 pub use counters::{Counters, DropReason, PathCounters, SaCounters};
+pub use driver::UserspaceDataPlane;
 pub use error::DataPlaneError;
 pub use event::{Event, EventReceivers, FabricDatagram};
 pub use spec::{
@@ -78,3 +90,6 @@ pub trait DataPlane: Send + Sync {
     /// What has been counted since the start.
     fn counters(&self) -> Counters;
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,6 +5,7 @@ use std::fmt;
 use std::ops::RangeInclusive;
 
 use hawser_edge_core::id::{ClassId, EdgeId, PathId, SegmentId, Spi, TunnelId, UplinkId};
+pub use hawser_esp::Suite;
 use ipnet::IpNet;
 use zeroize::Zeroizing;
 
@@ -105,23 +106,12 @@ pub struct ClassMatch {
     pub destinations: Vec<IpNet>,
     /// IP protocol numbers.
     pub protocols: Vec<u8>,
-    /// Only TCP, UDP and SCTP have ports, and of a fragmented packet only the first fragment.
+    /// Of protocols with ports (TCP, UDP, SCTP, DCCP); of a fragmented packet only the first fragment shows them.
     pub source_ports: Vec<RangeInclusive<u16>>,
     /// As `source_ports`.
     pub destination_ports: Vec<RangeInclusive<u16>>,
     /// 0 to 63.
     pub dscps: Vec<u8>,
-}
-
-/// How an SA's packets are protected.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Suite {
-    /// AES-128-GCM, RFC 4106; 20 octets of key material.
-    Aes128Gcm,
-    /// AES-256-GCM, RFC 4106; 36 octets of key material.
-    Aes256Gcm,
-    /// ChaCha20-Poly1305, RFC 7634; 36 octets of key material.
-    ChaCha20Poly1305,
 }
 
 /// Key, then salt (4 octets). Erased when dropped, never shown.

@@ -1,0 +1,388 @@
+//! The userspace driver: the trait's calls, and the threads that they start and stop.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
+
+use hawser_edge_core::id::{ClassId, PathId, SegmentId, Spi, TunnelId, UplinkId};
+use hawser_esp::gre::Protocol;
+use hawser_esp::wire::{GRE_LEN, INNER_OFFSET, PAYLOAD_OFFSET, sealed_len};
+use hawser_esp::{InboundSa, KeyMaterial, OutboundSa};
+
+use super::counters::{Counters, SaCounters};
+use super::error::DataPlaneError;
+use super::event::EventReceivers;
+use super::path::{InboundEntry, PathState};
+use super::shared::{InboundSas, Shared, plain};
+use super::spec::{Family, ForwardingSpec, InboundSaSpec, OutboundSaSpec, SegmentSpec, UplinkSpec};
+use super::sys::tun::Tun;
+use super::sys::wait::Stop;
+use super::table::{Table, check_interface};
+use super::uplink::{MAX_SEND_BYTES, UplinkSocket};
+use super::{DataPlane, egress, ingress};
+
+/// Four SAs for each of the most paths that an edge is likely to have.
+const MAX_INBOUND_SAS: usize = 16_384;
+
+/// TUN devices, UDP sockets and ESP in this process. Dropping it stops its threads, closes the sockets and removes the
+/// TUN devices.
+#[derive(Debug)]
+pub struct UserspaceDataPlane {
+    shared: Arc<Shared>,
+    control: Mutex<Control>,
+}
+
+/// What only the engine's calls touch.
+#[derive(Debug, Default)]
+struct Control {
+    segments: BTreeMap<SegmentId, Segment>,
+    uplinks: BTreeMap<UplinkId, Uplink>,
+}
+
+#[derive(Debug)]
+struct Segment {
+    spec: SegmentSpec,
+    tun: Arc<Tun>,
+    reader: Worker,
+}
+
+#[derive(Debug)]
+struct Uplink {
+    sockets: Vec<Arc<UplinkSocket>>,
+    receivers: Vec<JoinHandle<()>>,
+}
+
+#[derive(Debug)]
+struct Worker {
+    stop: Arc<Stop>,
+    thread: JoinHandle<()>,
+}
+
+impl UserspaceDataPlane {
+    /// A data plane without uplinks and with an empty table.
+    pub fn new() -> (Self, EventReceivers) {
+        let (shared, receivers) = Shared::new();
+        let driver = UserspaceDataPlane { shared: Arc::new(shared), control: Mutex::default() };
+        (driver, receivers)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Control> {
+        // What a panicking call left half done is found and mended by the next `apply`.
+        self.control.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn path(&self, id: PathId) -> Result<Arc<PathState>, DataPlaneError> {
+        self.shared.table.load().path(id).cloned().ok_or(DataPlaneError::UnknownPath(id))
+    }
+
+    fn change_inbound(&self, change: impl Fn(&mut InboundSas)) {
+        self.shared.inbound.rcu(|sas| {
+            let mut sas = InboundSas::clone(sas);
+            change(&mut sas);
+            sas
+        });
+    }
+
+    fn start_segment(&self, spec: &SegmentSpec) -> Result<Segment, DataPlaneError> {
+        let tun = Arc::new(Tun::create(&spec.tun_name, spec.mtu_bytes)?);
+        let fault = |source| DataPlaneError::Device {
+            name: spec.tun_name.clone(),
+            operation: "starting its reader",
+            source,
+        };
+        let stop = Arc::new(Stop::new().map_err(fault)?);
+        let (shared, device, told) = (self.shared.clone(), tun.clone(), stop.clone());
+        let segment = spec.id;
+        let thread = thread::Builder::new()
+            .name(format!("tun-{segment}"))
+            .spawn(move || egress::run(&shared, &device, segment, &told))
+            .map_err(fault)?;
+        Ok(Segment { spec: spec.clone(), tun, reader: Worker { stop, thread } })
+    }
+
+    /// Makes the devices that the table needs and does not have.
+    fn ready_segments(
+        &self,
+        control: &Control,
+        wanted: &[SegmentSpec],
+    ) -> Result<BTreeMap<SegmentId, Segment>, DataPlaneError> {
+        let mut made = BTreeMap::new();
+        for spec in wanted {
+            match control.segments.get(&spec.id) {
+                Some(segment) if segment.serves(spec) => {}
+                _ => match self.start_segment(spec) {
+                    Ok(segment) => drop(made.insert(spec.id, segment)),
+                    Err(error) => {
+                        made.into_values().for_each(Segment::end);
+                        return Err(error);
+                    }
+                },
+            }
+        }
+        Ok(made)
+    }
+
+    fn publish_segments(&self, control: &Control) {
+        let tuns = control.segments.iter().map(|(&id, segment)| (id, segment.tun.clone()));
+        self.shared.tuns.store(Arc::new(tuns.collect()));
+    }
+
+    fn publish_sockets(&self, control: &Control) {
+        let sockets = control.uplinks.values().flat_map(|uplink| &uplink.sockets);
+        let sockets = sockets.map(|socket| ((socket.uplink, socket.family), socket.clone()));
+        self.shared.sockets.store(Arc::new(sockets.collect()));
+    }
+}
+
+impl Segment {
+    /// Its device is the one wanted, and someone reads it.
+    fn serves(&self, spec: &SegmentSpec) -> bool {
+        self.spec.tun_name == spec.tun_name && !self.reader.thread.is_finished()
+    }
+
+    fn end(self) {
+        self.reader.stop.tell();
+        // A panic of the thread has been reported by the panic hook.
+        let _ = self.reader.thread.join();
+    }
+}
+
+impl Uplink {
+    fn end(self) {
+        self.sockets.iter().for_each(|socket| socket.stop.tell());
+        for receiver in self.receivers {
+            // As above.
+            let _ = receiver.join();
+        }
+    }
+}
+
+impl DataPlane for UserspaceDataPlane {
+    fn apply(&self, spec: ForwardingSpec) -> Result<(), DataPlaneError> {
+        let mut control = self.lock();
+        let wanted = spec.segments.clone();
+        let table = Table::build(spec, &self.shared.table.load())?;
+        let renamed = |spec: &&SegmentSpec| {
+            control.segments.get(&spec.id).is_some_and(|old| !old.serves(spec))
+        };
+        // A device of the same name must be gone before it can be made again.
+        let stale: Vec<SegmentId> = wanted.iter().filter(renamed).map(|spec| spec.id).collect();
+        for id in stale {
+            let segment = control.segments.remove(&id);
+            self.publish_segments(&control);
+            segment.into_iter().for_each(Segment::end);
+        }
+        let made = self.ready_segments(&control, &wanted)?;
+        control.segments.extend(made);
+        for spec in &wanted {
+            if let Some(segment) = control.segments.get_mut(&spec.id)
+                && segment.spec.mtu_bytes != spec.mtu_bytes
+            {
+                segment.tun.set_mtu(spec.mtu_bytes)?;
+                segment.spec.mtu_bytes = spec.mtu_bytes;
+            }
+        }
+        self.shared.table.store(Arc::new(table));
+        let table = self.shared.table.load();
+        self.change_inbound(|sas| {
+            sas.retain(|_, entry| {
+                table.path(entry.path.id).is_some_and(|path| Arc::ptr_eq(path, &entry.path))
+            });
+        });
+        let unwanted = |id: &SegmentId| wanted.iter().all(|spec| spec.id != *id);
+        let gone: Vec<SegmentId> = control.segments.keys().copied().filter(unwanted).collect();
+        let ended: Vec<Segment> =
+            gone.iter().filter_map(|id| control.segments.remove(id)).collect();
+        self.publish_segments(&control);
+        ended.into_iter().for_each(Segment::end);
+        Ok(())
+    }
+
+    fn install_inbound(&self, sa: InboundSaSpec) -> Result<(), DataPlaneError> {
+        let path = self.path(sa.path)?;
+        let fault = |fault: String| DataPlaneError::Sa { fault };
+        let material = KeyMaterial::new(sa.suite, sa.key_material.octets())
+            .map_err(|error| fault(error.to_string()))?;
+        let inbound = InboundSa::new(sa.spi.0, &material, sa.esn, sa.replay_window_packets)
+            .map_err(|error| fault(error.to_string()))?;
+        let entry = Arc::new(InboundEntry { sa: inbound, path });
+        // The lock keeps two installations from both passing the checks.
+        let _control = self.lock();
+        let installed = self.shared.inbound.load();
+        if installed.contains_key(&sa.spi) {
+            return Err(DataPlaneError::SpiInUse(sa.spi));
+        }
+        if installed.len() >= MAX_INBOUND_SAS {
+            return Err(DataPlaneError::TooManySas { limit: MAX_INBOUND_SAS });
+        }
+        self.change_inbound(|sas| drop(sas.insert(sa.spi, entry.clone())));
+        Ok(())
+    }
+
+    fn install_outbound(&self, sa: OutboundSaSpec) -> Result<(), DataPlaneError> {
+        let path = self.path(sa.path)?;
+        let fault = |fault: String| DataPlaneError::Sa { fault };
+        let material = KeyMaterial::new(sa.suite, sa.key_material.octets())
+            .map_err(|error| fault(error.to_string()))?;
+        let outbound = OutboundSa::new(sa.spi.0, &material, sa.esn)
+            .map_err(|error| fault(error.to_string()))?;
+        path.outbound.store(Some(Arc::new(outbound)));
+        Ok(())
+    }
+
+    fn remove_inbound(&self, spi: Spi) {
+        self.change_inbound(|sas| drop(sas.remove(&spi)));
+    }
+
+    fn remove_outbound(&self, path: PathId) {
+        if let Ok(path) = self.path(path) {
+            path.outbound.store(None);
+        }
+    }
+
+    fn select(&self, tunnel: TunnelId, class: ClassId, path: Option<PathId>) {
+        self.shared.table.load().select(tunnel, class, path);
+    }
+
+    fn set_remote(&self, path: PathId, remote: Option<SocketAddr>) {
+        if let Ok(path) = self.path(path) {
+            path.remote.store(remote.map(|remote| Arc::new(plain(remote))));
+        }
+    }
+
+    fn send_on_path(
+        &self,
+        path: PathId,
+        to: Option<SocketAddr>,
+        inner: &[u8],
+    ) -> Result<(), DataPlaneError> {
+        let path = self.path(path)?;
+        let limit_bytes = MAX_SEND_BYTES - sealed_len(GRE_LEN);
+        if inner.len() > limit_bytes {
+            return Err(DataPlaneError::TooLong { length_bytes: inner.len(), limit_bytes });
+        }
+        let outbound = path.outbound.load_full().ok_or(DataPlaneError::NoOutboundSa(path.id))?;
+        let remote = to.or_else(|| path.remote.load().as_deref().copied());
+        let remote = remote.ok_or(DataPlaneError::NoRemote(path.id))?;
+        let sockets = self.shared.sockets.load();
+        let socket = sockets
+            .get(&(path.uplink, path.family))
+            .ok_or(DataPlaneError::UplinkDown(path.uplink))?;
+
+        let mut datagram = vec![0; sealed_len(GRE_LEN + inner.len())];
+        let gre = path.gre(SegmentId::INFRASTRUCTURE, Protocol::Ipv6);
+        datagram[PAYLOAD_OFFSET..INNER_OFFSET].copy_from_slice(&gre.encode());
+        datagram[INNER_OFFSET..INNER_OFFSET + inner.len()].copy_from_slice(inner);
+        let mut block =
+            outbound.reserve(1).map_err(|_| DataPlaneError::SequenceExhausted(path.id))?;
+        block
+            .seal(&mut datagram, GRE_LEN + inner.len())
+            .map_err(|error| DataPlaneError::Sa { fault: error.to_string() })?;
+        drop(block);
+        socket.send(remote, &datagram, datagram.len()).map_err(|fault| {
+            self.shared.drops.add(fault.reason, fault.packets);
+            let source = io::Error::from_raw_os_error(fault.errno);
+            DataPlaneError::Send { path: path.id, source }
+        })?;
+        path.count_sent(1, inner.len() as u64);
+        Ok(())
+    }
+
+    fn send_datagram(
+        &self,
+        uplink: UplinkId,
+        to: SocketAddr,
+        payload: &[u8],
+        segment_bytes: Option<usize>,
+    ) -> io::Result<()> {
+        let sockets = self.shared.sockets.load();
+        let socket = sockets
+            .get(&(uplink, Family::of(to.ip())))
+            .ok_or(io::Error::from(io::ErrorKind::NetworkDown))?;
+        socket.send_marked(to, payload, segment_bytes)
+    }
+
+    fn add_uplink(&self, uplink: UplinkSpec) -> Result<(), DataPlaneError> {
+        let place = || format!("uplink {} ({})", uplink.id, uplink.interface);
+        let refuse = |fault: &str| DataPlaneError::Spec { place: place(), fault: fault.into() };
+        check_interface(&uplink.interface).map_err(refuse)?;
+        if !uplink.v4 && !uplink.v6 {
+            return Err(refuse("it has no address family: give it one"));
+        }
+        self.remove_uplink(uplink.id);
+        let fault = |source| DataPlaneError::Device {
+            name: uplink.interface.clone(),
+            operation: "starting its receiver",
+            source,
+        };
+        let mut started = Uplink { sockets: Vec::new(), receivers: Vec::new() };
+        for (family, wanted) in [(Family::V4, uplink.v4), (Family::V6, uplink.v6)] {
+            if !wanted {
+                continue;
+            }
+            let socket = Arc::new(UplinkSocket::new(&uplink, family).map_err(fault)?);
+            // Here and not only in the thread, so that it can send as soon as the call is back.
+            socket.ensure_open(&self.shared);
+            let (shared, receiver) = (self.shared.clone(), socket.clone());
+            started.sockets.push(socket);
+            let thread = thread::Builder::new()
+                .name(format!("uplink-{}", uplink.id))
+                .spawn(move || ingress::run(&shared, &receiver));
+            match thread {
+                Ok(thread) => started.receivers.push(thread),
+                Err(error) => {
+                    started.end();
+                    return Err(fault(error));
+                }
+            }
+        }
+        let mut control = self.lock();
+        let replaced = control.uplinks.insert(uplink.id, started);
+        self.publish_sockets(&control);
+        replaced.into_iter().for_each(Uplink::end);
+        Ok(())
+    }
+
+    fn remove_uplink(&self, uplink: UplinkId) {
+        let mut control = self.lock();
+        if let Some(removed) = control.uplinks.remove(&uplink) {
+            self.publish_sockets(&control);
+            removed.end();
+        }
+    }
+
+    fn counters(&self) -> Counters {
+        let table = self.shared.table.load();
+        let outbound = |path: &Arc<PathState>| {
+            let sa = path.outbound.load_full()?;
+            Some((path.id, sa_counters(sa.spi(), sa.usage())))
+        };
+        let inbound = self.shared.inbound.load();
+        let inbound =
+            inbound.iter().map(|(&spi, entry)| (spi, sa_counters(spi.0, entry.sa.usage())));
+        Counters {
+            paths: table.paths().map(|path| (path.id, path.counters())).collect(),
+            inbound_sas: inbound.collect(),
+            outbound_sas: table.paths().filter_map(outbound).collect(),
+            drops: self.shared.drops.read(),
+        }
+    }
+}
+
+fn sa_counters(spi: u32, usage: hawser_esp::SaUsage) -> SaCounters {
+    SaCounters { spi, packets: usage.packets, bytes: usage.bytes }
+}
+
+impl Drop for UserspaceDataPlane {
+    fn drop(&mut self) {
+        let mut control = self.lock();
+        let uplinks = std::mem::take(&mut control.uplinks);
+        let segments = std::mem::take(&mut control.segments);
+        uplinks.into_values().for_each(Uplink::end);
+        segments.into_values().for_each(Segment::end);
+        self.publish_sockets(&control);
+        self.publish_segments(&control);
+    }
+}

@@ -1,0 +1,234 @@
+//! From a WAN: one thread per socket receives, sorts, opens, checks and delivers.
+
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use arc_swap::Guard;
+use bytes::Bytes;
+use hawser_edge_core::id::{SegmentId, Spi, from_gre_key};
+use hawser_esp::InboundBatch;
+use hawser_esp::gre::Gre;
+
+use super::counters::DropReason;
+use super::deliver::{Delivery, View};
+use super::event::{Event, FabricDatagram};
+use super::path::InboundEntry;
+use super::shared::{InboundSas, Shared, plain};
+use super::sys::udp::{Received, Receiver};
+use super::uplink::{NON_ESP_MARKER, UplinkSocket};
+
+/// How often the interface is looked at, and a failed socket is tried again.
+const CHECK_EVERY: Duration = Duration::from_millis(500);
+
+/// Receive calls in a row before the thread looks at anything else.
+const CALLS_IN_A_ROW: usize = 64;
+
+/// The first SPI that is not reserved (RFC 4303 section 2.1).
+const FIRST_SPI: u32 = 256;
+
+/// NAT keepalive (RFC 3948 section 2.3).
+const KEEPALIVE: [u8; 1] = [0xff];
+
+/// Receives on the socket until it is told to stop.
+pub(super) fn run(shared: &Shared, socket: &UplinkSocket) {
+    let mut receiver = Receiver::new();
+    let mut delivery = Delivery::new();
+    let mut check_at = Instant::now() + CHECK_EVERY;
+    while !socket.stop.told() {
+        let Some(open) = socket.ensure_open(shared) else {
+            pause(socket, CHECK_EVERY);
+            continue;
+        };
+        match socket.stop.readable(Some(open.fd.as_fd()), CHECK_EVERY) {
+            Ok(true) => drain(shared, socket, &open.fd, &mut receiver, &mut delivery),
+            Ok(false) => {}
+            Err(_) => pause(socket, Duration::from_millis(10)),
+        }
+        let now = Instant::now();
+        if now >= check_at {
+            socket.close_if_interface_changed(shared);
+            check_at = now + CHECK_EVERY;
+        }
+    }
+}
+
+fn pause(socket: &UplinkSocket, time: Duration) {
+    // If even poll(2) fails there is nothing better to wait with.
+    if socket.stop.readable(None, time).is_err() {
+        std::thread::sleep(time);
+    }
+}
+
+fn drain(
+    shared: &Shared,
+    socket: &UplinkSocket,
+    fd: &OwnedFd,
+    receiver: &mut Receiver,
+    delivery: &mut Delivery,
+) {
+    for _ in 0..CALLS_IN_A_ROW {
+        let count = match receiver.receive(fd) {
+            Ok(count) => count,
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return,
+            Err(_) => {
+                shared.drops.add(DropReason::SocketError, 1);
+                return;
+            }
+        };
+        let received = Instant::now();
+        let (table, tuns) = (shared.table.load(), shared.tuns.load());
+        let view = View { shared, table: &table, tuns: &tuns };
+        let mut batch = Batch { view, socket, received, inbound: shared.inbound.load(), delivery };
+        for message in receiver.messages(count) {
+            batch.take(message);
+        }
+        batch.delivery.flush(&batch.view);
+        if !receiver.is_full(count) {
+            return;
+        }
+    }
+}
+
+/// What one receive call brought, seen against one table.
+struct Batch<'a> {
+    view: View<'a>,
+    socket: &'a UplinkSocket,
+    received: Instant,
+    inbound: Guard<Arc<InboundSas>>,
+    delivery: &'a mut Delivery,
+}
+
+/// What a datagram is, by its first octets.
+#[derive(Debug, PartialEq, Eq)]
+enum Kind {
+    Fabric,
+    Esp(Spi),
+    Dropped(DropReason),
+}
+
+fn kind(datagram: &[u8]) -> Kind {
+    let Some((first, rest)) = datagram.split_first_chunk::<4>() else {
+        let keepalive = datagram == KEEPALIVE;
+        return Kind::Dropped(if keepalive { DropReason::Keepalive } else { DropReason::Short });
+    };
+    match u32::from_be_bytes(*first) {
+        _ if *first == NON_ESP_MARKER && rest.is_empty() => Kind::Dropped(DropReason::Short),
+        _ if *first == NON_ESP_MARKER => Kind::Fabric,
+        spi if spi < FIRST_SPI => Kind::Dropped(DropReason::BadSpi),
+        spi => Kind::Esp(Spi(spi)),
+    }
+}
+
+impl Batch<'_> {
+    fn take(&mut self, message: Received<'_>) {
+        let from = plain(message.from);
+        if message.truncated {
+            self.drop_one(DropReason::Truncated);
+            return;
+        }
+        // An empty datagram is one too.
+        if message.octets.is_empty() {
+            self.drop_one(DropReason::Short);
+            return;
+        }
+        let mut datagrams = message.octets.chunks_mut(message.stride_bytes.max(1)).peekable();
+        while let Some(first) = datagrams.next() {
+            match kind(first) {
+                Kind::Dropped(reason) => self.drop_one(reason),
+                Kind::Fabric => self.view.shared.emit_datagram(FabricDatagram {
+                    uplink: self.socket.uplink,
+                    from,
+                    payload: Bytes::copy_from_slice(&first[NON_ESP_MARKER.len()..]),
+                }),
+                Kind::Esp(spi) => {
+                    let Some(entry) = self.inbound.get(&spi).cloned() else {
+                        self.drop_one(DropReason::UnknownSpi);
+                        continue;
+                    };
+                    let mut run = Run::new(&entry, from);
+                    self.open(&mut run, first);
+                    while let Some(next) = datagrams.next_if(|next| kind(next) == Kind::Esp(spi)) {
+                        self.open(&mut run, next);
+                    }
+                    entry.path.count_received(run.packets, run.bytes);
+                }
+            }
+        }
+    }
+
+    fn open(&mut self, run: &mut Run<'_>, datagram: &mut [u8]) {
+        let opened = match run.batch.open(datagram) {
+            Ok(opened) => opened,
+            Err(reason) => return self.drop_one(reason_of(reason)),
+        };
+        let payload = &mut datagram[opened.payload];
+        let Ok((gre, inner)) = Gre::decode(payload) else {
+            return self.drop_one(DropReason::BadInner);
+        };
+        let inner_bytes = inner.len();
+        let (path, segment) = from_gre_key(gre.key);
+        if path != run.entry.path.id {
+            return self.drop_one(DropReason::WrongPath);
+        }
+        run.packets += 1;
+        run.bytes += inner_bytes as u64;
+        if segment == SegmentId::INFRASTRUCTURE {
+            return self.view.shared.emit(Event::Probe {
+                path,
+                inner: Bytes::copy_from_slice(inner),
+                received: self.received,
+                from: run.from,
+                newest: opened.newest,
+            });
+        }
+        if !run.expected && run.entry.path.may_tell_source(self.view.shared.uptime(self.received)) {
+            let (from, newest) = (run.from, opened.newest);
+            self.view.shared.emit(Event::SourceSeen { path, from, newest });
+        }
+        let inner_at = payload.len() - inner_bytes;
+        let inner = &mut payload[inner_at..];
+        let taken = self.delivery.take(&self.view, path, segment, gre.protocol, inner);
+        if let Err(reason) = taken {
+            self.drop_one(reason);
+        }
+    }
+
+    fn drop_one(&self, reason: DropReason) {
+        self.view.shared.drops.add(reason, 1);
+    }
+}
+
+/// Datagrams of one source and one SA in a row.
+struct Run<'a> {
+    entry: &'a InboundEntry,
+    batch: InboundBatch<'a>,
+    from: SocketAddr,
+    /// They come from the path's remote.
+    expected: bool,
+    packets: u64,
+    bytes: u64,
+}
+
+impl<'a> Run<'a> {
+    fn new(entry: &'a InboundEntry, from: SocketAddr) -> Self {
+        let remote = entry.path.remote.load();
+        let expected = remote.as_deref() == Some(&from);
+        Run { entry, batch: entry.sa.batch(), from, expected, packets: 0, bytes: 0 }
+    }
+}
+
+fn reason_of(reason: hawser_esp::DropReason) -> DropReason {
+    use hawser_esp::DropReason as Esp;
+    match reason {
+        Esp::TooShort | Esp::Misaligned => DropReason::Short,
+        Esp::WrongSpi => DropReason::UnknownSpi,
+        Esp::ZeroSequence | Esp::Replayed | Esp::TooOld => DropReason::Replayed,
+        Esp::BadIcv => DropReason::BadIcv,
+        Esp::BadPadding | Esp::Dummy | Esp::BadNextHeader => DropReason::BadInner,
+    }
+}
+
+#[cfg(test)]
+mod tests;
