@@ -1,5 +1,6 @@
 //! The edge agent's shell: sockets, TUN, netlink, QUIC, files. Decisions are taken in `hawser-edge-core`.
 
+pub mod cli;
 pub mod control;
 pub mod dataplane;
 pub mod host;

@@ -1,6 +1,6 @@
 //! Files that are whole or not there: written aside, synced, renamed, their directory synced.
 
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -23,6 +23,23 @@ pub fn private_dir(path: &Path) -> Result<(), FileError> {
     let made = DirBuilder::new().recursive(true).mode(0o700).create(path);
     made.map_err(at("create", path))?;
     fs::set_permissions(path, fs::Permissions::from_mode(0o700)).map_err(at("protect", path))
+}
+
+/// Takes the state directory for this process; held as long as the file is open. `None`: another
+/// process has it.
+///
+/// # Errors
+/// The lock file can't be made.
+pub fn lock_dir(state_dir: &Path) -> Result<Option<File>, FileError> {
+    let path = state_dir.join("lock");
+    let opened =
+        OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path);
+    let file = opened.map_err(at("open", &path))?;
+    match file.try_lock() {
+        Ok(()) => Ok(Some(file)),
+        Err(TryLockError::WouldBlock) => Ok(None),
+        Err(TryLockError::Error(error)) => Err(at("lock", &path)(error)),
+    }
 }
 
 /// Replaces a file's content (0600). After a crash the old or the new one is there, never a part.

@@ -14,6 +14,8 @@
 
 mod machine;
 mod state;
+#[cfg(test)]
+mod tests;
 
 pub use machine::{
     ApplyReason, Effect, EpochProof, Generations, MAX_ATTEMPTS, NotOffered, Offer, RETRY_FIRST,

@@ -1,10 +1,18 @@
 //! The edge's own answers: `<state>/agent.sock`, JSON lines, one request and one response each.
 
+mod client;
+mod render;
+mod server;
+#[cfg(test)]
+mod tests;
 mod views;
 
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
+pub use client::{AskError, ask};
+pub use render::render;
+pub use server::serve;
 pub use views::{
     CandidateView, ControllerView, DecisionView, GenerationsView, PathView, SelectionView,
     StatusView, TunnelView, UplinkView, WhyView,
@@ -12,6 +20,9 @@ pub use views::{
 
 /// Questions that wait for the engine; of more, the asker is told that the agent is busy.
 pub const LOCAL_QUERIES: usize = 16;
+
+/// The socket's name in the state directory.
+pub const SOCKET: &str = "agent.sock";
 
 /// A question to the engine. Dropping `reply` tells the asker that there is no answer.
 #[derive(Debug)]
@@ -44,4 +55,21 @@ pub enum LocalAnswer {
     Status(StatusView),
     Paths(Vec<PathView>),
     Why(WhyView),
+}
+
+/// One line on the socket.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Response {
+    Ok(LocalAnswer),
+    Error(LocalError),
+}
+
+/// The agent's own refusal of a question.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LocalError {
+    /// Stable, upper case.
+    pub code: String,
+    pub message: String,
+    pub mend: String,
 }

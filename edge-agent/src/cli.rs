@@ -1,0 +1,239 @@
+//! The command line of `hawser-edge`.
+//!
+//! Exit codes: 0 done; 1 failed; 2 wrong usage; 3 no agent answers, or this edge is not enrolled;
+//! 4 the controller refused.
+
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{Args, CommandFactory, Parser, Subcommand};
+use hawser_proto::token::EnrolmentToken;
+use zeroize::Zeroizing;
+
+use crate::control::local::{self, LocalAnswer, QueryKind};
+use crate::control::{EnrolError, EnrolOptions, enrol};
+
+/// Failed.
+pub const EXIT_FAILED: u8 = 1;
+/// Wrong usage; clap's own.
+pub const EXIT_USAGE: u8 = 2;
+/// No agent answers, or this edge is not enrolled.
+pub const EXIT_NO_AGENT: u8 = 3;
+/// The controller refused.
+pub const EXIT_REFUSED: u8 = 4;
+
+/// Where the token may be, other than in a file.
+const TOKEN_VARIABLE: &str = "HAWSER_ENROL_TOKEN";
+
+/// The edge agent of Hawser: one per edge.
+#[derive(Debug, Parser)]
+#[command(name = "hawser-edge", version, propagate_version = true)]
+pub struct Cli {
+    /// Identity, generations, facts and the local socket are kept here.
+    #[arg(
+        long,
+        global = true,
+        value_name = "DIR",
+        env = "HAWSER_STATE_DIR",
+        default_value = "/var/lib/hawser-edge"
+    )]
+    pub state_dir: PathBuf,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Turn a one-time token into this edge's identity
+    Enrol(EnrolArgs),
+    /// Run the agent in the foreground
+    Run(RunArgs),
+    /// What this agent is doing
+    Status(ShowArgs),
+    /// Every path, as this end sees it
+    Paths(ShowArgs),
+    /// Which path carries what, and why
+    Why(WhyArgs),
+    /// Print a completion script
+    Completions { shell: clap_complete::Shell },
+}
+
+/// The token comes from a file, from standard input or from HAWSER_ENROL_TOKEN; never from the
+/// command line, which every process can read.
+#[derive(Debug, Args)]
+pub struct EnrolArgs {
+    /// File that holds the token; `-`: standard input
+    #[arg(long, value_name = "FILE")]
+    pub token_file: Option<PathBuf>,
+    /// Try for so many seconds to reach a controller
+    #[arg(long, value_name = "SECONDS", default_value_t = 120)]
+    pub timeout: u64,
+    /// Forget the identity and the generations that are there
+    #[arg(long)]
+    pub replace: bool,
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct RunArgs {
+    /// Milliseconds between reports to the controller; 0: as the controller wishes
+    #[arg(long, value_name = "MS", default_value_t = 0)]
+    pub telemetry_interval_ms: u32,
+    /// Log as JSON lines
+    #[arg(long)]
+    pub log_json: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct ShowArgs {
+    /// JSON for programs
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct WhyArgs {
+    /// Only this peer edge or site
+    pub peer: Option<String>,
+    /// Only this traffic class
+    #[arg(long, value_name = "CLASS")]
+    pub class: Option<String>,
+    /// Most decisions to show
+    #[arg(long, value_name = "COUNT", default_value_t = 10)]
+    pub limit: u32,
+    /// JSON for programs
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Parses the command line and does what it says; `run` is the engine's.
+pub fn main(run: impl FnOnce(&Path, RunArgs) -> ExitCode) -> ExitCode {
+    let cli = Cli::parse();
+    match cli.command {
+        Command::Run(args) => run(&cli.state_dir, args),
+        Command::Enrol(args) => enrol_command(&cli.state_dir, &args),
+        Command::Status(args) => show(&cli.state_dir, &QueryKind::Status, args.json),
+        Command::Paths(args) => show(&cli.state_dir, &QueryKind::Paths, args.json),
+        Command::Why(args) => {
+            let kind =
+                QueryKind::Why { peer: args.peer, traffic_class: args.class, limit: args.limit };
+            show(&cli.state_dir, &kind, args.json)
+        }
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "hawser-edge", &mut script);
+            print(&script)
+        }
+    }
+}
+
+/// Prints an error as people and scripts read it: code, message, mend.
+pub fn complain(code: &str, message: &dyn std::error::Error, mend: &str) {
+    let mut text = format!("error: {message}");
+    let mut source = message.source();
+    while let Some(cause) = source {
+        text.push_str(&format!(": {cause}"));
+        source = cause.source();
+    }
+    eprintln!("{text} [{code}]");
+    if !mend.is_empty() {
+        eprintln!("  mend: {mend}");
+    }
+}
+
+fn enrol_command(state_dir: &Path, args: &EnrolArgs) -> ExitCode {
+    let token = match read_token(args.token_file.as_deref()) {
+        Ok(token) => token,
+        Err(code) => return code,
+    };
+    let options =
+        EnrolOptions { patience: Duration::from_secs(args.timeout), replace: args.replace };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = match runtime {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            complain("NO_RUNTIME", &error, "");
+            return EXIT_FAILED.into();
+        }
+    };
+    match runtime.block_on(enrol(state_dir, &token, &options)) {
+        Ok(identity) => {
+            println!("enrolled as edge {} of fleet {}", identity.edge(), identity.fleet());
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            complain(error.code(), &error, error.mend());
+            match error {
+                EnrolError::Refused(_) => EXIT_REFUSED.into(),
+                _ => EXIT_FAILED.into(),
+            }
+        }
+    }
+}
+
+fn read_token(file: Option<&Path>) -> Result<EnrolmentToken, ExitCode> {
+    let mut text = Zeroizing::new(String::new());
+    let limit = hawser_proto::token::MAX_TEXT_BYTES as u64 + 2;
+    let read = match file {
+        Some(path) if path == Path::new("-") => {
+            std::io::stdin().take(limit).read_to_string(&mut text)
+        }
+        Some(path) => {
+            std::fs::File::open(path).and_then(|f| f.take(limit).read_to_string(&mut text))
+        }
+        None => match std::env::var(TOKEN_VARIABLE) {
+            Ok(variable) => {
+                *text = variable;
+                Ok(text.len())
+            }
+            Err(_) => {
+                let error = std::io::Error::other("no token was given");
+                complain(
+                    "TOKEN_MISSING",
+                    &error,
+                    "give --token-file FILE, --token-file - or HAWSER_ENROL_TOKEN",
+                );
+                return Err(EXIT_USAGE.into());
+            }
+        },
+    };
+    if let Err(error) = read {
+        complain("TOKEN_UNREADABLE", &error, "check --token-file");
+        return Err(EXIT_FAILED.into());
+    }
+    text.trim().parse().map_err(|error: hawser_proto::token::TokenTextError| {
+        complain(error.code(), &error, "copy the whole line that `hawser token create` printed");
+        ExitCode::from(EXIT_FAILED)
+    })
+}
+
+fn show(state_dir: &Path, kind: &QueryKind, json: bool) -> ExitCode {
+    match local::ask(state_dir, kind) {
+        Ok(answer) if json => print(&to_json(&answer)),
+        Ok(answer) => print(local::render(&answer).as_bytes()),
+        Err(error) => {
+            complain(error.code(), &error, error.mend());
+            EXIT_NO_AGENT.into()
+        }
+    }
+}
+
+fn to_json(answer: &LocalAnswer) -> Vec<u8> {
+    let text = match answer {
+        LocalAnswer::Status(view) => serde_json::to_vec_pretty(view),
+        LocalAnswer::Paths(view) => serde_json::to_vec_pretty(view),
+        LocalAnswer::Why(view) => serde_json::to_vec_pretty(view),
+    };
+    let mut text = text.unwrap_or_default();
+    text.push(b'\n');
+    text
+}
+
+/// A reader that hangs up (`| head`) is no failure.
+fn print(text: &[u8]) -> ExitCode {
+    match std::io::stdout().write_all(text) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => EXIT_FAILED.into(),
+        _ => ExitCode::SUCCESS,
+    }
+}

@@ -1,0 +1,193 @@
+//! One connection to a controller: TCP over a chosen uplink, TLS, HTTP/2.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use hyper_util::rt::TokioIo;
+use rustls::client::danger::ServerCertVerifier;
+use rustls::time_provider::TimeProvider;
+use rustls::{ClientConfig, RootCertStore};
+use rustls_pki_types::ServerName;
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::net::{TcpSocket, TcpStream};
+use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+use tonic::transport::{Channel, Endpoint};
+
+use super::identity::{CONTROLLER_NAME, Identity};
+
+/// A name has so long to be resolved, an address to answer, TLS to be shaken.
+const STEP_TIMEOUT: Duration = Duration::from_secs(3);
+/// A connection that is silent is pinged after so long...
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(5);
+/// ...and given up when the ping is not answered in so long: a dead uplink is noticed in 10 s.
+const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(5);
+/// Of a name that stands for more addresses, only these are tried.
+const MAX_ADDRESSES: usize = 4;
+
+/// Why there is no connection.
+#[derive(Debug, thiserror::Error)]
+pub enum DialError {
+    #[error("can't resolve {address}")]
+    Resolve {
+        address: String,
+        #[source]
+        source: io::Error,
+    },
+    #[error("can't bind to the interface {interface}")]
+    Bind {
+        interface: String,
+        #[source]
+        source: io::Error,
+    },
+    #[error("can't reach {address}")]
+    Connect {
+        address: String,
+        #[source]
+        source: io::Error,
+    },
+    #[error("{address} does not prove that it is the controller")]
+    Tls {
+        address: String,
+        #[source]
+        source: io::Error,
+    },
+    #[error("no HTTP/2 with {address}")]
+    Http {
+        address: String,
+        #[source]
+        source: tonic::transport::Error,
+    },
+}
+
+impl DialError {
+    /// A stable code, upper case.
+    pub fn code(&self) -> &'static str {
+        match self {
+            DialError::Resolve { .. } => "CONTROLLER_NAME_UNRESOLVED",
+            DialError::Bind { .. } => "UPLINK_UNUSABLE",
+            DialError::Connect { .. } => "CONTROLLER_UNREACHABLE",
+            DialError::Tls { .. } => "CONTROLLER_NOT_TRUSTED",
+            DialError::Http { .. } => "CONTROLLER_NO_HTTP2",
+        }
+    }
+}
+
+/// TLS of an enrolled edge: its own certificate, and none but the fleet's root.
+///
+/// # Errors
+/// The identity's root, chain or key can't be used.
+pub fn enrolled_tls(
+    identity: &Identity,
+    time: Arc<dyn TimeProvider>,
+) -> Result<Arc<ClientConfig>, rustls::Error> {
+    let mut roots = RootCertStore::empty();
+    roots.add(identity.root().clone())?;
+    let mut config = builder(time)?
+        .with_root_certificates(roots)
+        .with_client_auth_cert(identity.chain().to_vec(), identity.key().der())?;
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    Ok(Arc::new(config))
+}
+
+/// TLS of an edge that has no certificate yet.
+///
+/// # Errors
+/// The TLS library refuses its own defaults.
+pub fn anonymous_tls(
+    verifier: Arc<dyn ServerCertVerifier>,
+    time: Arc<dyn TimeProvider>,
+) -> Result<Arc<ClientConfig>, rustls::Error> {
+    let mut config =
+        builder(time)?.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth();
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    Ok(Arc::new(config))
+}
+
+fn builder(
+    time: Arc<dyn TimeProvider>,
+) -> Result<rustls::ConfigBuilder<ClientConfig, rustls::WantsVerifier>, rustls::Error> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    ClientConfig::builder_with_details(provider, time)
+        .with_protocol_versions(&[&rustls::version::TLS13])
+}
+
+/// Connects to `address` (`host:port`), over `interface` if one is given. The channel is this one
+/// connection: when it breaks, so do the calls on it.
+///
+/// # Errors
+/// The step that failed.
+pub async fn dial(
+    address: &str,
+    interface: Option<&str>,
+    tls: &Arc<ClientConfig>,
+) -> Result<Channel, DialError> {
+    let tcp = connect(address, interface).await?;
+    let stream = shake_hands(address, tcp, tls).await?;
+    let stream = Arc::new(Mutex::new(Some(stream)));
+    let once = tower::service_fn(move |_| {
+        let taken = stream.lock().unwrap_or_else(PoisonError::into_inner).take();
+        async move { taken.map(TokioIo::new).ok_or(io::Error::from(io::ErrorKind::NotConnected)) }
+    });
+    // The scheme says only that tonic shall add no TLS of its own.
+    Endpoint::from_static("http://controller.hawser")
+        .http2_keep_alive_interval(KEEPALIVE_INTERVAL)
+        .keep_alive_timeout(KEEPALIVE_TIMEOUT)
+        .keep_alive_while_idle(true)
+        .connect_with_connector(once)
+        .await
+        .map_err(|source| DialError::Http { address: address.to_owned(), source })
+}
+
+async fn connect(address: &str, interface: Option<&str>) -> Result<TcpStream, DialError> {
+    let failed = |source| DialError::Connect { address: address.to_owned(), source };
+    let mut last = io::Error::from(io::ErrorKind::AddrNotAvailable);
+    for candidate in resolve(address).await? {
+        let socket = socket(candidate, interface)?;
+        match within(socket.connect(candidate)).await {
+            Ok(stream) => return Ok(stream),
+            Err(error) => last = error,
+        }
+    }
+    Err(failed(last))
+}
+
+async fn resolve(address: &str) -> Result<Vec<SocketAddr>, DialError> {
+    let found = within(tokio::net::lookup_host(address)).await;
+    let found =
+        found.map_err(|source| DialError::Resolve { address: address.to_owned(), source })?;
+    Ok(found.take(MAX_ADDRESSES).collect())
+}
+
+fn socket(to: SocketAddr, interface: Option<&str>) -> Result<TcpSocket, DialError> {
+    let bind =
+        |source| DialError::Bind { interface: interface.unwrap_or("(any)").to_owned(), source };
+    let socket =
+        Socket::new(Domain::for_address(to), Type::STREAM, Some(Protocol::TCP)).map_err(bind)?;
+    socket.set_nonblocking(true).map_err(bind)?;
+    socket.set_tcp_nodelay(true).map_err(bind)?;
+    let give_up = KEEPALIVE_INTERVAL + KEEPALIVE_TIMEOUT;
+    socket.set_tcp_user_timeout(Some(give_up)).map_err(bind)?;
+    if let Some(interface) = interface {
+        socket.bind_device(Some(interface.as_bytes())).map_err(bind)?;
+    }
+    Ok(TcpSocket::from_std_stream(socket.into()))
+}
+
+async fn shake_hands(
+    address: &str,
+    tcp: TcpStream,
+    tls: &Arc<ClientConfig>,
+) -> Result<TlsStream<TcpStream>, DialError> {
+    let failed = |source| DialError::Tls { address: address.to_owned(), source };
+    let name = ServerName::try_from(CONTROLLER_NAME)
+        .map_err(|error| failed(io::Error::new(io::ErrorKind::InvalidInput, error)))?;
+    within(TlsConnector::from(tls.clone()).connect(name, tcp)).await.map_err(failed)
+}
+
+async fn within<T>(step: impl Future<Output = io::Result<T>>) -> io::Result<T> {
+    timeout(STEP_TIMEOUT, step).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+}

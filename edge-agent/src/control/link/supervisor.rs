@@ -1,0 +1,505 @@
+//! Keeps one session, replaces it before it is let go, and feeds the generation machine.
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use hawser_edge_core::config::{FEATURES, Fault};
+use hawser_edge_core::generation::{
+    Effect, EpochProof, Generation, GenerationId, GenerationState, Generations, Offer,
+};
+use hawser_edge_core::time::Micros;
+use hawser_proto::agent::v1 as wire;
+use hawser_proto::agent::v1::agent_message::Message as Up;
+use hawser_proto::agent::v1::controller_message::Message as Down;
+use rustls::ClientConfig;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::{Instant, sleep_until};
+use tokio_util::sync::CancellationToken;
+
+use super::session::{Session, SessionEnd, SessionEvent};
+use crate::control::api::{Connected, ControlEvent, LinkStatus};
+use crate::control::backoff::{self, Rotation};
+use crate::control::clock::{self, Calendar};
+use crate::control::facts::FactsStore;
+use crate::control::identity::Identity;
+use crate::control::ledger::Ledger;
+use crate::control::outbox::Outbox;
+use crate::control::{APPLY_TIMEOUT, events};
+
+/// Protocol version in Hello.
+const PROTOCOL: (u32, u32) = (1, 0);
+/// Events of sessions that are not handled yet; a session waits when it is full.
+const SESSION_EVENTS: usize = 64;
+/// A session that lived so long was a good one: the next attempt comes soon.
+const GOOD_SESSION: Duration = Duration::from_secs(5);
+/// A state that could not be written is tried again so soon.
+const WRITE_RETRY: Duration = Duration::from_secs(2);
+/// The engine has so long to boot into a generation before the first attempt to connect.
+const BOOT_PATIENCE: Duration = Duration::from_secs(2);
+/// The calendar is stored so often.
+const CALENDAR_INTERVAL: Duration = Duration::from_secs(3600);
+/// The machine's clock counts suspended time, the runtime's does not: look again at least so often.
+const LONGEST_SLEEP: Duration = Duration::from_secs(30);
+
+/// What a supervisor is made of.
+pub struct SupervisorParts {
+    pub identity: Arc<Identity>,
+    pub tls: Arc<ClientConfig>,
+    pub calendar: Arc<Calendar>,
+    pub ledger: Arc<Mutex<Ledger>>,
+    pub facts: Arc<Mutex<FactsStore>>,
+    pub machine: Generations,
+    pub effects: VecDeque<Effect>,
+    pub outbox: Outbox,
+    pub events: mpsc::Sender<ControlEvent>,
+    pub generations: watch::Sender<Arc<GenerationState>>,
+    pub status: watch::Sender<LinkStatus>,
+    pub uplinks: watch::Receiver<Vec<String>>,
+    pub stop: CancellationToken,
+    /// The state directory's.
+    pub lock: File,
+}
+
+/// A connection that is being opened or is in use.
+pub(super) struct Live {
+    id: u64,
+    opened_at: Micros,
+    since: Instant,
+    controller: String,
+    uplink: Option<String>,
+    go: CancellationToken,
+    stop: CancellationToken,
+}
+
+/// The engine's answer that is due.
+pub(super) struct Due {
+    pub reply: oneshot::Receiver<Result<(), Vec<Fault>>>,
+    pub until: Instant,
+}
+
+pub struct Supervisor {
+    pub(super) parts: SupervisorParts,
+    session_tx: mpsc::Sender<SessionEvent>,
+    session_rx: mpsc::Receiver<SessionEvent>,
+    next_id: u64,
+    active: Option<Live>,
+    pending: Option<Live>,
+    pub(super) want_fresh: bool,
+    rotation: Rotation,
+    failures: u32,
+    pub(super) next_attempt_at: Instant,
+    pub(super) due: Option<Due>,
+    /// A state that could not be written yet.
+    pub(super) unsaved: Option<Box<GenerationState>>,
+    unsaved_retry_at: Instant,
+    /// Effects that wait for it.
+    pub(super) held: VecDeque<Effect>,
+    /// Offered while another one was being applied; the newest offer wins.
+    parked: Option<wire::Generation>,
+    calendar_at: Instant,
+}
+
+impl Supervisor {
+    pub fn new(parts: SupervisorParts) -> Self {
+        let (session_tx, session_rx) = mpsc::channel(SESSION_EVENTS);
+        let now = Instant::now();
+        // The engine first names the uplinks of what it boots into.
+        let booting = parts.machine.is_busy();
+        let next_attempt_at = if booting { now + BOOT_PATIENCE } else { now };
+        Supervisor {
+            parts,
+            session_tx,
+            session_rx,
+            next_id: 0,
+            active: None,
+            pending: None,
+            want_fresh: false,
+            rotation: Rotation::default(),
+            failures: 0,
+            next_attempt_at,
+            due: None,
+            unsaved: None,
+            unsaved_retry_at: now,
+            held: VecDeque::new(),
+            parked: None,
+            calendar_at: now,
+        }
+    }
+
+    /// Until the engine is gone or the agent stops.
+    pub async fn run(mut self) {
+        self.perform().await;
+        let facts = self.facts();
+        if facts.version > 0 {
+            self.tell(ControlEvent::Facts(facts)).await;
+        }
+        loop {
+            self.perform().await;
+            self.dial_if_due();
+            let wake = self.wake_at();
+            tokio::select! {
+                () = self.parts.stop.cancelled() => break,
+                () = self.parts.events.closed() => break,
+                Some(event) = self.session_rx.recv() => self.on_session(event).await,
+                outcome = answer(&mut self.due) => self.on_outcome(outcome),
+                Ok(()) = self.parts.uplinks.changed() => self.on_uplinks(),
+                () = sleep_until(wake) => self.on_time().await,
+            }
+        }
+        for live in self.active.take().into_iter().chain(self.pending.take()) {
+            live.stop.cancel();
+        }
+        let _ = self.parts.lock.unlock();
+    }
+
+    pub(super) async fn tell(&self, event: ControlEvent) {
+        // Closed: the loop ends by itself.
+        let _ = self.parts.events.send(event).await;
+    }
+
+    pub(super) fn event(&self, code: &str, subject: &str, message: impl std::fmt::Display) {
+        let now = self.parts.calendar.unix_ms();
+        self.parts.outbox.event(events::event(now, code, subject, message));
+    }
+
+    fn facts(&self) -> wire::Facts {
+        lock(&self.parts.facts).merged().clone()
+    }
+
+    fn wake_at(&self) -> Instant {
+        let now = Instant::now();
+        let mut wake = now + LONGEST_SLEEP;
+        if self.parts.machine.poll_deadline().is_some() {
+            wake = wake.min(now + self.machine_wait());
+        }
+        if self.dial_wanted() {
+            wake = wake.min(self.next_attempt_at);
+        }
+        if self.unsaved.is_some() {
+            wake = wake.min(self.unsaved_retry_at);
+        }
+        wake.min(self.calendar_at)
+    }
+
+    fn machine_wait(&self) -> Duration {
+        let deadline = self.parts.machine.poll_deadline().unwrap_or_default();
+        deadline.since(clock::since_boot())
+    }
+
+    async fn on_time(&mut self) {
+        let now = Instant::now();
+        if self.unsaved.is_some() && now >= self.unsaved_retry_at {
+            self.save().await;
+        }
+        if now >= self.calendar_at {
+            self.calendar_at = now + CALENDAR_INTERVAL;
+            if let Err(error) = self.parts.calendar.store() {
+                tracing::warn!(code = "STATE_FILE", "{error}: {}", error.source);
+            }
+        }
+        let effects = self.parts.machine.handle_timeout(clock::since_boot());
+        self.parts.effects.extend(effects);
+    }
+
+    /// Writes the unsaved state. On failure it stays unsaved and is tried again.
+    pub(super) async fn save(&mut self) {
+        let Some(state) = self.unsaved.take() else { return };
+        let ledger = self.parts.ledger.clone();
+        let writing = state.clone();
+        let written = tokio::task::spawn_blocking(move || lock(&ledger).persist(&writing)).await;
+        match written {
+            Ok(Ok(())) => {
+                self.parts.generations.send_replace(Arc::new(*state));
+                for effect in self.held.drain(..).rev() {
+                    self.parts.effects.push_front(effect);
+                }
+                return;
+            }
+            Ok(Err(error)) => {
+                tracing::error!(code = "STATE_NOT_WRITTEN", "{error}: {}", error.source);
+                self.event("STATE_NOT_WRITTEN", "ledger", &error);
+            }
+            Err(error) => tracing::error!(code = "STATE_NOT_WRITTEN", "{error}"),
+        }
+        self.unsaved = Some(state);
+        self.unsaved_retry_at = Instant::now() + WRITE_RETRY;
+    }
+
+    fn on_outcome(&mut self, outcome: Result<(), Vec<Fault>>) {
+        self.due = None;
+        if self.next_id == 0 {
+            self.next_attempt_at = Instant::now();
+        }
+        let effects = self.parts.machine.outcome(clock::since_boot(), outcome);
+        self.parts.effects.extend(effects);
+    }
+
+    // Sessions ------------------------------------------------------------------------------------
+
+    fn controllers(&self) -> Vec<String> {
+        let mut controllers = self.applied_controllers();
+        for fallback in self.parts.identity.controllers() {
+            if !controllers.contains(fallback) {
+                controllers.push(fallback.clone());
+            }
+        }
+        controllers
+    }
+
+    fn dial_wanted(&self) -> bool {
+        self.pending.is_none() && (self.active.is_none() || self.want_fresh)
+    }
+
+    fn dial_if_due(&mut self) {
+        if !self.dial_wanted() || Instant::now() < self.next_attempt_at {
+            return;
+        }
+        let controllers = self.controllers();
+        let uplinks = self.parts.uplinks.borrow().clone();
+        let Some((controller, uplink)) = self.rotation.pick(&controllers, &uplinks) else {
+            self.next_attempt_at = Instant::now() + backoff::LONGEST;
+            return;
+        };
+        self.next_id += 1;
+        let live = Live {
+            id: self.next_id,
+            opened_at: clock::since_boot(),
+            since: Instant::now(),
+            controller: controller.to_owned(),
+            uplink: uplink.map(str::to_owned),
+            go: CancellationToken::new(),
+            stop: CancellationToken::new(),
+        };
+        let session = Session {
+            id: live.id,
+            controller: live.controller.clone(),
+            uplink: live.uplink.clone(),
+            tls: self.parts.tls.clone(),
+            hello: self.hello(),
+            outbox: self.parts.outbox.clone(),
+            events: self.session_tx.clone(),
+            go: live.go.clone(),
+            stop: live.stop.clone(),
+        };
+        tracing::debug!(controller, uplink, "dialling");
+        tokio::spawn(session.run());
+        self.pending = Some(live);
+    }
+
+    fn hello(&self) -> wire::Hello {
+        wire::Hello {
+            protocol_major: PROTOCOL.0,
+            protocol_minor: PROTOCOL.1,
+            agent_version: env!("CARGO_PKG_VERSION").to_owned(),
+            fleet: self.parts.identity.fleet().to_owned(),
+            edge: self.parts.identity.edge().to_owned(),
+            // What is durable: that is what a controller may rely on.
+            generations: Some(self.parts.generations.borrow().to_proto()),
+            facts_version: lock(&self.parts.facts).version(),
+            features: FEATURES.iter().map(|f| (*f).to_owned()).collect(),
+            boot_id: self.parts.outbox.boot_id().to_owned(),
+        }
+    }
+
+    async fn on_session(&mut self, event: SessionEvent) {
+        match event {
+            SessionEvent::Opened { id, welcome } => {
+                if self.pending.as_ref().is_some_and(|p| p.id == id) {
+                    self.on_opened(welcome).await;
+                }
+            }
+            SessionEvent::Message { id, message } => {
+                if self.active.as_ref().is_some_and(|a| a.id == id) {
+                    self.on_message(message).await;
+                }
+            }
+            SessionEvent::Ended { id, end } => {
+                if self.pending.as_ref().is_some_and(|p| p.id == id) {
+                    self.pending = None;
+                    self.on_failure(&end);
+                } else if self.active.as_ref().is_some_and(|a| a.id == id) {
+                    self.on_ended(&end).await;
+                }
+            }
+        }
+    }
+
+    async fn on_opened(&mut self, welcome: wire::Welcome) {
+        let Some(mut live) = self.pending.take() else { return };
+        if let Some(old) = self.active.take() {
+            old.stop.cancel();
+        }
+        live.since = Instant::now();
+        self.want_fresh = false;
+        let connected = Connected {
+            controller: live.controller.clone(),
+            uplink: live.uplink.clone(),
+            controller_version: welcome.controller_version,
+            telemetry_interval_ms: welcome.telemetry_interval_ms,
+            observed_address: welcome.observed_address,
+        };
+        tracing::info!(controller = live.controller, uplink = live.uplink, "session opened");
+        self.parts.status.send_modify(|s| {
+            s.connected = Some(connected.clone());
+            s.sessions += 1;
+        });
+        let names = welcome.confirmed.as_ref().and_then(GenerationId::from_proto);
+        let effects = self.parts.machine.confirmed_by_exchange(live.opened_at, names);
+        self.parts.effects.extend(effects);
+        self.parts.outbox.new_session();
+        live.go.cancel();
+        self.active = Some(live);
+        self.tell(ControlEvent::Connected(connected)).await;
+    }
+
+    /// An attempt came to nothing.
+    fn on_failure(&mut self, end: &SessionEnd) {
+        self.parts.status.send_modify(|s| {
+            s.failed_attempts += 1;
+            s.last_error = describe(end);
+        });
+        tracing::debug!(code = end.code(), "attempt failed: {}", describe(end));
+        self.failures = self.failures.saturating_add(1);
+        self.next_way();
+    }
+
+    /// The session in use ended.
+    async fn on_ended(&mut self, end: &SessionEnd) {
+        let Some(live) = self.active.take() else { return };
+        tracing::info!(code = end.code(), "session ended: {}", describe(end));
+        if live.since.elapsed() >= GOOD_SESSION {
+            self.failures = 0;
+        } else {
+            self.failures = self.failures.saturating_add(1);
+        }
+        self.parts.status.send_modify(|s| {
+            s.connected = None;
+            s.last_error = describe(end);
+        });
+        self.next_way();
+        self.tell(ControlEvent::Disconnected).await;
+    }
+
+    fn next_way(&mut self) {
+        self.rotation.advance();
+        let round = Rotation::round(&self.controllers(), &self.parts.uplinks.borrow());
+        let wait = backoff::wait(self.failures, round, rand::random());
+        self.next_attempt_at = Instant::now() + wait;
+    }
+
+    fn on_uplinks(&mut self) {
+        let uplinks = self.parts.uplinks.borrow_and_update().clone();
+        self.rotation = Rotation::default();
+        let allowed = |live: &Live| match &live.uplink {
+            Some(uplink) => uplinks.contains(uplink),
+            None => uplinks.is_empty(),
+        };
+        if self.active.as_ref().is_some_and(|live| !allowed(live)) {
+            self.open_fresh();
+        } else if let Some(live) = self.pending.take_if(|live| !allowed(live)) {
+            live.stop.cancel();
+            self.next_attempt_at = Instant::now();
+        }
+    }
+
+    /// Replaces the session by a new connection, before the old one is let go.
+    pub(super) fn open_fresh(&mut self) {
+        if let Some(pending) = self.pending.take() {
+            pending.stop.cancel();
+        }
+        self.want_fresh = true;
+        self.failures = 0;
+        self.next_attempt_at = Instant::now();
+    }
+
+    // Messages ------------------------------------------------------------------------------------
+
+    async fn on_message(&mut self, message: Down) {
+        match message {
+            Down::Generation(generation) => self.on_generation(generation),
+            Down::Facts(facts) => self.on_facts(facts).await,
+            Down::Advice(advice) => self.tell(ControlEvent::Advice(advice)).await,
+            Down::DecisionsAck(ack) => self.parts.outbox.decisions_acked(&ack),
+            // A second Welcome says nothing; a Refusal ended the session already.
+            Down::Welcome(_) | Down::Refusal(_) => {}
+        }
+    }
+
+    pub(super) fn on_generation(&mut self, offered: wire::Generation) {
+        let Some(id) = offered.id.as_ref().and_then(GenerationId::from_proto) else {
+            tracing::warn!(code = "GENERATION_UNNAMED", "a generation without a name is ignored");
+            return;
+        };
+        let generation = Generation::new(id, offered.config.clone());
+        if generation.digest().0 != *offered.config_sha256 {
+            self.nack(id, wire::NackKind::Rejected, vec![events::corrupt(id)]);
+            return;
+        }
+        let (offer, effects) = self.parts.machine.offer(generation, EpochProof::Unsigned);
+        tracing::info!(generation = %id, answer = ?offer, "generation offered");
+        if offer == Offer::Busy {
+            self.parked = Some(offered);
+        }
+        self.parts.effects.extend(effects);
+    }
+
+    /// An offer that waited for the last one's end.
+    pub(super) fn offer_parked(&mut self) {
+        if !self.parts.machine.is_busy()
+            && let Some(parked) = self.parked.take()
+        {
+            self.on_generation(parked);
+        }
+    }
+
+    async fn on_facts(&mut self, news: wire::Facts) {
+        let facts = self.parts.facts.clone();
+        let taken = tokio::task::spawn_blocking(move || lock(&facts).take(news)).await;
+        let is_news = match taken {
+            Ok(Ok(is_news)) => is_news,
+            Ok(Err(error)) => {
+                self.event("STATE_NOT_WRITTEN", "facts", &error);
+                true
+            }
+            Err(_) => return,
+        };
+        let merged = self.facts();
+        self.parts.outbox.answer(Up::FactsAck(wire::FactsAck { version: merged.version }));
+        if is_news {
+            self.tell(ControlEvent::Facts(merged)).await;
+        }
+    }
+
+    pub(super) fn nack(&self, id: GenerationId, kind: wire::NackKind, faults: Vec<Fault>) {
+        let faults = faults.iter().map(Fault::to_proto).collect();
+        let nack = wire::Nack { id: Some(id.to_proto()), kind: kind.into(), faults };
+        self.parts.outbox.answer(Up::Nack(nack));
+    }
+}
+
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+/// Waits for the engine; for ever if nothing is due.
+async fn answer(due: &mut Option<Due>) -> Result<(), Vec<Fault>> {
+    let Some(due) = due else { return std::future::pending().await };
+    tokio::select! {
+        answered = &mut due.reply => answered.unwrap_or_else(|_| Err(vec![events::abandoned()])),
+        () = sleep_until(due.until) => Err(vec![events::timed_out(APPLY_TIMEOUT)]),
+    }
+}
+
+/// An error with everything that caused it.
+fn describe(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}
