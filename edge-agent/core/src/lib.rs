@@ -4,9 +4,17 @@
 
 #![forbid(unsafe_code)]
 
+pub mod bucket;
 pub mod config;
+pub mod endpoint;
 pub mod generation;
 pub mod id;
 pub mod keys;
+pub mod policy;
+pub mod probe;
+pub mod quality;
 pub mod reconcile;
+pub mod select;
+pub mod sla;
+pub mod stamp;
 pub mod time;

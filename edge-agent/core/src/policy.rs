@@ -1,0 +1,158 @@
+//! Every constant of measurement and selection, with its reason. What an operator may set comes with the generation;
+//! these are the rest, and the defaults of what may be left out (0).
+
+use std::time::Duration;
+
+const fn ms(ms: u64) -> Duration {
+    Duration::from_millis(ms)
+}
+
+// ---- Probes ----
+
+/// Interval of probes on a path in use, if the profile gives none: three of them fit the 350 ms that a blackhole may last.
+pub const USED_INTERVAL: Duration = ms(100);
+/// Interval on a path that carries nothing: its verdict must be fresh within a few seconds, at a fifth of the cost.
+pub const IDLE_INTERVAL: Duration = ms(500);
+/// No interval is shorter: above 50 Hz a probe stream is a load of its own.
+pub const MIN_INTERVAL: Duration = ms(20);
+/// No interval is longer: NAT mappings of UDP may be forgotten after 30 s (RFC 4787 REQ-5 asks for 2 min, many do less).
+pub const MAX_INTERVAL: Duration = ms(15_000);
+/// Interval on suspicion: 50 Hz tells noise from damage in a tenth of a second.
+pub const SUSPICION_INTERVAL: Duration = MIN_INTERVAL;
+/// Suspicion lasts this long after the last sign of trouble.
+pub const SUSPICION_TIME: Duration = ms(600);
+/// Probes that suspicion may add at once, and their refill: a path that always loses a little must not be probed at
+/// 50 Hz for ever. 150 are three seconds at full speed.
+pub const SUSPICION_BUCKET_PROBES: u32 = 150;
+/// Refill of the suspicion bucket, in probes per second: a quarter of the probes of a path in use.
+pub const SUSPICION_REFILL_PER_S: u32 = 3;
+/// A run of losses this long needs no faster probes: the path is down, and suspicion would only cost.
+pub const SUSPICION_MAX_RUN: u32 = 16;
+
+/// A probe's timeout is SRTT + 4·RTTVAR (RFC 6298), not below this: schedulers of small devices stall for tens of ms.
+pub const MIN_TIMEOUT: Duration = ms(60);
+/// The timeout is at least this much above SRTT: on a still path RTTVAR falls to nothing.
+pub const MIN_TIMEOUT_MARGIN: Duration = ms(20);
+/// A reply after a second is of no use to a decision; also the timeout before the first RTT.
+pub const MAX_TIMEOUT: Duration = ms(1_000);
+/// A reply corrects its loss if it comes within this time of the probe; later it is only counted.
+pub const LATE_MEMORY: Duration = ms(3_000);
+/// Probes remembered: `LATE_MEMORY` at 50 Hz, and some.
+pub const OUTSTANDING_MAX: usize = 256;
+/// Samples that wait for the caller.
+pub const SAMPLE_QUEUE_MAX: usize = 512;
+
+/// A timer that fires this much too late means that this host stood still: replies may wait unread.
+pub const HOST_STALL: Duration = ms(30);
+/// After a stall nothing is counted lost for this long, so that what waits can be read first.
+pub const HOST_STALL_GRACE: Duration = ms(20);
+
+/// Replies of a reflector, per path: twice the fastest sender of ours.
+pub const REFLECT_PER_S: u32 = 100;
+/// Replies that a reflector may give at once, after a silence.
+pub const REFLECT_BURST: u32 = 100;
+/// A sequence number this far behind the newest is another session's, not reordered.
+pub const REORDER_MAX: u64 = 1_024;
+/// Window of what is heard of the peer's probes: at 10 Hz, 100 probes tell 1 % loss.
+pub const HEARD_WINDOW: Duration = ms(10_000);
+/// Requests remembered in that window: 50 Hz for 10 s.
+pub const HEARD_MAX: usize = 512;
+/// A peer's digest older than this says nothing of now.
+pub const DIGEST_FRESH: Duration = ms(3_000);
+
+// ---- Link quality ----
+
+/// The short window: what people feel now; 20 probes on a path in use.
+pub const SHORT_WINDOW: Duration = ms(2_000);
+/// The long window: 300 probes at 10 Hz, what a proof of loss below 1 % at 95 % takes.
+pub const LONG_WINDOW: Duration = ms(30_000);
+/// Samples kept in the long window; with fast probes it holds less time.
+pub const LONG_WINDOW_SAMPLES: usize = 1_024;
+
+// ---- Verdicts ----
+
+/// A path is not down before this many probes in a row are lost: two may be one burst on a radio link.
+pub const DOWN_MIN_RUN: u32 = 3;
+/// At this many it is down whatever its history: a blackhole is found in three intervals and one timeout.
+pub const DOWN_MAX_RUN: u32 = 8;
+/// Between the two: as many as random loss at the path's usual rate gives with less than this chance (natural logarithm
+/// of 1 in a million): at 5 % each way about once in a day of constant suspicion.
+pub const DOWN_LOG_CHANCE: f64 = -13.8;
+/// Usual loss is never believed to be below this: a second of quiet proves nothing.
+pub const DOWN_LOSS_FLOOR: f64 = 0.01;
+/// Nothing answered for this long is down, however slow the probes.
+pub const DOWN_SILENCE_MIN: Duration = ms(1_500);
+/// Or for so many intervals of the path's present cadence.
+pub const DOWN_SILENCE_INTERVALS: u32 = 3;
+/// Answers in a row that bring a path up again: recovery takes more proof than damage.
+pub const UP_ANSWERS: u32 = 5;
+/// And they span at least this time: five answers at 50 Hz are one lucky moment.
+pub const UP_TIME: Duration = ms(1_000);
+
+/// Loss is damage once the evidence for `LOSS_DAMAGED_FACTOR` times the limit, against the limit, reaches this log
+/// likelihood ratio (Page's CUSUM): 1 in 150, at least four losses. 0.1 % random loss reaches it less than once a month.
+pub const LOSS_DAMAGE_EVIDENCE: f64 = 5.0;
+/// The loss that the evidence is weighed for, as a multiple of the limit.
+pub const LOSS_DAMAGED_FACTOR: f64 = 4.0;
+/// Loss is mended once the evidence for half the limit, against the damaged rate, reaches this: about 200 clean probes
+/// for a limit of 1 %.
+pub const LOSS_MENDED_EVIDENCE: f64 = 7.0;
+/// And never sooner than this after the last loss that counted as damage.
+pub const LOSS_MENDED_TIME: Duration = ms(10_000);
+/// No loss rate is weighed above this.
+pub const LOSS_MAX_RATE: f64 = 0.9;
+
+/// Delay or jitter above its limit for this long is damage: one late probe is not.
+pub const DELAY_DAMAGE_TIME: Duration = ms(600);
+/// And this many probes agree.
+pub const DELAY_DAMAGE_SAMPLES: u32 = 5;
+/// Delay or jitter below `DELAY_MENDED_PERCENT` of its limit for this long is mended.
+pub const DELAY_MENDED_TIME: Duration = ms(10_000);
+/// How far below the limit, so that a path at its limit does not flap.
+pub const DELAY_MENDED_PERCENT: u64 = 90;
+
+// ---- Selection ----
+
+/// Fail-back waits for this long of proven good, if the class gives no time.
+pub const FAILBACK_HOLD: Duration = ms(30_000);
+/// The hold doubles with each flap, up to this factor's power of two (30 s becomes 32 min).
+pub const FAILBACK_DOUBLINGS_MAX: u32 = 6;
+/// And never above this.
+pub const FAILBACK_HOLD_MAX: Duration = ms(3_600_000);
+/// A fault within this time after the path was taken again is a flap.
+pub const FLAP_TIME: Duration = ms(600_000);
+/// One flap is forgiven for each of these times without one.
+pub const FLAP_DECAY: Duration = ms(1_800_000);
+/// No voluntary move sooner after a move, if the class gives no time.
+pub const DWELL: Duration = ms(5_000);
+/// A move for an SLA's sake waits no longer than this after a move, whatever the dwell.
+pub const SLA_DWELL_MAX: Duration = ms(5_000);
+/// Voluntary moves that may follow each other.
+pub const MOVE_TOKENS: u32 = 4;
+/// A token comes back each of these: six voluntary moves an hour in the long run.
+pub const MOVE_TOKEN_REFILL: Duration = ms(600_000);
+/// After the first selection, better paths that come up are taken at once: paths are keyed in no particular order.
+pub const START_GRACE: Duration = ms(5_000);
+/// A path of equal rank is better if its delay is below this share of the present one's.
+pub const BETTER_RTT_PERCENT: u64 = 75;
+/// And better by at least this: below it people and protocols feel nothing.
+pub const BETTER_RTT_MIN: Duration = ms(5);
+/// A better delay must last this long, or the fail-back hold if that is longer.
+pub const BETTER_HOLD: Duration = ms(60_000);
+/// Candidates of one selector; more are not taken (a tunnel has at most 64 paths).
+pub const CANDIDATES_MAX: usize = 64;
+/// Paths that advice may name.
+pub const ADVICE_PATHS_MAX: usize = 1_024;
+/// Advice lives no longer than this, whatever it says.
+pub const ADVICE_MAX: Duration = ms(3_600_000);
+
+// ---- Endpoints ----
+
+/// A challenge must be answered within this time.
+pub const CHALLENGE_TIME: Duration = ms(1_000);
+/// The same challenge is repeated after this time if another packet comes: one lost probe must not cost the second.
+pub const CHALLENGE_RETRY: Duration = ms(250);
+/// Addresses that may be under challenge at once, per path.
+pub const CHALLENGES_MAX: usize = 4;
+/// Challenges per second and path, to any address: a flood of copies makes no flood of ours.
+pub const CHALLENGES_PER_S: u32 = 8;

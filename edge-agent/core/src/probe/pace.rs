@@ -1,0 +1,112 @@
+//! When to send: cadence, suspicion, and the timeout from the round-trip estimate.
+
+use std::time::Duration;
+
+use super::{Cadence, Intervals};
+use crate::bucket::TokenBucket;
+use crate::policy;
+use crate::time::Micros;
+
+/// SRTT and RTTVAR of RFC 6298, in microseconds.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Estimator {
+    srtt_us: u64,
+    rttvar_us: u64,
+    seeded: bool,
+}
+
+impl Estimator {
+    pub(super) fn update(&mut self, rtt: Duration) {
+        let rtt_us = rtt.as_micros().min(60_000_000) as u64;
+        if self.seeded {
+            // RFC 6298 section 2.3: alpha 1/8, beta 1/4.
+            self.rttvar_us = (3 * self.rttvar_us + self.srtt_us.abs_diff(rtt_us)) / 4;
+            self.srtt_us = (7 * self.srtt_us + rtt_us) / 8;
+        } else {
+            self.srtt_us = rtt_us;
+            self.rttvar_us = rtt_us / 2;
+            self.seeded = true;
+        }
+    }
+
+    pub(super) fn timeout(&self) -> Duration {
+        if !self.seeded {
+            return policy::MAX_TIMEOUT;
+        }
+        let margin = Duration::from_micros(4 * self.rttvar_us).max(policy::MIN_TIMEOUT_MARGIN);
+        (Duration::from_micros(self.srtt_us) + margin)
+            .clamp(policy::MIN_TIMEOUT, policy::MAX_TIMEOUT)
+    }
+}
+
+/// When the next probe is due.
+#[derive(Debug)]
+pub(super) struct Pace {
+    intervals: Intervals,
+    cadence: Cadence,
+    next: Micros,
+    /// Probes come fast until then.
+    suspicious_until: Micros,
+    extra: TokenBucket,
+}
+
+impl Pace {
+    pub(super) fn new(intervals: Intervals, cadence: Cadence, seed: u64, now: Micros) -> Self {
+        // Many sessions start at once: their phases must not.
+        let interval_us = intervals.of(cadence).as_micros() as u64;
+        let phase = Duration::from_micros(seed % interval_us.max(1));
+        Pace {
+            intervals,
+            cadence,
+            next: now + phase,
+            suspicious_until: Micros(0),
+            extra: TokenBucket::per_second(
+                policy::SUSPICION_BUCKET_PROBES,
+                policy::SUSPICION_REFILL_PER_S,
+                now,
+            ),
+        }
+    }
+
+    pub(super) fn set(&mut self, intervals: Intervals, cadence: Cadence, now: Micros) {
+        self.intervals = intervals;
+        self.cadence = cadence;
+        self.next = self.next.min(now + self.intervals.of(cadence));
+    }
+
+    pub(super) fn cadence(&self) -> Cadence {
+        self.cadence
+    }
+
+    pub(super) fn interval(&self) -> Duration {
+        self.intervals.of(self.cadence)
+    }
+
+    pub(super) fn next(&self) -> Micros {
+        self.next
+    }
+
+    /// A sign of trouble: probe fast for a moment, the first one now.
+    pub(super) fn suspect(&mut self, now: Micros) {
+        if self.cadence == Cadence::Idle || self.interval() <= policy::SUSPICION_INTERVAL {
+            return;
+        }
+        let fresh = now >= self.suspicious_until;
+        self.suspicious_until = now + policy::SUSPICION_TIME;
+        if fresh && self.next > now && self.extra.take(now) {
+            self.next = now;
+        }
+    }
+
+    pub(super) fn calm(&mut self) {
+        self.suspicious_until = Micros(0);
+    }
+
+    /// A probe is due and leaves now.
+    pub(super) fn sent(&mut self, now: Micros) {
+        let fast = now < self.suspicious_until && self.extra.take(now);
+        let interval = if fast { policy::SUSPICION_INTERVAL } else { self.interval() };
+        // After a stall of the caller probes are not caught up on.
+        self.next = (self.next + interval).max(now + interval / 2);
+    }
+}

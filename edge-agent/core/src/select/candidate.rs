@@ -1,0 +1,162 @@
+//! A candidate's record, and its rank.
+
+use std::time::Duration;
+
+use super::{CandidateSpec, ClassPolicy};
+use crate::id::PathId;
+use crate::policy;
+use crate::sla::{PathHealth, SlaState};
+use crate::time::Micros;
+
+/// The order of selection: the least is the best.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Rank {
+    state: SlaState,
+    /// Among paths that violate: how far.
+    severity: u32,
+    /// Failed lately, and has not met the SLA for its hold since.
+    unproven: bool,
+    standing: Standing,
+    rtt_bucket: u32,
+    path: PathId,
+}
+
+/// What the operator, the peer and the controller want; no measurement in it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Standing {
+    pub(super) advised_against: bool,
+    pub(super) not_peers_choice: bool,
+    pub(super) preference: (u16, u16),
+    pub(super) cost: u32,
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct Candidate {
+    pub(super) spec: CandidateSpec,
+    pub(super) health: PathHealth,
+    /// It has keys and an endpoint, and is not drained.
+    pub(super) available: bool,
+    /// Its local uplink has carrier.
+    pub(super) carrier: bool,
+    pub(super) advised_against: bool,
+    pub(super) peers_choice: bool,
+    /// Since when it meets the SLA.
+    pub(super) meets_since: Option<Micros>,
+    /// Since when it is faster than the present one, as `BETTER_RTT_*` say.
+    pub(super) faster_since: Option<Micros>,
+    /// It met the SLA once, and then did not.
+    failed: bool,
+    /// Carried the class before.
+    pub(super) taken: Option<Micros>,
+    flaps: u32,
+    last_flap: Micros,
+}
+
+impl Candidate {
+    pub(super) fn new(spec: CandidateSpec, carrier: bool) -> Self {
+        Candidate {
+            spec,
+            health: PathHealth::connecting(),
+            available: false,
+            carrier,
+            advised_against: false,
+            peers_choice: false,
+            meets_since: None,
+            faster_since: None,
+            failed: false,
+            taken: None,
+            flaps: 0,
+            last_flap: Micros(0),
+        }
+    }
+
+    /// The same path under a new configuration.
+    pub(super) fn with_spec(self, spec: CandidateSpec, carrier: bool) -> Self {
+        Candidate { spec, carrier, ..self }
+    }
+
+    /// What it is worth: health, if it can be used at all.
+    pub(super) fn state(&self) -> SlaState {
+        if self.available && self.carrier { self.health.state } else { SlaState::Down }
+    }
+
+    pub(super) fn standing(&self, policy: &ClassPolicy) -> Standing {
+        Standing {
+            advised_against: self.advised_against,
+            not_peers_choice: policy.follows_peer && !self.peers_choice,
+            preference: self.spec.preference,
+            cost: self.spec.cost,
+        }
+    }
+
+    pub(super) fn rank(&self, policy: &ClassPolicy, now: Micros) -> Rank {
+        let state = self.state();
+        Rank {
+            state,
+            severity: if state == SlaState::Violates { self.health.crossed.severity() } else { 0 },
+            unproven: self.unproven(policy, now),
+            standing: self.standing(policy),
+            rtt_bucket: rtt_bucket(self.health.figures.rtt_us),
+            path: self.spec.path,
+        }
+    }
+
+    /// Keeps the record in step with the state.
+    pub(super) fn refresh(&mut self, now: Micros) {
+        if self.state() == SlaState::Meets {
+            self.meets_since.get_or_insert(now);
+        } else if self.meets_since.take().is_some() {
+            self.failed = true;
+        }
+        while self.flaps > 0 && now.since(self.last_flap) >= policy::FLAP_DECAY {
+            self.flaps -= 1;
+            self.last_flap = self.last_flap + policy::FLAP_DECAY;
+        }
+    }
+
+    /// It was left for a fault: soon after it had been taken, that is a flap.
+    pub(super) fn left_for_fault(&mut self, now: Micros) {
+        let Some(taken) = self.taken else { return };
+        if now.since(taken) < policy::FLAP_TIME {
+            self.flaps = (self.flaps + 1).min(policy::FAILBACK_DOUBLINGS_MAX);
+            self.last_flap = now;
+        }
+    }
+
+    pub(super) fn flaps(&self) -> u32 {
+        self.flaps
+    }
+
+    /// How long it must meet the SLA before it is taken voluntarily.
+    pub(super) fn hold(&self, policy: &ClassPolicy) -> Duration {
+        let base = policy.failback_hold;
+        let doubled = base.saturating_mul(1 << self.flaps.min(policy::FAILBACK_DOUBLINGS_MAX));
+        doubled.min(policy::FAILBACK_HOLD_MAX.max(base))
+    }
+
+    /// When it has met the SLA for its hold, if it meets it.
+    pub(super) fn proven_at(&self, policy: &ClassPolicy) -> Option<Micros> {
+        self.meets_since.map(|since| since + self.hold(policy))
+    }
+
+    pub(super) fn unproven(&self, policy: &ClassPolicy, now: Micros) -> bool {
+        self.failed && self.proven_at(policy).is_none_or(|at| now < at)
+    }
+
+    /// Its delay is lower by a margin that matters.
+    pub(super) fn faster_than(&self, other: &Candidate) -> bool {
+        let (ours, theirs) = (self.health.figures.rtt_us, other.health.figures.rtt_us);
+        let least_us = policy::BETTER_RTT_MIN.as_micros() as u32;
+        ours > 0
+            && u64::from(ours) * 100 <= u64::from(theirs) * policy::BETTER_RTT_PERCENT
+            && theirs.saturating_sub(ours) >= least_us
+    }
+}
+
+/// Quarter steps: delays that people would call the same share a bucket. 0 is "not known", last.
+fn rtt_bucket(rtt_us: u32) -> u32 {
+    if rtt_us == 0 {
+        return u32::MAX;
+    }
+    ((f64::from(rtt_us) / 1e3 + 4.0).ln() / 1.25f64.ln()) as u32
+}

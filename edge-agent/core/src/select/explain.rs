@@ -1,0 +1,241 @@
+//! Plain words: why it moved, why it stays.
+
+use std::time::Duration;
+
+use super::candidate::Candidate;
+use super::selector::Wish;
+use super::{CandidateEvidence, Cause, Decision, Selector};
+use crate::id::PathId;
+use crate::policy;
+use crate::sla::SlaState;
+use crate::time::Micros;
+
+/// Why a class is where it is, and why nothing moves.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Explanation {
+    pub selected: Option<PathId>,
+    /// How long it has been there.
+    pub since: Duration,
+    /// Of the last move.
+    pub cause: Option<Cause>,
+    /// One sentence.
+    pub summary: String,
+    pub candidates: Vec<CandidateEvidence>,
+    /// Better paths that must wait.
+    pub held: Vec<Held>,
+    /// Voluntary moves that may be made now.
+    pub tokens_left: u32,
+    /// Until there is one; zero if there is.
+    pub next_token_in: Duration,
+    /// Until a voluntary move may follow the last move.
+    pub dwell_left: Duration,
+}
+
+/// A better path that is not taken yet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Held {
+    pub path: PathId,
+    pub remaining: Duration,
+    /// Plain words.
+    pub because: String,
+}
+
+impl Selector {
+    /// As of now.
+    pub fn explain(&self, now: Micros) -> Explanation {
+        let held = self.held(now);
+        let name = |path| self.name(path);
+        let summary = match (self.current, held.first()) {
+            (None, _) => "no path may carry this class".to_owned(),
+            (Some(path), Some(held)) => {
+                let better = name(held.path);
+                format!("on {}; {better} is better but waits: {}", name(path), held.because)
+            }
+            (Some(path), None) => format!("on {}: no path is better", name(path)),
+        };
+        Explanation {
+            selected: self.current,
+            since: now.since(self.last_move),
+            cause: self.last_cause,
+            summary,
+            candidates: self.evidence(self.current, now),
+            held,
+            tokens_left: self.tokens.left(now),
+            next_token_in: self.tokens.next_token(now).since(now),
+            dwell_left: (self.last_move + self.policy.dwell).since(now),
+        }
+    }
+
+    pub(super) fn decision(&self, wish: Wish, now: Micros) -> Decision {
+        Decision {
+            at: now,
+            tunnel: self.policy.tunnel,
+            class: self.policy.class,
+            class_name: self.policy.class_name.clone(),
+            from: self.current,
+            to: wish.to,
+            cause: wish.cause,
+            summary: self.summary(wish, now),
+            candidates: self.evidence(wish.to, now),
+        }
+    }
+
+    fn summary(&self, wish: Wish, now: Micros) -> String {
+        let to = wish.to.map_or_else(|| "nothing".to_owned(), |path| self.name(path));
+        let from = self.current.map_or_else(|| "nothing".to_owned(), |path| self.name(path));
+        let why = match wish.cause {
+            Cause::Start => "nothing was selected".to_owned(),
+            Cause::PathDown => self.current_candidate().map(trouble).unwrap_or_default(),
+            Cause::SlaViolated => self.current_candidate().map(trouble).unwrap_or_default(),
+            Cause::FailBack | Cause::BetterPath => self.advantage(wish.to, now),
+            Cause::Config => "the configuration changed".to_owned(),
+            Cause::NoneLeft if self.policy.drop_when_none_meets => {
+                "no path meets the SLA, and the class is dropped then".to_owned()
+            }
+            Cause::NoneLeft => "every path is down".to_owned(),
+        };
+        match self.current {
+            None => format!("starts on {to}: {why}"),
+            Some(_) => format!("moves from {from} to {to}: {why}"),
+        }
+    }
+
+    /// What speaks for a voluntary move.
+    fn advantage(&self, to: Option<PathId>, now: Micros) -> String {
+        let target = self.candidates.iter().find(|c| Some(c.spec.path) == to);
+        let (Some(to), Some(current)) = (target, self.current_candidate()) else {
+            return String::new();
+        };
+        let met = to.meets_since.map_or(0, |since| now.since(since).as_secs());
+        let (ours, theirs) = (to.standing(&self.policy), current.standing(&self.policy));
+        if theirs.advised_against && !ours.advised_against {
+            let reason = self.advice.as_ref().map_or("", |a| a.reason.as_str());
+            format!("the controller advises against the present path ({reason})")
+        } else if theirs.not_peers_choice && !ours.not_peers_choice {
+            "the peer has chosen it".to_owned()
+        } else if ours.preference < theirs.preference {
+            format!("its uplinks are preferred, and it has met the SLA for {met} s")
+        } else if ours.cost < theirs.cost {
+            format!("it costs less, and it has met the SLA for {met} s")
+        } else {
+            format!("it is faster: {} against {}", rtt(to), rtt(current))
+        }
+    }
+
+    pub(super) fn evidence(&self, chosen: Option<PathId>, now: Micros) -> Vec<CandidateEvidence> {
+        let winner = self.candidates.iter().find(|c| Some(c.spec.path) == chosen);
+        let evidence = |c: &Candidate| CandidateEvidence {
+            path: c.spec.path,
+            name: c.spec.name.clone(),
+            chosen: Some(c.spec.path) == chosen,
+            state: c.state(),
+            connecting: c.health.connecting,
+            refused_because: match winner {
+                Some(winner) if winner.spec.path == c.spec.path => String::new(),
+                _ => self.refusal(c, winner, now),
+            },
+            figures: c.health.figures,
+            crossed: c.health.crossed,
+        };
+        self.candidates.iter().map(evidence).collect()
+    }
+
+    fn refusal(&self, c: &Candidate, winner: Option<&Candidate>, now: Micros) -> String {
+        if c.state() != SlaState::Meets {
+            return trouble(c);
+        }
+        let Some(winner) = winner else { return "it may not carry this class".to_owned() };
+        let (ours, theirs) = (c.standing(&self.policy), winner.standing(&self.policy));
+        if c.unproven(&self.policy, now) || ours < theirs {
+            let left = c.proven_at(&self.policy).map_or(0, |at| at.since(now).as_millis());
+            let left = left.div_ceil(1_000);
+            if left > 0 {
+                let flaps = match c.flaps() {
+                    0 => String::new(),
+                    n => format!(", doubled {n} times for flapping"),
+                };
+                return format!("must meet the SLA for another {left} s{flaps}");
+            }
+            if ours < theirs {
+                return "it is better, but voluntary moves must wait".to_owned();
+            }
+        }
+        if ours.advised_against && !theirs.advised_against {
+            let reason = self.advice.as_ref().map_or("", |a| a.reason.as_str());
+            return format!("the controller advises against it ({reason})");
+        }
+        if ours.not_peers_choice && !theirs.not_peers_choice {
+            return "the peer has chosen the other".to_owned();
+        }
+        if ours.preference > theirs.preference {
+            return "its uplinks are less preferred".to_owned();
+        }
+        if ours.cost > theirs.cost {
+            return format!("it costs more ({} against {})", c.spec.cost, winner.spec.cost);
+        }
+        if winner.faster_than(c) {
+            return format!("it is slower: {} against {}", rtt(c), rtt(winner));
+        }
+        format!("it is no better: {} against {}", rtt(c), rtt(winner))
+    }
+
+    fn held(&self, now: Micros) -> Vec<Held> {
+        let wishes = self.wishes(now);
+        let held = wishes.into_iter().filter_map(|wish| {
+            let token = if wish.needs_token { self.tokens.next_token(now) } else { now };
+            let path = wish.to?;
+            let until = wish.not_before.max(token);
+            let remaining = until.since(now);
+            if remaining.is_zero() {
+                return None;
+            }
+            let candidate = self.candidates.iter().find(|c| c.spec.path == path)?;
+            let seconds = remaining.as_millis().div_ceil(1_000);
+            let proven = candidate.proven_at(&self.policy).unwrap_or(now);
+            let because = if token > wish.not_before {
+                format!("the budget of voluntary moves is spent for another {seconds} s")
+            } else if proven >= until {
+                format!("it must meet the SLA for another {seconds} s")
+            } else if self.last_move + self.policy.dwell >= until {
+                format!("the last move was too recent, for another {seconds} s")
+            } else {
+                let hold = policy::BETTER_HOLD.as_secs();
+                format!("it must stay faster for {hold} s, for another {seconds} s")
+            };
+            Some(Held { path, remaining, because })
+        });
+        held.collect()
+    }
+
+    fn name(&self, path: PathId) -> String {
+        let found = self.candidates.iter().find(|c| c.spec.path == path);
+        found.map_or_else(|| format!("path {path}"), |c| c.spec.name.clone())
+    }
+}
+
+/// What is wrong with it; "meets its SLA" if nothing is.
+fn trouble(c: &Candidate) -> String {
+    if !c.carrier {
+        return "its uplink has no carrier".to_owned();
+    }
+    if !c.available {
+        return "not available: it has no keys or no endpoint, or is drained".to_owned();
+    }
+    if c.health.connecting {
+        return "no probe has been answered yet".to_owned();
+    }
+    match c.state() {
+        SlaState::Down => "it is down: probes are not answered".to_owned(),
+        SlaState::Recovering => "it answers again, but has not proven itself yet".to_owned(),
+        SlaState::Violates => {
+            let limits: Vec<String> = c.health.crossed.iter().map(|l| l.to_string()).collect();
+            format!("it violates its SLA: {}", limits.join(", "))
+        }
+        SlaState::Meets => "it meets its SLA".to_owned(),
+    }
+}
+
+fn rtt(c: &Candidate) -> String {
+    let us = c.health.figures.rtt_us;
+    format!("{}.{} ms", us / 1_000, us % 1_000 / 100)
+}

@@ -1,0 +1,341 @@
+//! The state machine.
+
+use std::collections::BTreeSet;
+
+use super::candidate::{Candidate, Rank};
+use super::{Advice, CandidateSpec, Cause, ClassPolicy, Decision};
+use crate::bucket::TokenBucket;
+use crate::id::{PathId, UplinkId};
+use crate::policy;
+use crate::sla::{PathHealth, SlaState};
+use crate::time::Micros;
+
+/// Chooses the path of one class of one tunnel.
+#[derive(Debug)]
+pub struct Selector {
+    pub(super) policy: ClassPolicy,
+    /// In the order of their path IDs.
+    pub(super) candidates: Vec<Candidate>,
+    pub(super) current: Option<PathId>,
+    pub(super) last_cause: Option<Cause>,
+    pub(super) last_move: Micros,
+    first_selection: Option<Micros>,
+    pub(super) tokens: TokenBucket,
+    pub(super) advice: Option<Advice>,
+    /// Uplinks without carrier.
+    down_uplinks: BTreeSet<UplinkId>,
+    peer_choice: Option<PathId>,
+    config_changed: bool,
+    polled: Micros,
+}
+
+/// A move that should be made, and when.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Wish {
+    pub(super) to: Option<PathId>,
+    pub(super) cause: Cause,
+    pub(super) not_before: Micros,
+    pub(super) needs_token: bool,
+}
+
+impl Selector {
+    /// Nothing is selected, and no path is available, until the inputs say so.
+    pub fn new(policy: ClassPolicy, candidates: Vec<CandidateSpec>, now: Micros) -> Self {
+        let mut selector = Selector {
+            policy,
+            candidates: Vec::new(),
+            current: None,
+            last_cause: None,
+            last_move: now,
+            first_selection: None,
+            tokens: TokenBucket::new(policy::MOVE_TOKENS, policy::MOVE_TOKEN_REFILL, now),
+            advice: None,
+            down_uplinks: BTreeSet::new(),
+            peer_choice: None,
+            config_changed: false,
+            polled: now,
+        };
+        selector.replace(candidates);
+        selector
+    }
+
+    /// The path that carries the class.
+    pub fn selected(&self) -> Option<PathId> {
+        self.current
+    }
+
+    /// What it was told to do.
+    pub fn policy(&self) -> &ClassPolicy {
+        &self.policy
+    }
+
+    /// A new configuration. Candidates that stay keep their record.
+    pub fn set_config(&mut self, policy: ClassPolicy, candidates: Vec<CandidateSpec>) {
+        let specs: Vec<&CandidateSpec> = self.candidates.iter().map(|c| &c.spec).collect();
+        let mut sorted: Vec<&CandidateSpec> = candidates.iter().collect();
+        sorted.sort_by_key(|spec| spec.path);
+        self.config_changed |= policy != self.policy || specs != sorted;
+        self.policy = policy;
+        self.replace(candidates);
+    }
+
+    /// The path's health for this class.
+    pub fn handle_quality(&mut self, path: PathId, health: &PathHealth, now: Micros) {
+        if let Some(candidate) = self.candidate_mut(path) {
+            candidate.health = *health;
+            candidate.refresh(now);
+        }
+    }
+
+    /// Whether the path may be used at all: it has keys and an endpoint, and is not drained.
+    pub fn handle_path_admin(&mut self, path: PathId, available: bool, now: Micros) {
+        if let Some(candidate) = self.candidate_mut(path) {
+            candidate.available = available;
+            candidate.refresh(now);
+        }
+    }
+
+    /// The uplink's carrier. It is taken to be there until said otherwise.
+    pub fn handle_carrier(&mut self, uplink: UplinkId, up: bool, now: Micros) {
+        if up {
+            self.down_uplinks.remove(&uplink);
+        } else if self.candidates.iter().any(|c| c.spec.local_uplink == uplink) {
+            self.down_uplinks.insert(uplink);
+        }
+        for candidate in self.candidates.iter_mut().filter(|c| c.spec.local_uplink == uplink) {
+            candidate.carrier = up;
+            candidate.refresh(now);
+        }
+    }
+
+    /// Replaces the advice. `None`, or once it has run out: there is none.
+    pub fn handle_advice(&mut self, advice: Option<Advice>, now: Micros) {
+        self.advice = advice.map(|mut advice| {
+            advice.until = advice.until.min(now + policy::ADVICE_MAX);
+            while advice.avoid.len() > policy::ADVICE_PATHS_MAX {
+                advice.avoid.pop_last();
+            }
+            advice
+        });
+    }
+
+    /// What the peer sends this class on; followed only if the policy says so.
+    pub fn handle_peer_choice(&mut self, path: Option<PathId>) {
+        self.peer_choice = path;
+    }
+
+    /// The next decision, if one is due. Call it after each input and at the deadline, until it gives none.
+    pub fn poll(&mut self, now: Micros) -> Option<Decision> {
+        self.refresh(now);
+        let wish = self.wish(now).filter(|wish| wish.not_before <= now);
+        self.config_changed = false;
+        let wish = wish?;
+        if wish.needs_token && !self.tokens.take(now) {
+            return None;
+        }
+        Some(self.carry_out(wish, now))
+    }
+
+    /// When to poll next if nothing comes in: always after the last poll.
+    pub fn next_deadline(&self) -> Option<Micros> {
+        let now = self.polled;
+        let advice = self.advice.as_ref().map(|a| a.until);
+        let wishes = self.wishes(now).into_iter().map(|wish| {
+            let token = if wish.needs_token { self.tokens.next_token(now) } else { now };
+            wish.not_before.max(token)
+        });
+        wishes.chain(advice).filter(|&at| at > now).min()
+    }
+
+    /// The path that would be taken next: it should be probed as fast as the present one. The best that shares neither
+    /// uplink with it, or else one, or else both.
+    pub fn standby(&self) -> Option<PathId> {
+        let current = self.current_candidate();
+        let shared = |c: &Candidate| {
+            current.map_or(0, |cur| {
+                u8::from(cur.spec.local_uplink == c.spec.local_uplink)
+                    + u8::from(cur.spec.remote_uplink == c.spec.remote_uplink)
+            })
+        };
+        self.candidates
+            .iter()
+            .filter(|c| Some(c.spec.path) != self.current && c.available && c.carrier)
+            .min_by_key(|c| {
+                (c.state() >= SlaState::Recovering, shared(c), self.rank(c, self.polled))
+            })
+            .map(|c| c.spec.path)
+    }
+
+    pub(super) fn rank(&self, candidate: &Candidate, now: Micros) -> Rank {
+        candidate.rank(&self.policy, now)
+    }
+
+    pub(super) fn current_candidate(&self) -> Option<&Candidate> {
+        let current = self.current?;
+        self.candidates.iter().find(|c| c.spec.path == current)
+    }
+
+    /// The moves that should be made, now or later, the most urgent first.
+    pub(super) fn wishes(&self, now: Micros) -> Vec<Wish> {
+        let best = self.best(now);
+        let Some(current) = self.current_candidate() else {
+            let cause = if self.current.is_some() { Cause::Config } else { Cause::Start };
+            return match best {
+                Some(best) => vec![at_once(Some(best.spec.path), cause)],
+                None if self.current.is_some() => vec![at_once(None, Cause::NoneLeft)],
+                None => Vec::new(),
+            };
+        };
+        let Some(best) = best else {
+            return vec![at_once(None, Cause::NoneLeft)];
+        };
+        let to = Some(best.spec.path);
+        match current.state() {
+            SlaState::Down | SlaState::Recovering if best.state() < current.state() => {
+                vec![at_once(to, Cause::PathDown)]
+            }
+            SlaState::Violates if best.state() < SlaState::Violates => {
+                vec![Wish {
+                    to,
+                    cause: Cause::SlaViolated,
+                    not_before: self.last_move + self.policy.dwell.min(policy::SLA_DWELL_MAX),
+                    needs_token: self.policy_bound(best, now),
+                }]
+            }
+            _ => self.voluntary(current, now),
+        }
+    }
+
+    /// To a path that failed lately and is not proven since, only a token leads away from a path that works.
+    fn policy_bound(&self, target: &Candidate, now: Micros) -> bool {
+        target.unproven(&self.policy, now)
+    }
+
+    fn wish(&self, now: Micros) -> Option<Wish> {
+        let wishes = self.wishes(now);
+        wishes.iter().find(|wish| wish.not_before <= now).or(wishes.first()).copied()
+    }
+
+    /// The best candidate that may carry the class.
+    fn best(&self, now: Micros) -> Option<&Candidate> {
+        let least =
+            if self.policy.drop_when_none_meets { SlaState::Meets } else { SlaState::Recovering };
+        self.candidates.iter().filter(|c| c.state() <= least).min_by_key(|c| self.rank(c, now))
+    }
+
+    /// Moves from a path with which nothing is wrong, or no more than with the others.
+    fn voluntary(&self, current: &Candidate, now: Micros) -> Vec<Wish> {
+        let mut better: Vec<&Candidate> = self
+            .candidates
+            .iter()
+            .filter(|c| c.spec.path != current.spec.path && c.state() == current.state())
+            .collect();
+        better.sort_by_key(|c| self.rank(c, now));
+        better.into_iter().filter_map(|c| self.voluntary_to(c, current, now)).collect()
+    }
+
+    fn voluntary_to(&self, to: &Candidate, current: &Candidate, now: Micros) -> Option<Wish> {
+        let wish = |cause, not_before, needs_token| {
+            Some(Wish { to: Some(to.spec.path), cause, not_before, needs_token })
+        };
+        let dwelt = self.last_move + self.policy.dwell;
+        if current.state() != SlaState::Meets {
+            let severity = |c: &Candidate| c.health.crossed.severity();
+            let less = to.state() == SlaState::Violates && severity(to) < severity(current);
+            return if less { wish(Cause::SlaViolated, dwelt, true) } else { None };
+        }
+        let (ours, theirs) = (to.standing(&self.policy), current.standing(&self.policy));
+        if ours < theirs {
+            let follows = ours.advised_against == theirs.advised_against
+                && theirs.not_peers_choice
+                && !ours.not_peers_choice;
+            let free = !to.unproven(&self.policy, now);
+            if free && self.config_changed {
+                return wish(Cause::Config, now, false);
+            }
+            // The peer's own bucket bounds its moves; following it costs none of ours.
+            if free && (follows || self.in_start_grace(now)) {
+                return wish(Cause::BetterPath, now, false);
+            }
+            let cause = if to.taken.is_some() { Cause::FailBack } else { Cause::BetterPath };
+            return wish(cause, dwelt.max(to.proven_at(&self.policy)?), true);
+        }
+        if ours == theirs {
+            let lasted = to.faster_since? + policy::BETTER_HOLD.max(to.hold(&self.policy));
+            return wish(Cause::BetterPath, dwelt.max(lasted), true);
+        }
+        None
+    }
+
+    fn in_start_grace(&self, now: Micros) -> bool {
+        self.first_selection.is_some_and(|at| now.since(at) < policy::START_GRACE)
+    }
+
+    fn carry_out(&mut self, wish: Wish, now: Micros) -> Decision {
+        let decision = self.decision(wish, now);
+        if matches!(wish.cause, Cause::PathDown | Cause::SlaViolated | Cause::NoneLeft) {
+            let current = self.current;
+            if let Some(left) = current.and_then(|path| self.candidate_mut(path)) {
+                left.left_for_fault(now);
+            }
+        }
+        self.current = wish.to;
+        self.last_cause = Some(wish.cause);
+        self.last_move = now;
+        if let Some(taken) = wish.to.and_then(|path| self.candidate_mut(path)) {
+            taken.taken = Some(now);
+            self.first_selection.get_or_insert(now);
+        }
+        self.candidates.iter_mut().for_each(|c| c.faster_since = None);
+        decision
+    }
+
+    fn refresh(&mut self, now: Micros) {
+        self.polled = self.polled.max(now);
+        if self.advice.as_ref().is_some_and(|a| now >= a.until) {
+            self.advice = None;
+        }
+        let current = self.current_candidate().cloned();
+        for candidate in &mut self.candidates {
+            let path = candidate.spec.path;
+            candidate.advised_against =
+                self.advice.as_ref().is_some_and(|a| a.avoid.contains(&path));
+            candidate.peers_choice = self.peer_choice == Some(path);
+            candidate.refresh(now);
+            let faster = candidate.state() == SlaState::Meets
+                && current.as_ref().is_some_and(|current| candidate.faster_than(current));
+            if faster {
+                candidate.faster_since.get_or_insert(now);
+            } else {
+                candidate.faster_since = None;
+            }
+        }
+    }
+
+    fn replace(&mut self, specs: Vec<CandidateSpec>) {
+        let mut old = std::mem::take(&mut self.candidates);
+        let mut specs = specs;
+        specs.sort_by_key(|spec| spec.path);
+        specs.dedup_by_key(|spec| spec.path);
+        specs.truncate(policy::CANDIDATES_MAX);
+        for spec in specs {
+            let kept = old.iter().position(|c| c.spec.path == spec.path);
+            let carrier = !self.down_uplinks.contains(&spec.local_uplink);
+            self.candidates.push(match kept {
+                Some(index) => old.swap_remove(index).with_spec(spec, carrier),
+                None => Candidate::new(spec, carrier),
+            });
+        }
+        let uplinks: BTreeSet<UplinkId> =
+            self.candidates.iter().map(|c| c.spec.local_uplink).collect();
+        self.down_uplinks.retain(|uplink| uplinks.contains(uplink));
+    }
+
+    fn candidate_mut(&mut self, path: PathId) -> Option<&mut Candidate> {
+        self.candidates.iter_mut().find(|c| c.spec.path == path)
+    }
+}
+
+fn at_once(to: Option<PathId>, cause: Cause) -> Wish {
+    Wish { to, cause, not_before: Micros(0), needs_token: false }
+}

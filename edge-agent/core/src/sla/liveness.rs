@@ -1,0 +1,126 @@
+//! Down and up.
+
+use std::time::Duration;
+
+use super::Reach;
+use crate::policy;
+use crate::probe::{Outcome, Sample};
+use crate::time::Micros;
+
+/// Follows runs of losses and of answers.
+#[derive(Debug)]
+pub(super) struct Liveness {
+    reach: Reach,
+    /// One more than the newest probe that is known to have got through.
+    through: u64,
+    newest_lost: Option<u64>,
+    last_sign: Micros,
+    /// Answers in a row after the newest loss, and when the first of them came.
+    answers: u32,
+    answers_from: Micros,
+    interval: Duration,
+}
+
+impl Liveness {
+    pub(super) fn new(now: Micros) -> Self {
+        Liveness {
+            reach: Reach::Connecting,
+            through: 0,
+            newest_lost: None,
+            last_sign: now,
+            answers: 0,
+            answers_from: now,
+            interval: policy::USED_INTERVAL,
+        }
+    }
+
+    pub(super) fn reach(&self) -> Reach {
+        self.reach
+    }
+
+    /// Answers came since it went down.
+    pub(super) fn answering(&self) -> bool {
+        self.answers > 0
+    }
+
+    /// Losses in a row, after the newest probe that got through.
+    pub(super) fn run(&self) -> u32 {
+        self.newest_lost.map_or(0, |lost| (lost + 1).saturating_sub(self.through) as u32)
+    }
+
+    pub(super) fn set_interval(&mut self, interval: Duration, now: Micros) {
+        if interval != self.interval {
+            self.interval = interval;
+            // Slower probes from now on: their silence is counted from here.
+            self.last_sign = self.last_sign.max(now - self.silence() / 2);
+        }
+    }
+
+    /// `usual_loss`: the path's round-trip loss as a share, without the present run.
+    pub(super) fn handle(&mut self, sample: &Sample, usual_loss: f64) {
+        match sample.outcome {
+            Outcome::Rtt { .. } => {
+                if self.answers == 0 {
+                    self.answers_from = sample.known;
+                }
+                self.answers += 1;
+                self.got_through(sample.sequence, sample.known);
+                self.rise(sample.known);
+            }
+            // It came: the run is broken there. But a path whose answers are late proves nothing of its recovery.
+            Outcome::Late { .. } => self.got_through(sample.sequence, sample.known),
+            Outcome::Lost { .. } => {
+                self.newest_lost = self.newest_lost.max(Some(sample.sequence));
+                if sample.sequence >= self.through {
+                    self.answers = 0;
+                }
+                if self.reach == Reach::Up && self.run() >= needed_run(usual_loss) {
+                    self.reach = Reach::Down;
+                    self.answers = 0;
+                }
+            }
+        }
+    }
+
+    /// The peer says that this probe reached it: the way forward works, even if nothing comes back.
+    pub(super) fn heard(&mut self, sequence: u64, at: Micros) {
+        self.got_through(sequence, at);
+    }
+
+    /// When silence alone says down. Without a loss it says nothing: this host may have stood still.
+    pub(super) fn deadline(&self) -> Option<Micros> {
+        (self.reach == Reach::Up && self.run() > 0).then(|| self.last_sign + self.silence())
+    }
+
+    pub(super) fn handle_time(&mut self, now: Micros) {
+        if self.deadline().is_some_and(|at| now >= at) {
+            self.reach = Reach::Down;
+            self.answers = 0;
+        }
+    }
+
+    fn got_through(&mut self, sequence: u64, at: Micros) {
+        self.through = self.through.max(sequence + 1);
+        self.last_sign = self.last_sign.max(at);
+    }
+
+    fn rise(&mut self, now: Micros) {
+        let proven =
+            self.answers >= policy::UP_ANSWERS && now.since(self.answers_from) >= policy::UP_TIME;
+        if self.reach == Reach::Connecting || self.reach == Reach::Down && proven {
+            self.reach = Reach::Up;
+        }
+    }
+
+    fn silence(&self) -> Duration {
+        let intervals = self.interval * policy::DOWN_SILENCE_INTERVALS + policy::MAX_TIMEOUT;
+        intervals.max(policy::DOWN_SILENCE_MIN)
+    }
+}
+
+/// So many losses in a row that random loss at this rate would give them with the chance of `DOWN_LOG_CHANCE`.
+pub(super) fn needed_run(usual_loss: f64) -> u32 {
+    let loss = usual_loss.clamp(policy::DOWN_LOSS_FLOOR, policy::LOSS_MAX_RATE);
+    let run = (policy::DOWN_LOG_CHANCE / loss.ln()).ceil() as u32;
+    run.clamp(policy::DOWN_MIN_RUN, policy::DOWN_MAX_RUN)
+}

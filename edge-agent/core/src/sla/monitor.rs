@@ -1,0 +1,246 @@
+//! One path's samples in, its health out.
+
+use std::time::Duration;
+
+use super::evidence::{DelayEvidence, LossEvidence};
+use super::liveness::Liveness;
+use super::{Crossed, Crossings, Limit, PathHealth, Reach, SlaClass, SlaState};
+use crate::id::PathId;
+use crate::policy;
+use crate::probe::{Outcome, Sample, Way};
+use crate::quality::{LinkQuality, QualityWindow};
+use crate::stamp::DigestEntry;
+use crate::time::Micros;
+
+/// Judges one path for all SLA classes.
+#[derive(Debug)]
+pub struct PathMonitor {
+    path: PathId,
+    window: QualityWindow,
+    /// By answers alone, and with the peer's word on what reached it.
+    round_trip: Liveness,
+    forward: Liveness,
+    classes: Vec<ClassEvidence>,
+    newest_sequence: u64,
+    /// Loss and age that the peer told, and when it did.
+    peer: Option<(DigestEntry, Micros)>,
+    /// What this end hears of the peer.
+    heard: Option<(DigestEntry, Micros)>,
+}
+
+#[derive(Debug)]
+struct ClassEvidence {
+    class: SlaClass,
+    rtt: Option<DelayEvidence>,
+    jitter: Option<DelayEvidence>,
+    tx: Option<LossEvidence>,
+    rx: Option<LossEvidence>,
+}
+
+impl PathMonitor {
+    /// `classes`: those whose verdict will be asked for.
+    pub fn new(path: PathId, classes: Vec<SlaClass>, now: Micros) -> Self {
+        PathMonitor {
+            path,
+            window: QualityWindow::default(),
+            round_trip: Liveness::new(now),
+            forward: Liveness::new(now),
+            classes: classes.into_iter().map(ClassEvidence::new).collect(),
+            newest_sequence: 0,
+            peer: None,
+            heard: None,
+        }
+    }
+
+    /// The path that it judges.
+    pub fn path(&self) -> PathId {
+        self.path
+    }
+
+    /// Replaces the classes. One whose limits stay keeps its evidence.
+    pub fn set_classes(&mut self, classes: Vec<SlaClass>) {
+        let mut old = std::mem::take(&mut self.classes);
+        self.classes = classes
+            .into_iter()
+            .map(|class| match old.iter().position(|e| e.class == class) {
+                Some(index) => old.swap_remove(index),
+                None => ClassEvidence::new(class),
+            })
+            .collect();
+    }
+
+    /// The present interval of probes, which says how long silence is normal.
+    pub fn set_interval(&mut self, interval: Duration, now: Micros) {
+        self.round_trip.set_interval(interval, now);
+        self.forward.set_interval(interval, now);
+    }
+
+    /// A probe's fate.
+    pub fn handle_sample(&mut self, sample: &Sample) {
+        let before = self.reach();
+        self.newest_sequence = self.newest_sequence.max(sample.sequence);
+        self.window.handle(sample);
+        let usual = self.usual_loss();
+        self.round_trip.handle(sample, usual);
+        self.forward.handle(sample, usual);
+        match (before, self.reach()) {
+            // What was lost while down is no evidence of loss: the verdict said worse already.
+            (Reach::Down, Reach::Up) => self.classes.iter_mut().for_each(ClassEvidence::restart),
+            (Reach::Up, Reach::Up) | (Reach::Connecting, _) => {
+                let figures = self.window.figures();
+                for class in &mut self.classes {
+                    class.handle(sample, figures.rtt_us, figures.jitter_us);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// What the peer receives on this path, told on any path of the tunnel.
+    pub fn handle_peer_digest(&mut self, entry: &DigestEntry, now: Micros) {
+        if entry.age_ms == u32::MAX {
+            return;
+        }
+        self.peer = Some((*entry, now));
+        let behind = (self.newest_sequence as u32).wrapping_sub(entry.newest_sequence) as i32;
+        let sequence = self.newest_sequence.saturating_add_signed(-i64::from(behind));
+        // Bounded: a peer can't vouch for probes that are far from being sent.
+        if behind > -(policy::OUTSTANDING_MAX as i32)
+            && sequence + policy::REORDER_MAX > self.newest_sequence
+        {
+            let at = now - Duration::from_millis(entry.age_ms.into());
+            self.forward.heard(sequence, at);
+        }
+    }
+
+    /// What this end receives on this path: [`ProbeSession::heard`](crate::probe::ProbeSession::heard).
+    pub fn handle_heard(&mut self, entry: &DigestEntry, now: Micros) {
+        self.heard = Some((*entry, now));
+    }
+
+    /// Time passes: windows forget, silence is judged.
+    pub fn handle_time(&mut self, now: Micros) {
+        self.window.advance(now);
+        self.round_trip.handle_time(now);
+        self.forward.handle_time(now);
+    }
+
+    /// When silence may say something; for [`handle_time`](Self::handle_time).
+    pub fn next_deadline(&self) -> Option<Micros> {
+        self.round_trip.deadline().into_iter().chain(self.forward.deadline()).min()
+    }
+
+    /// Whether the path carries anything towards the peer.
+    pub fn reach(&self) -> Reach {
+        self.forward.reach()
+    }
+
+    /// For one class. `symmetric`: both ways must do. An unknown name has no limits.
+    pub fn health(&self, class: &str, symmetric: bool) -> PathHealth {
+        let liveness = if symmetric { &self.round_trip } else { &self.forward };
+        let evidence = self.classes.iter().find(|e| e.class.name == class);
+        let crossed = evidence.map(|e| e.crossed(symmetric)).unwrap_or_default();
+        let state = match liveness.reach() {
+            Reach::Up if crossed.is_empty() => SlaState::Meets,
+            Reach::Up => SlaState::Violates,
+            Reach::Down if liveness.answering() => SlaState::Recovering,
+            Reach::Down | Reach::Connecting => SlaState::Down,
+        };
+        PathHealth {
+            state,
+            connecting: liveness.reach() == Reach::Connecting,
+            crossed,
+            figures: self.window.figures(),
+        }
+    }
+
+    /// For people. Where answers tell nothing of a way, what the ends hear of each other's probes does.
+    pub fn quality(&self, now: Micros) -> LinkQuality {
+        let mut quality = self.window.snapshot();
+        let fresh = |told: &Option<(DigestEntry, Micros)>| {
+            told.filter(|(e, at)| now.since(*at) < policy::DIGEST_FRESH && e.received > 0)
+                .map(|(e, _)| e.loss_ppm)
+        };
+        if self.round_trip.run() > 0 {
+            let figures = &mut quality.figures;
+            figures.loss_tx_ppm = fresh(&self.peer).unwrap_or(figures.loss_tx_ppm);
+            figures.loss_rx_ppm = fresh(&self.heard).unwrap_or(figures.loss_rx_ppm);
+        }
+        quality
+    }
+
+    /// Round-trip loss before the present run: the worse of the two windows.
+    fn usual_loss(&self) -> f64 {
+        let run = self.round_trip.run();
+        let share = |(probes, lost): (u32, u32)| match probes.saturating_sub(run) {
+            0 => 0.0,
+            probes => f64::from(lost.saturating_sub(run)) / f64::from(probes),
+        };
+        let [long, short] = self.window.counts();
+        // A handful of probes is no rate.
+        if short.0 < 20 { share(long) } else { share(long).max(share(short)) }
+    }
+}
+
+impl ClassEvidence {
+    fn new(class: SlaClass) -> Self {
+        let limits = class.limits;
+        let delay = |limit: u32| (limit > 0).then(|| DelayEvidence::new(limit));
+        let loss = || (limits.max_loss_ppm > 0).then(|| LossEvidence::new(limits.max_loss_ppm));
+        ClassEvidence {
+            rtt: delay(limits.max_rtt_us),
+            jitter: delay(limits.max_jitter_us),
+            tx: loss(),
+            rx: loss(),
+            class,
+        }
+    }
+
+    fn restart(&mut self) {
+        *self = ClassEvidence::new(self.class.clone());
+    }
+
+    fn handle(&mut self, sample: &Sample, rtt_us: u32, jitter_us: u32) {
+        let now = sample.known;
+        for (evidence, way, settled) in [
+            (&mut self.tx, Way::Forward, sample.settled.forward),
+            (&mut self.rx, Way::Back, sample.settled.back),
+        ] {
+            let Some(evidence) = evidence else { continue };
+            evidence.lost(settled, now);
+            match sample.outcome {
+                Outcome::Rtt { .. } => evidence.arrived(1, now),
+                Outcome::Lost { way: Some(lost) } if lost == way => evidence.lost(1, now),
+                // Lost on the way back: it had arrived forward. The reverse says nothing of the way back.
+                Outcome::Lost { way: Some(Way::Back) } => evidence.arrived(1, now),
+                Outcome::Lost { .. } => {}
+                Outcome::Late { was: Some(lost), .. } if lost == way => evidence.undo_loss(now),
+                Outcome::Late { was: None, .. } => evidence.arrived(1, now),
+                Outcome::Late { .. } => {}
+            }
+        }
+        if !matches!(sample.outcome, Outcome::Lost { .. }) {
+            self.rtt.iter_mut().for_each(|e| e.handle(rtt_us, now));
+            self.jitter.iter_mut().for_each(|e| e.handle(jitter_us, now));
+        }
+    }
+
+    fn crossed(&self, symmetric: bool) -> Crossings {
+        let limits = &self.class.limits;
+        let mut crossed = Crossings::default();
+        let mut add = |limit, value, allowed| crossed.insert(Crossed { limit, value, allowed });
+        if let Some(e) = self.rtt.as_ref().filter(|e| e.violated()) {
+            add(Limit::Rtt, e.value_us(), limits.max_rtt_us);
+        }
+        if let Some(e) = self.jitter.as_ref().filter(|e| e.violated()) {
+            add(Limit::Jitter, e.value_us(), limits.max_jitter_us);
+        }
+        if let Some(e) = self.tx.as_ref().filter(|e| e.violated()) {
+            add(Limit::LossTx, e.value_ppm(), limits.max_loss_ppm);
+        }
+        if let Some(e) = self.rx.as_ref().filter(|e| e.violated() && symmetric) {
+            add(Limit::LossRx, e.value_ppm(), limits.max_loss_ppm);
+        }
+        crossed
+    }
+}
