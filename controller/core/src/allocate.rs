@@ -319,3 +319,6 @@ fn tunnels_and_paths(fleet: &Fleet, new: &mut Allocations) -> Result<(), Exhaust
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

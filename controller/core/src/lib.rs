@@ -52,3 +52,6 @@ pub fn parse(document: &[u8]) -> Result<Fleet, Vec<Fault>> {
 pub fn validate(document: &[u8]) -> Vec<Fault> {
     parse(document).err().unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests;

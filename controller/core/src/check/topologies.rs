@@ -30,6 +30,9 @@ pub(super) fn check(fleet: &Fleet, faults: &mut Faults) {
 fn too_small(fleet: &Fleet, faults: &mut Faults) {
     for (index, topology) in fleet.topologies.iter().enumerate() {
         let mut named: BTreeSet<&SiteName> = BTreeSet::new();
+        if all_of(&topology.kind) && fleet.sites.len() > 1 {
+            continue;
+        }
         match &topology.kind {
             // Has its own fault, HUB_MISSING.
             TopologyKind::HubSpoke { hubs, .. } if hubs.is_empty() => continue,
@@ -46,6 +49,14 @@ fn too_small(fleet: &Fleet, faults: &mut Faults) {
             faults.add(code::TOPOLOGY_TOO_SMALL, path, "the topology joins nothing", mend);
         }
     }
+}
+
+fn all_of(kind: &TopologyKind) -> bool {
+    matches!(
+        kind,
+        TopologyKind::HubSpoke { spokes: Members::All, .. }
+            | TopologyKind::FullMesh { sites: Members::All }
+    )
 }
 
 fn listed(members: &Members) -> &[SiteName] {

@@ -1,0 +1,374 @@
+//! Each fault at its place, and several at once.
+
+use crate::{Fault, code, parse, validate};
+
+const FAULTY: &str = include_str!("../../testdata/faulty.yaml");
+
+/// A fleet without a fault; each case replaces one part of it.
+const GOOD: &str = r#"
+fleet: acme
+segments: [{name: main}, {name: guest}]
+transports: {pairs: [[internet, internet]]}
+controllers: ["203.0.113.10:7443"]
+fabric_port: 4510
+sla_classes:
+  - {name: voice, max_rtt_ms: 150, max_jitter_ms: 30, max_loss_pct: 1}
+tunnel_profiles:
+  - {name: fast, suite: aes-256-gcm, rekey_after_s: 60, replay_window_packets: 64, esn: false}
+traffic_classes:
+  - {name: voice, segment: main, match: [{dscp: [46], protocol: [udp]}], sla: voice}
+sites:
+  - name: hq
+    lans: [{interface: lan0, prefixes: ["10.0.0.0/24"]}]
+    edges:
+      - uplinks:
+          - {name: isp-a, addresses: ["192.0.2.10"], families: [ipv4]}
+          - {name: isp-b, addresses: discover}
+  - name: b1
+    lans: [{interface: lan0, segment: main, prefixes: ["10.1.0.0/24"], vlan: 7}]
+    edges: [{name: b1-a, uplinks: [{name: isp-a, gateways: ["192.0.2.1"]}]}]
+topologies:
+  - {name: hubs, kind: hub-spoke, hubs: [hq], spokes: all, profile: fast}
+"#;
+
+fn places(faults: &[Fault]) -> Vec<(&str, &str)> {
+    faults.iter().map(|fault| (fault.code, fault.path.as_str())).collect()
+}
+
+/// What replaces what in [`GOOD`], and the faults that this makes.
+type Case = (&'static str, &'static str, &'static [(&'static str, &'static str)]);
+
+fn check(cases: &[Case]) {
+    assert_eq!(validate(GOOD.as_bytes()), []);
+    for (old, new, expected) in cases {
+        assert!(GOOD.contains(old), "{old}");
+        let faults = validate(GOOD.replacen(old, new, 1).as_bytes());
+        assert_eq!(places(&faults), *expected, "{new}\n{faults:#?}");
+        for fault in &faults {
+            assert!(!fault.message.is_empty() && !fault.mend.is_empty(), "{fault:?}");
+        }
+    }
+}
+
+#[test]
+fn fields_are_known_once_and_of_their_type() {
+    check(&[
+        ("fabric_port:", "fabric_prot:", &[("UNKNOWN_FIELD", "fabric_prot")]),
+        ("vlan: 7", "vlan: 7, vlan: 8", &[("DUPLICATE_FIELD", "sites[1].lans[0].vlan")]),
+        ("vlan: 7", "vlan: \"7\"", &[("WRONG_TYPE", "sites[1].lans[0].vlan")]),
+        ("esn: false", "esn: no", &[("WRONG_TYPE", "tunnel_profiles[0].esn")]),
+        ("fleet: acme", "fleet: 7", &[("WRONG_TYPE", "fleet")]),
+        ("fleet: acme", "", &[("MISSING_FIELD", "fleet")]),
+        ("fleet: acme", "? [a, b]\n: 1\nfleet: acme", &[("UNKNOWN_FIELD", "\"(a list)\"")]),
+        ("interface: lan0, segment", "segment", &[("MISSING_FIELD", "sites[1].lans[0].interface")]),
+        (
+            "gateways: [\"192.0.2.1\"]",
+            "gateways: 1",
+            &[("WRONG_TYPE", "sites[1].edges[0].uplinks[0].gateways")],
+        ),
+        ("{name: guest}", "guest", &[("WRONG_TYPE", "segments[1]")]),
+        (
+            "- name: b1\n",
+            "- nmae: b1\n",
+            &[("UNKNOWN_FIELD", "sites[1].nmae"), ("MISSING_FIELD", "sites[1].name")],
+        ),
+    ]);
+}
+
+#[test]
+fn names_are_labels_used_once_and_known_where_they_are_used() {
+    check(&[
+        ("fleet: acme", "fleet: \"\"", &[("NAME_INVALID", "fleet")]),
+        ("fleet: acme", "fleet: -acme", &[("NAME_INVALID", "fleet")]),
+        ("name: guest", "name: Guest", &[("NAME_INVALID", "segments[1].name")]),
+        ("name: guest", "name: main", &[("DUPLICATE_SEGMENT", "segments[1].name")]),
+        ("- name: b1\n", "- name: hq\n", &[("DUPLICATE_SITE", "sites[1].name")]),
+        ("name: b1-a", "name: hq-1", &[("DUPLICATE_EDGE", "sites[1].edges[0].name")]),
+        (
+            "name: isp-b",
+            "name: isp-a",
+            &[
+                ("DUPLICATE_UPLINK", "sites[0].edges[0].uplinks[1].name"),
+                ("INTERFACE_CLASH", "sites[0].edges[0].uplinks[1].interface"),
+            ],
+        ),
+        (
+            "segment: main, match",
+            "segment: mian, match",
+            &[("UNKNOWN_SEGMENT", "traffic_classes[0].segment")],
+        ),
+        ("sla: voice", "sla: voise", &[("UNKNOWN_SLA_CLASS", "traffic_classes[0].sla")]),
+        ("profile: fast", "profile: slow", &[("UNKNOWN_TUNNEL_PROFILE", "topologies[0].profile")]),
+        (
+            "sla: voice",
+            "prefer_uplinks: [isp-a, isp-c]",
+            &[("UNKNOWN_UPLINK", "traffic_classes[0].prefer_uplinks[1]")],
+        ),
+        (
+            "[internet, internet]]",
+            "[internet, internet], [mpls, internet]]",
+            &[("UNKNOWN_TRANSPORT", "transports.pairs[1][0]")],
+        ),
+    ]);
+}
+
+#[test]
+fn prefixes_and_addresses_are_whole_and_do_not_clash() {
+    const AT: &str = "sites[1].lans[0].prefixes[0]";
+    check(&[
+        ("10.1.0.0/24", "10.1.0.0/33", &[("PREFIX_INVALID", AT)]),
+        ("10.1.0.0/24", "10.1.0.0", &[("PREFIX_INVALID", AT)]),
+        ("10.1.0.0/24", "10.1.0.1/24", &[("HOST_BITS_SET", AT)]),
+        ("10.1.0.0/24", "fd00::1/64", &[("HOST_BITS_SET", AT)]),
+        ("10.1.0.0/24", "0.0.0.0/0", &[("PREFIX_NOT_USABLE", AT)]),
+        ("10.1.0.0/24", "fe80::/64", &[("PREFIX_NOT_USABLE", AT)]),
+        ("10.1.0.0/24", "224.0.0.0/8", &[("PREFIX_NOT_USABLE", AT)]),
+        ("10.1.0.0/24", "10.0.0.0/24", &[("PREFIX_OVERLAP", AT)]),
+        ("10.1.0.0/24", "10.0.0.128/25", &[("PREFIX_OVERLAP", AT)]),
+        ("10.1.0.0/24", "10.0.0.0/8", &[("PREFIX_OVERLAP", "sites[0].lans[0].prefixes[0]")]),
+        (
+            "[\"10.1.0.0/24\"]",
+            "[\"10.1.0.0/24\", \"10.1.0.0/24\"]",
+            &[("DUPLICATE_PREFIX", "sites[1].lans[0].prefixes[1]")],
+        ),
+        ("[\"10.1.0.0/24\"]", "[]", &[("LAN_WITHOUT_PREFIX", "sites[1].lans[0]")]),
+        (
+            "addresses: discover",
+            "addresses: [\"192.0.2.10\"]",
+            &[("ADDRESS_CLASH", "sites[0].edges[0].uplinks[1].addresses[0]")],
+        ),
+        (
+            "addresses: discover",
+            "addresses: [\"192.0.2.10/24\"]",
+            &[("ADDRESS_INVALID", "sites[0].edges[0].uplinks[1].addresses[0]")],
+        ),
+        (
+            "addresses: discover",
+            "addresses: [\"127.0.0.1\"]",
+            &[("ADDRESS_NOT_USABLE", "sites[0].edges[0].uplinks[1].addresses[0]")],
+        ),
+        (
+            "addresses: discover",
+            "addresses: discovered",
+            &[("UNKNOWN_WORD", "sites[0].edges[0].uplinks[1].addresses")],
+        ),
+        (
+            "families: [ipv4]",
+            "families: [ipv6]",
+            &[("ADDRESS_FAMILY", "sites[0].edges[0].uplinks[0].addresses[0]")],
+        ),
+        (
+            "gateways: [\"192.0.2.1\"]",
+            "gateways: [\"2001:db8::1\"]",
+            &[("ADDRESS_FAMILY", "sites[1].edges[0].uplinks[0].gateways[0]")],
+        ),
+        ("203.0.113.10:7443", "203.0.113.10", &[("ENDPOINT_INVALID", "controllers[0]")]),
+        ("203.0.113.10:7443", "203.0.113.300:7443", &[("ENDPOINT_INVALID", "controllers[0]")]),
+    ]);
+}
+
+#[test]
+fn a_prefix_may_be_shared_only_if_both_say_so() {
+    let shared = "prefixes: [\"10.0.0.0/24\"], shared_origin: true";
+    let both = GOOD.replacen("prefixes: [\"10.0.0.0/24\"]", shared, 1).replacen(
+        "prefixes: [\"10.1.0.0/24\"]",
+        shared,
+        1,
+    );
+    assert_eq!(validate(both.as_bytes()), []);
+    let one = GOOD.replacen("prefixes: [\"10.0.0.0/24\"]", shared, 1).replacen(
+        "\"10.1.0.0/24\"",
+        "\"10.0.0.0/25\"",
+        1,
+    );
+    let expected = [("PREFIX_OVERLAP", "sites[1].lans[0].prefixes[0]")];
+    assert_eq!(places(&validate(one.as_bytes())), expected);
+}
+
+#[test]
+fn a_prefix_may_be_in_two_segments() {
+    let other = "segment: guest, prefixes: [\"10.0.0.0/24\"]";
+    let document = GOOD.replacen("segment: main, prefixes: [\"10.1.0.0/24\"]", other, 1);
+    assert_eq!(validate(document.as_bytes()), []);
+}
+
+#[test]
+fn numbers_words_and_ports_are_within_bounds() {
+    check(&[
+        ("vlan: 7", "vlan: 4095", &[("OUT_OF_RANGE", "sites[1].lans[0].vlan")]),
+        ("vlan: 7", "vlan: -1", &[("OUT_OF_RANGE", "sites[1].lans[0].vlan")]),
+        ("fabric_port: 4510", "fabric_port: 500", &[("PORT_RESERVED", "fabric_port")]),
+        ("fabric_port: 4510", "fabric_port: 65536", &[("OUT_OF_RANGE", "fabric_port")]),
+        (
+            "packets: 64",
+            "packets: 65",
+            &[("OUT_OF_RANGE", "tunnel_profiles[0].replay_window_packets")],
+        ),
+        (
+            "rekey_after_s: 60",
+            "rekey_after_s: 1",
+            &[("OUT_OF_RANGE", "tunnel_profiles[0].rekey_after_s")],
+        ),
+        (
+            "esn: false",
+            "probe_interval_ms: 400, probe_idle_interval_ms: 300",
+            &[("OUT_OF_RANGE", "tunnel_profiles[0].probe_idle_interval_ms")],
+        ),
+        ("aes-256-gcm", "3des-cbc", &[("SUITE_WEAK", "tunnel_profiles[0].suite")]),
+        ("aes-256-gcm", "rot13", &[("SUITE_UNKNOWN", "tunnel_profiles[0].suite")]),
+        ("max_rtt_ms: 150", "max_rtt_ms: 0", &[("SLA_LIMIT_ZERO", "sla_classes[0].max_rtt_ms")]),
+        ("max_loss_pct: 1", "max_loss_pct: -1", &[("OUT_OF_RANGE", "sla_classes[0].max_loss_pct")]),
+        (
+            ", max_rtt_ms: 150, max_jitter_ms: 30, max_loss_pct: 1",
+            "",
+            &[("SLA_WITHOUT_LIMIT", "sla_classes[0]")],
+        ),
+        ("dscp: [46]", "dscp: [64]", &[("OUT_OF_RANGE", "traffic_classes[0].match[0].dscp[0]")]),
+        ("dscp: [46]", "dscp: [af44]", &[("OUT_OF_RANGE", "traffic_classes[0].match[0].dscp[0]")]),
+        (
+            "protocol: [udp]",
+            "protocol: [upd]",
+            &[("UNKNOWN_WORD", "traffic_classes[0].match[0].protocol[0]")],
+        ),
+        (
+            "protocol: [udp]",
+            "destination_ports: [\"90-80\"]",
+            &[("PORT_RANGE_INVALID", "traffic_classes[0].match[0].destination_ports[0]")],
+        ),
+        (
+            "protocol: [udp]",
+            "protocol: [icmp], source_ports: [1]",
+            &[("MATCH_NEVER", "traffic_classes[0].match[0]")],
+        ),
+        ("{dscp: [46], protocol: [udp]}", "{}", &[("MATCH_EMPTY", "traffic_classes[0].match[0]")]),
+        (
+            ", match: [{dscp: [46], protocol: [udp]}]",
+            "",
+            &[("MATCH_EMPTY", "traffic_classes[0].match")],
+        ),
+        (
+            "{name: voice, segment",
+            "{name: default, segment",
+            &[
+                ("DEFAULT_CLASS_MATCHES", "traffic_classes[0].match"),
+                ("DEFAULT_CLASS_MATCHES", "traffic_classes[0].segment"),
+            ],
+        ),
+        (
+            "sla: voice",
+            "when_none_meets: least_bad",
+            &[("UNKNOWN_WORD", "traffic_classes[0].when_none_meets")],
+        ),
+    ]);
+}
+
+#[test]
+fn interfaces_belong_to_one_purpose() {
+    const UPLINK: &str = "sites[0].edges[0].uplinks[1].interface";
+    check(&[
+        ("addresses: discover", "interface: lan0", &[("INTERFACE_CLASH", UPLINK)]),
+        ("addresses: discover", "interface: isp-a", &[("INTERFACE_CLASH", UPLINK)]),
+        ("addresses: discover", "interface: hawser1", &[("INTERFACE_INVALID", UPLINK)]),
+        ("addresses: discover", "interface: a-name-too-long-", &[("INTERFACE_INVALID", UPLINK)]),
+        ("addresses: discover", "interface: \"../x\"", &[("INTERFACE_INVALID", UPLINK)]),
+    ]);
+}
+
+#[test]
+fn topologies_join_sites_that_exist_and_can_be_joined() {
+    let hubs = "{name: hubs, kind: hub-spoke, hubs: [hq], spokes: all, profile: fast}";
+    let again =
+        "{kind: full-mesh, sites: [hq, b1]}\n  - {kind: hub-spoke, hubs: [hq], profile: fast}";
+    check(&[
+        ("hubs: [hq]", "hubs: []", &[("HUB_MISSING", "topologies[0].hubs")]),
+        ("hubs: [hq], ", "", &[("HUB_MISSING", "topologies[0].hubs")]),
+        ("hubs: [hq]", "hubs: [hk]", &[("UNKNOWN_SITE", "topologies[0].hubs[0]")]),
+        ("hubs: [hq]", "hubs: [hq, hq]", &[("DUPLICATE_MEMBER", "topologies[0].hubs[1]")]),
+        ("spokes: all", "spokes: [b1, hq]", &[("HUB_IS_SPOKE", "topologies[0].spokes[1]")]),
+        ("spokes: all", "spokes: some", &[("UNKNOWN_WORD", "topologies[0].spokes")]),
+        ("spokes: all", "spokes: []", &[("TOPOLOGY_TOO_SMALL", "topologies[0]")]),
+        ("spokes: all", "pairs: []", &[("UNKNOWN_FIELD", "topologies[0].pairs")]),
+        ("kind: hub-spoke", "kind: star", &[("UNKNOWN_WORD", "topologies[0].kind")]),
+        ("kind: hub-spoke, ", "", &[("MISSING_FIELD", "topologies[0].kind")]),
+        (hubs, "{kind: full-mesh, sites: [hq]}", &[("TOPOLOGY_TOO_SMALL", "topologies[0]")]),
+        (hubs, "{kind: partial, pairs: [[hq]]}", &[("PAIR_INVALID", "topologies[0].pairs[0]")]),
+        (hubs, "{kind: partial, pairs: [[hq, hq]]}", &[("PAIR_INVALID", "topologies[0].pairs[0]")]),
+        (
+            hubs,
+            "{kind: partial, pairs: [[hq, b1], [b1, hq]]}",
+            &[("DUPLICATE_MEMBER", "topologies[0].pairs[1]")],
+        ),
+        (hubs, "{kind: partial, pairs: []}", &[("TOPOLOGY_TOO_SMALL", "topologies[0].pairs")]),
+        (hubs, again, &[("PROFILE_CONFLICT", "topologies[1].profile")]),
+        (
+            "gateways: [\"192.0.2.1\"]",
+            "families: [ipv6]",
+            &[("TUNNEL_WITHOUT_PATH", "topologies[0]")],
+        ),
+        (
+            "uplinks: [{name: isp-a, gateways: [\"192.0.2.1\"]}]",
+            "uplinks: []",
+            &[("EDGE_WITHOUT_UPLINK", "sites[1].edges[0]")],
+        ),
+        (
+            "edges: [{name: b1-a, uplinks: [{name: isp-a, gateways: [\"192.0.2.1\"]}]}]",
+            "",
+            &[("SITE_WITHOUT_EDGE", "sites[1]")],
+        ),
+    ]);
+}
+
+#[test]
+fn every_fault_of_a_document_is_reported_at_once() {
+    let faults = parse(FAULTY.as_bytes()).unwrap_err();
+    let expected = [
+        ("NAME_INVALID", "fleet"),
+        ("PORT_RESERVED", "fabric_port"),
+        ("SLA_LIMIT_ZERO", "sla_classes[0].max_rtt_ms"),
+        ("OUT_OF_RANGE", "sla_classes[0].max_loss_pct"),
+        ("SLA_WITHOUT_LIMIT", "sla_classes[1]"),
+        ("SUITE_WEAK", "tunnel_profiles[0].suite"),
+        ("OUT_OF_RANGE", "traffic_classes[0].match[0].dscp[0]"),
+        ("HOST_BITS_SET", "sites[0].lans[0].prefixes[1]"),
+        ("UNKNOWN_FIELD", "sites[0].edges[0].uplniks"),
+        ("ADDRESS_INVALID", "sites[0].edges[0].uplinks[0].addresses[0]"),
+        ("DUPLICATE_SITE", "sites[1].name"),
+        ("OUT_OF_RANGE", "sites[1].lans[0].vlan"),
+        ("PREFIX_INVALID", "sites[1].lans[0].prefixes[1]"),
+        ("SITE_WITHOUT_EDGE", "sites[1]"),
+        ("UNKNOWN_SLA_CLASS", "traffic_classes[0].sla"),
+        ("UNKNOWN_SITE", "topologies[0].hubs[0]"),
+        ("PREFIX_OVERLAP", "sites[1].lans[0].prefixes[0]"),
+    ];
+    assert_eq!(places(&faults), expected);
+    let mends = [
+        ("sites[0].edges[0].uplniks", "did you mean \"uplinks\"?"),
+        ("traffic_classes[0].sla", "did you mean \"voice\"?"),
+        ("sites[0].lans[0].prefixes[1]", "write 10.0.0.0/24"),
+        ("sites[1].lans[0].prefixes[1]", "add a length, e.g. 10.7.0.0/32"),
+    ];
+    for (path, mend) in mends {
+        assert_eq!(faults.iter().find(|fault| fault.path == path).unwrap().mend, mend);
+    }
+}
+
+#[test]
+fn the_number_of_faults_is_bounded_and_the_rest_is_counted() {
+    let sites: String = (0..5_000).map(|_| "  - {name: x}\n").collect();
+    let faults = validate(format!("fleet: acme\nsites:\n{sites}").as_bytes());
+    assert_eq!(faults.len(), crate::limits::MAX_FAULTS);
+    let last = faults.last().unwrap();
+    assert_eq!(last.code, code::TOO_MANY_FAULTS);
+    // Each of 5,000 has no edge, and all but one have a name that is taken.
+    let left_out = 9_999 - (crate::limits::MAX_FAULTS - 1);
+    assert!(last.message.starts_with(&format!("{left_out} more")), "{}", last.message);
+}
+
+#[test]
+fn text_of_the_document_can_not_reach_a_terminal_as_it_is() {
+    let document = GOOD.replacen("fleet: acme", "\"\\e[31m\\n\": 1\nfleet: \"\\e]0;x\\a\"", 1);
+    for fault in validate(document.as_bytes()) {
+        let text = format!("{fault} {}", fault.mend);
+        assert!(!text.contains(char::is_control), "{text:?}");
+    }
+}
