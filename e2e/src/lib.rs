@@ -1,0 +1,15 @@
+//! The lab: a network of namespaces, links with emulated faults, and the instruments that measure what gets through.
+//!
+//! - [`lab`]: describe a network in a file, bring it up under one supervisor, run programs in it.
+//! - [`wan`]: what a wide-area link does to frames, as a pure model and as a thin shell around TAP devices.
+//! - [`watch`]: count frames with a marker on any interface.
+//! - [`stream`]: a constant-rate stream and the gaps that its receiver saw.
+//! - [`watchdog`]: how long this machine failed to run a thread that was due.
+//!
+//! Linux only, and root only. See `hawser-lab --help` for use by hand.
+
+pub mod cli;
+pub mod clock;
+pub mod lab;
+pub(crate) mod supervisor;
+pub mod wan;
