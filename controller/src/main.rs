@@ -1,1 +1,7 @@
-fn main() {}
+//! The controller's process.
+
+#![forbid(unsafe_code)]
+
+fn main() -> std::process::ExitCode {
+    hawser_controller::command::main()
+}

@@ -1,0 +1,222 @@
+//! The append-only log of changes and refusals, each entry chained to the one before by its hash.
+//!
+//! An entry is written in the same transaction as the change that it records. Refusals can be caused by anybody who
+//! reaches the port, so they are limited in rate, and an entry says how many were left out before it.
+
+use serde::{Deserialize, Serialize};
+use tokio::sync::Mutex;
+
+use crate::bucket::Bucket;
+use crate::clock::now_unix_ms;
+use crate::secret;
+use crate::store::{Compare, Op, Store, StoreError, Txn, TxnOutcome};
+
+const PREFIX: &str = "audit/entry/";
+const HEAD: &str = "audit/head";
+/// Entries kept; the oldest go first. The chain is then checked from the oldest that is there.
+pub const KEPT: u64 = 100_000;
+/// Refusals written at once, and per hour after that.
+const REFUSAL_BURST: u32 = 200;
+const REFUSALS_PER_HOUR: u32 = 600;
+const MAX_TEXT_BYTES: usize = 512;
+const TRIES: usize = 8;
+
+/// What is known of an entry before it has its place in the chain.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Record {
+    /// Who: `token:<id>`, `edge:<name>`, `address:<ip>` or `controller`.
+    pub actor: String,
+    /// Stable code, upper case.
+    pub action: String,
+    /// What it was done to.
+    pub subject: String,
+    pub detail: String,
+}
+
+impl Record {
+    pub fn new(
+        actor: impl Into<String>,
+        action: &str,
+        subject: impl Into<String>,
+        detail: impl Into<String>,
+    ) -> Self {
+        Self {
+            actor: bounded(actor.into()),
+            action: action.to_owned(),
+            subject: bounded(subject.into()),
+            detail: bounded(detail.into()),
+        }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Entry {
+    pub sequence: u64,
+    pub unix_ms: u64,
+    #[serde(flatten)]
+    pub record: Record,
+    /// Refusals that were not written since the entry before.
+    pub suppressed: u64,
+    pub previous: String,
+    /// Hex SHA-256 of the entry without this field.
+    pub hash: String,
+}
+
+impl Entry {
+    fn computed_hash(&self) -> String {
+        let mut unhashed = self.clone();
+        unhashed.hash.clear();
+        // A struct of texts and numbers always has a JSON form.
+        secret::sha256_hex(&serde_json::to_vec(&unhashed).unwrap_or_default())
+    }
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct Head {
+    sequence: u64,
+    hash: String,
+}
+
+#[derive(Debug)]
+struct Limits {
+    refusals: Bucket,
+    suppressed: u64,
+}
+
+/// Writes the log. One per store.
+#[derive(Debug)]
+pub struct Audit {
+    limits: Mutex<Limits>,
+}
+
+impl Default for Audit {
+    fn default() -> Self {
+        let limits = Limits {
+            refusals: Bucket::new(REFUSAL_BURST, f64::from(REFUSALS_PER_HOUR) / 3600.0),
+            suppressed: 0,
+        };
+        Self { limits: Mutex::new(limits) }
+    }
+}
+
+impl Audit {
+    /// Runs a change together with its entry. If its own compares fail nothing is written, and `succeeded` is false.
+    pub async fn commit(
+        &self,
+        store: &dyn Store,
+        change: Txn,
+        record: Record,
+    ) -> Result<TxnOutcome, StoreError> {
+        let mut limits = self.limits.lock().await;
+        self.append(store, &mut limits, &change, record).await
+    }
+
+    /// Records a refusal, unless there were too many lately. True: it was written.
+    pub async fn refusal(&self, store: &dyn Store, record: Record) -> Result<bool, StoreError> {
+        let mut limits = self.limits.lock().await;
+        if !limits.refusals.take(now_unix_ms()) {
+            limits.suppressed += 1;
+            return Ok(false);
+        }
+        self.append(store, &mut limits, &Txn::default(), record).await?;
+        Ok(true)
+    }
+
+    async fn append(
+        &self,
+        store: &dyn Store,
+        limits: &mut Limits,
+        change: &Txn,
+        record: Record,
+    ) -> Result<TxnOutcome, StoreError> {
+        for _ in 0..TRIES {
+            let stored = store.get(HEAD).await?;
+            let (head, unmoved) = match &stored {
+                None => (Head::default(), Compare::Absent { key: HEAD.into() }),
+                Some(entry) => (
+                    decode::<Head>(HEAD, &entry.value)?,
+                    Compare::Revision { key: HEAD.into(), revision: entry.revision },
+                ),
+            };
+            let entry = chain(&head, record.clone(), limits.suppressed);
+            let mut txn = change.clone();
+            txn.compare.push(unmoved);
+            txn.then.extend(entry_ops(&entry));
+            txn.otherwise.push(Op::Get { key: HEAD.into() });
+            let mut outcome = store.txn(txn).await?;
+            if outcome.succeeded {
+                limits.suppressed = 0;
+                return Ok(outcome);
+            }
+            // The caller's compares failed, unless it was the chain that moved on under another writer.
+            if outcome.gets.pop().flatten() == stored {
+                return Ok(outcome);
+            }
+        }
+        Err(StoreError::Failed)
+    }
+}
+
+/// The newest entries, oldest first.
+pub async fn read(store: &dyn Store, limit: usize) -> Result<Vec<Entry>, StoreError> {
+    let Some(head) = store.get(HEAD).await? else {
+        return Ok(Vec::new());
+    };
+    let head: Head = decode(HEAD, &head.value)?;
+    let first = head.sequence.saturating_sub(limit as u64);
+    let entries = store.range(PREFIX, Some(&key(first)), limit).await?;
+    entries.iter().map(|e| decode(&e.key, &e.value)).collect()
+}
+
+/// Sequence number of the first entry that was altered, or that does not follow the one before.
+pub fn first_break(entries: &[Entry]) -> Option<u64> {
+    let altered = entries.iter().find(|e| e.computed_hash() != e.hash);
+    let unchained = entries
+        .windows(2)
+        .find(|w| w[1].previous != w[0].hash || w[1].sequence != w[0].sequence + 1)
+        .map(|w| &w[1]);
+    altered.into_iter().chain(unchained).map(|e| e.sequence).min()
+}
+
+fn chain(head: &Head, record: Record, suppressed: u64) -> Entry {
+    let mut entry = Entry {
+        sequence: head.sequence + 1,
+        unix_ms: now_unix_ms(),
+        record,
+        suppressed,
+        previous: head.hash.clone(),
+        hash: String::new(),
+    };
+    entry.hash = entry.computed_hash();
+    entry
+}
+
+fn entry_ops(entry: &Entry) -> Vec<Op> {
+    let head = Head { sequence: entry.sequence, hash: entry.hash.clone() };
+    let json = |value: Result<Vec<u8>, serde_json::Error>| value.unwrap_or_default();
+    let mut ops = vec![
+        Op::put(key(entry.sequence), json(serde_json::to_vec(entry))),
+        Op::put(HEAD, json(serde_json::to_vec(&head))),
+    ];
+    if entry.sequence > KEPT {
+        ops.push(Op::delete(key(entry.sequence - KEPT)));
+    }
+    ops
+}
+
+fn decode<T: serde::de::DeserializeOwned>(key: &str, value: &[u8]) -> Result<T, StoreError> {
+    serde_json::from_slice(value).map_err(|_| StoreError::Garbled { what: key.to_owned() })
+}
+
+fn key(sequence: u64) -> String {
+    format!("{PREFIX}{sequence:020}")
+}
+
+fn bounded(mut text: String) -> String {
+    if text.len() > MAX_TEXT_BYTES {
+        let end = text.floor_char_boundary(MAX_TEXT_BYTES);
+        text.truncate(end);
+    }
+    text
+}
+

@@ -1,0 +1,152 @@
+//! `hawser-controller init` and `hawser-controller run`.
+
+use std::error::Error;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{Parser, Subcommand, ValueEnum};
+use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+
+use crate::files::{self, Access};
+use crate::init::{self, Setup};
+use crate::pki::Advertised;
+use crate::server::{self, Options};
+
+/// Exit status: 0 done, 1 failed, 2 wrong use.
+#[derive(Debug, Parser)]
+#[command(name = "hawser-controller", version, about = "Holds what a fleet's operator wants")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+    /// How log lines look on standard error; RUST_LOG says which.
+    #[arg(long, global = true, value_enum, default_value = "text")]
+    log_format: LogFormat,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum LogFormat {
+    Text,
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Make a new controller in an empty folder: the fleet's CA, its store, the first admin token.
+    Init {
+        /// Folder that will hold everything; made if it is missing.
+        #[arg(long, value_name = "DIR")]
+        data: PathBuf,
+        /// The fleet's name: a DNS label.
+        #[arg(long, value_name = "NAME")]
+        fleet: String,
+        /// Where agents and operators reach this controller, in order of preference.
+        #[arg(long, value_name = "HOST:PORT", required = true, num_args = 1..)]
+        advertise: Vec<Advertised>,
+    },
+    /// Serve a controller that init made.
+    Run {
+        /// The folder that init made.
+        #[arg(long, value_name = "DIR")]
+        data: PathBuf,
+        /// Address and port for agents and operators; port 0: any free one.
+        #[arg(long, value_name = "ADDR:PORT", default_value = "[::]:4511")]
+        listen: SocketAddr,
+        /// Write the port that is listened on to this file, once it is.
+        #[arg(long, value_name = "FILE")]
+        port_file: Option<PathBuf>,
+        /// How often agents tell what they measure.
+        #[arg(
+            long, value_name = "MS", default_value_t = 1_000,
+            value_parser = clap::value_parser!(u64).range(100..=60_000)
+        )]
+        telemetry_interval_ms: u64,
+    },
+}
+
+/// Runs the command line of this process.
+pub fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    start_logging(arguments.log_format);
+    let runtime = match tokio::runtime::Runtime::new() {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(&error),
+    };
+    let done = runtime.block_on(run(arguments.command));
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(error.as_ref()),
+    }
+}
+
+async fn run(command: Command) -> Result<(), Box<dyn Error>> {
+    match command {
+        Command::Init { data, fleet, advertise } => make(&data, fleet, advertise).await,
+        Command::Run { data, listen, port_file, telemetry_interval_ms } => {
+            let options = Options {
+                data,
+                listen,
+                telemetry_interval: Duration::from_millis(telemetry_interval_ms),
+            };
+            serve(options, port_file.as_deref()).await
+        }
+    }
+}
+
+async fn make(
+    data: &Path,
+    fleet: String,
+    advertised: Vec<Advertised>,
+) -> Result<(), Box<dyn Error>> {
+    let setup = Setup { fleet, advertised };
+    let made = init::init(data, &setup).await?;
+    println!("The fleet {} has a controller in {}.", setup.fleet, data.display());
+    println!("  admin's access   {}", made.admin_context.display());
+    println!("  root key         {}", made.root_key.display());
+    println!("Move the root key off this machine now: it is needed only to renew the fleet's CA.");
+    println!("Then: hawser-controller run --data {}", data.display());
+    Ok(())
+}
+
+async fn serve(options: Options, port_file: Option<&Path>) -> Result<(), Box<dyn Error>> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let running = server::start(options).await?;
+    let address = running.address();
+    tracing::info!(%address, fleet = running.fleet(), opened = ?running.opened(), "serving");
+    if let Some(path) = port_file {
+        files::write_atomic(path, address.port().to_string().as_bytes(), Access::Public)?;
+    }
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+        () = running.failed() => {}
+    }
+    tracing::info!("stopping");
+    running.stop().await?;
+    Ok(())
+}
+
+fn start_logging(format: LogFormat) {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    match format {
+        LogFormat::Text => builder.init(),
+        LogFormat::Json => builder.json().init(),
+    }
+}
+
+/// The error and its causes, one line.
+fn fail(error: &dyn Error) -> ExitCode {
+    let mut line = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        line.push_str(": ");
+        line.push_str(&error.to_string());
+        cause = error.source();
+    }
+    eprintln!("hawser-controller: {line}");
+    ExitCode::FAILURE
+}

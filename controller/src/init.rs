@@ -1,0 +1,130 @@
+//! Making a new controller's data folder, and reading what it says.
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::files::{self, Access, FileError};
+use crate::pki::{self, Advertised, AdvertisedError, PkiError};
+use crate::service::create_first_admin;
+use crate::store::{SledStore, Store as _, StoreError};
+
+const SETUP_FILE: &str = "controller.json";
+const CONTEXT_FILE: &str = "admin-context.json";
+const FORMAT: u32 = 1;
+const MAX_SETUP_BYTES: u64 = 64 * 1024;
+
+/// What `init` fixed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Setup {
+    pub fleet: String,
+    pub advertised: Vec<Advertised>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct SetupFile {
+    format: u32,
+    fleet: String,
+    advertise: Vec<String>,
+}
+
+/// What a command line needs to reach the controller as its admin.
+#[derive(Serialize)]
+struct AdminContext {
+    controller: String,
+    ca_pem: String,
+    token: String,
+}
+
+/// Files that [`init`] made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Made {
+    pub admin_context: PathBuf,
+    pub root_key: PathBuf,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum InitError {
+    #[error("{0} is not empty; init never overwrites")]
+    NotEmpty(PathBuf),
+    #[error(
+        "{0} holds no controller yet; make one: hawser-controller init --data {0} --fleet NAME --advertise HOST:PORT"
+    )]
+    NotInitialised(PathBuf),
+    #[error("{0:?} is no name for a fleet: 1 to 63 of a-z, 0-9 and -, not - at either end")]
+    FleetName(String),
+    #[error("no address to advertise: agents and operators need at least one HOST:PORT")]
+    NothingAdvertised,
+    #[error("{path} is not what init wrote")]
+    Setup { path: PathBuf },
+    #[error(transparent)]
+    Advertised(#[from] AdvertisedError),
+    #[error(transparent)]
+    File(#[from] FileError),
+    #[error(transparent)]
+    Pki(#[from] PkiError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Makes the CA, the store and the first admin token. An unfinished one is no controller: remove the folder.
+pub async fn init(data: &Path, setup: &Setup) -> Result<Made, InitError> {
+    let lower = setup.fleet.bytes().all(|b| !b.is_ascii_uppercase());
+    if !lower || !pki::is_label(&setup.fleet) {
+        return Err(InitError::FleetName(setup.fleet.clone()));
+    }
+    let first = setup.advertised.first().ok_or(InitError::NothingAdvertised)?;
+    files::create_private_dir(data)?;
+    let mut entries = std::fs::read_dir(data).map_err(|source| FileError {
+        doing: "listing",
+        path: data.to_owned(),
+        source,
+    })?;
+    if entries.next().is_some() {
+        return Err(InitError::NotEmpty(data.to_owned()));
+    }
+    let made = pki::create(data, &setup.fleet, &setup.advertised)?;
+    let token = {
+        let (store, _) = SledStore::open(data)?;
+        let token = create_first_admin(&store).await?;
+        store.checkpoint().await?;
+        token
+    };
+    let context = AdminContext {
+        controller: format!("https://{first}"),
+        ca_pem: made.root_pem(),
+        token: token.0,
+    };
+    let admin_context = data.join(CONTEXT_FILE);
+    files::write_atomic(&admin_context, &json(&context), Access::Secret)?;
+    let setup = SetupFile {
+        format: FORMAT,
+        fleet: setup.fleet.clone(),
+        advertise: setup.advertised.iter().map(ToString::to_string).collect(),
+    };
+    // Last: its presence says that everything else is there.
+    files::write_atomic(&data.join(SETUP_FILE), &json(&setup), Access::Public)?;
+    Ok(Made { admin_context, root_key: pki::root_key_path(data) })
+}
+
+/// Reads what [`init`] wrote.
+pub fn read_setup(data: &Path) -> Result<Setup, InitError> {
+    let path = data.join(SETUP_FILE);
+    if !path.exists() {
+        return Err(InitError::NotInitialised(data.to_owned()));
+    }
+    let text = files::read_text(&path, MAX_SETUP_BYTES)?;
+    let setup: SetupFile = serde_json::from_str(&text)
+        .ok()
+        .filter(|setup: &SetupFile| setup.format == FORMAT)
+        .ok_or(InitError::Setup { path })?;
+    let advertised = setup.advertise.iter().map(|text| text.parse());
+    Ok(Setup { fleet: setup.fleet, advertised: advertised.collect::<Result<_, _>>()? })
+}
+
+fn json(value: &impl Serialize) -> Vec<u8> {
+    // Structs of texts always have a JSON form.
+    let mut text = serde_json::to_vec_pretty(value).unwrap_or_default();
+    text.push(b'\n');
+    text
+}

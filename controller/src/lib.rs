@@ -1,0 +1,25 @@
+//! The controller's shell: store, certificates, tokens, sessions with agents, the operator's API.
+//!
+//! ```text
+//! listener ─ grpc ─ service ─┬─ store (sled)      what must outlive the process
+//!                            ├─ pki               the fleet's certificates
+//!                            ├─ index             what is live: sessions, samples, decisions
+//!                            └─ controller/core   what a document means
+//! ```
+//! `service` decides, `grpc` translates. What a fleet means is decided in `hawser-controller-core` alone.
+
+#![forbid(unsafe_code)]
+
+pub mod audit;
+mod bucket;
+mod clock;
+pub mod command;
+mod files;
+mod grpc;
+pub mod init;
+mod listener;
+pub mod pki;
+mod secret;
+pub mod server;
+pub mod service;
+pub mod store;

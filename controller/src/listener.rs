@@ -1,0 +1,151 @@
+//! The one listener: TCP, then TLS 1.3 with an optional client certificate of the fleet's CA.
+//!
+//! Handshakes run beside each other, each bounded in time; connections are bounded in number. What is refused is counted
+//! and, when a certificate was the reason, audited.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls::RootCertStore;
+use rustls::server::{ClientHello, ResolvesServerCert, WebPkiClientVerifier};
+use rustls::sign::CertifiedKey;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio_rustls::TlsAcceptor;
+use tokio_stream::wrappers::ReceiverStream;
+
+use crate::grpc::Connection;
+use crate::pki::Pki;
+use crate::service::Controller;
+
+const MAX_CONNECTIONS: usize = 8_192;
+const HANDSHAKE_WITHIN: Duration = Duration::from_secs(10);
+/// Connections that are ready and not yet taken by the server.
+const QUEUE_DEPTH: usize = 64;
+/// After an error of `accept` (out of descriptors, usually).
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+#[derive(Debug, thiserror::Error)]
+pub enum ListenError {
+    #[error("listening on {address}")]
+    Bind {
+        address: SocketAddr,
+        #[source]
+        source: io::Error,
+    },
+    #[error("setting up TLS")]
+    Tls(#[source] rustls::Error),
+    #[error("setting up the check of client certificates")]
+    Verifier(#[source] rustls::server::VerifierBuilderError),
+}
+
+pub async fn bind(address: SocketAddr) -> Result<TcpListener, ListenError> {
+    TcpListener::bind(address).await.map_err(|source| ListenError::Bind { address, source })
+}
+
+/// Accepts until the controller stops. The stream yields connections whose handshake is done.
+pub fn serve(
+    listener: TcpListener,
+    controller: Arc<Controller>,
+) -> Result<ReceiverStream<io::Result<Connection>>, ListenError> {
+    let tls = TlsAcceptor::from(Arc::new(tls_config(controller.pki())?));
+    let (ready, connections) = mpsc::channel(QUEUE_DEPTH);
+    tokio::spawn(async move {
+        let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+        loop {
+            let accepted = tokio::select! {
+                () = controller.stopping().cancelled() => return,
+                accepted = listener.accept() => accepted,
+            };
+            let (stream, address) = match accepted {
+                Ok(accepted) => accepted,
+                Err(error) => {
+                    tracing::warn!(%error, "accepting a connection failed");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                    continue;
+                }
+            };
+            let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
+                controller.count("connections_over_limit");
+                continue;
+            };
+            let (tls, ready) = (tls.clone(), ready.clone());
+            let controller = Arc::clone(&controller);
+            tokio::spawn(async move {
+                if let Some(done) = handshake(&controller, tls, stream, address, place).await {
+                    // An error only says that the server is stopping.
+                    let _ = ready.send(Ok(done)).await;
+                }
+            });
+        }
+    });
+    Ok(ReceiverStream::new(connections))
+}
+
+async fn handshake(
+    controller: &Controller,
+    tls: TlsAcceptor,
+    stream: TcpStream,
+    address: SocketAddr,
+    place: OwnedSemaphorePermit,
+) -> Option<Connection> {
+    if stream.set_nodelay(true).is_err() {
+        return None;
+    }
+    match tokio::time::timeout(HANDSHAKE_WITHIN, tls.accept(stream)).await {
+        Ok(Ok(stream)) => Some(Connection::new(stream, address, place)),
+        Ok(Err(error)) => {
+            controller.count("tls_handshakes_failed");
+            if let Some(problem) = certificate_problem(&error) {
+                let actor = format!("address:{}", address.ip());
+                controller.refused(actor, "TLS_CERTIFICATE_REFUSED", "", problem).await;
+            }
+            None
+        }
+        Err(_) => {
+            controller.count("tls_handshakes_timed_out");
+            None
+        }
+    }
+}
+
+/// Why the client's certificate was refused, if it was; a scan or a broken connection is nothing to record.
+fn certificate_problem(error: &io::Error) -> Option<String> {
+    let tls = error.get_ref()?.downcast_ref::<rustls::Error>()?;
+    match tls {
+        rustls::Error::InvalidCertificate(problem) => Some(format!("{problem:?}")),
+        rustls::Error::NoCertificatesPresented => Some("no certificate".into()),
+        _ => None,
+    }
+}
+
+fn tls_config(pki: &Arc<Pki>) -> Result<rustls::ServerConfig, ListenError> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let mut roots = RootCertStore::empty();
+    // Not the root: an edge of another fleet under the same root has no business here.
+    roots.add(pki.intermediate().clone()).map_err(ListenError::Tls)?;
+    let verifier =
+        WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider))
+            .allow_unauthenticated()
+            .build()
+            .map_err(ListenError::Verifier)?;
+    let mut config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .map_err(ListenError::Tls)?
+        .with_client_cert_verifier(verifier)
+        .with_cert_resolver(Arc::new(Present(Arc::clone(pki))));
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    Ok(config)
+}
+
+/// The certificate is looked up at each handshake, so that a renewed one is used at once.
+#[derive(Debug)]
+struct Present(Arc<Pki>);
+
+impl ResolvesServerCert for Present {
+    fn resolve(&self, _hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        Some(self.0.server_key())
+    }
+}

@@ -1,0 +1,160 @@
+//! Making certificates.
+
+use std::time::Duration;
+
+use rcgen::{
+    BasicConstraints, CertificateParams, CertificateSigningRequestParams, DistinguishedName,
+    DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, SanType, SerialNumber,
+    SigningKey,
+};
+use rustls::pki_types::{CertificateDer, CertificateSigningRequestDer};
+
+use super::{Advertised, CONTROLLER_NAME, EDGE_DAYS, Host, PkiError, parse};
+use crate::clock::now_unix_ms;
+use crate::secret;
+
+const ROOT_DAYS: u64 = 20 * 365;
+const INTERMEDIATE_DAYS: u64 = 5 * 365;
+const DAY: Duration = Duration::from_secs(86_400);
+/// Longest certificate request that is parsed, in bytes.
+const MAX_REQUEST_BYTES: usize = 16 * 1024;
+
+/// A certificate and its key.
+pub struct Made {
+    params: CertificateParams,
+    pub certificate: CertificateDer<'static>,
+    key: KeyPair,
+}
+
+impl Made {
+    pub fn pem(&self) -> String {
+        parse::to_pem(&self.certificate)
+    }
+
+    pub fn key_pem(&self) -> String {
+        self.key.serialize_pem()
+    }
+}
+
+pub struct EdgeCertificate {
+    pub der: CertificateDer<'static>,
+    pub serial: String,
+}
+
+pub fn root(fleet: &str) -> Result<Made, PkiError> {
+    let failed = issue_error("root");
+    let mut params = template(&format!("{fleet} Hawser root"), ROOT_DAYS);
+    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(1));
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    let key = new_key().map_err(&failed)?;
+    let certificate = params.self_signed(&key).map_err(&failed)?.into();
+    Ok(Made { params, certificate, key })
+}
+
+pub fn intermediate(fleet: &str, root: &Made) -> Result<Made, PkiError> {
+    let mut params = template(&format!("{fleet} Hawser fleet CA"), INTERMEDIATE_DAYS);
+    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    let issuer = Issuer::from_params(&root.params, &root.key);
+    signed(params, &issuer, "intermediate")
+}
+
+pub fn controller(
+    issuer: &Issuer<'static, KeyPair>,
+    advertised: &[Advertised],
+    days: u64,
+) -> Result<Made, PkiError> {
+    let what = "controller";
+    let mut params = template("Hawser controller", days);
+    params.subject_alt_names = vec![dns(CONTROLLER_NAME, what)?];
+    for Advertised { host, .. } in advertised {
+        let name = match host {
+            Host::Name(name) => dns(name, what)?,
+            Host::Address(address) => SanType::IpAddress(*address),
+        };
+        if !params.subject_alt_names.contains(&name) {
+            params.subject_alt_names.push(name);
+        }
+    }
+    params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+    signed(params, issuer, what)
+}
+
+/// Takes the key of a request that proves possession of it, and nothing else of the request.
+pub fn edge(
+    issuer: &Issuer<'static, KeyPair>,
+    request_der: &[u8],
+    fleet: &str,
+    edge: &str,
+) -> Result<EdgeCertificate, PkiError> {
+    let what = "edge";
+    let problem = |problem| PkiError::Request { problem };
+    if request_der.len() > MAX_REQUEST_BYTES {
+        return Err(problem("longer than 16 KiB"));
+    }
+    let request =
+        CertificateSigningRequestParams::from_der(&CertificateSigningRequestDer::from(request_der))
+            .map_err(|_| problem("not a PKCS#10 request with a good signature"))?;
+    let accepted =
+        [&rcgen::PKCS_ECDSA_P256_SHA256, &rcgen::PKCS_ECDSA_P384_SHA384, &rcgen::PKCS_ED25519];
+    if !accepted.contains(&request.public_key.algorithm()) {
+        return Err(problem("its key is not ECDSA P-256, P-384 or Ed25519"));
+    }
+    let serial = secret_serial();
+    let mut params = template(edge, EDGE_DAYS);
+    params.serial_number = Some(SerialNumber::from_slice(&serial));
+    let uri = parse::edge_uri(fleet, edge);
+    let uri = uri.try_into().map_err(issue_error(what))?;
+    params.subject_alt_names =
+        vec![SanType::URI(uri), dns(&parse::edge_dns_name(fleet, edge), what)?];
+    params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+    params.extended_key_usages =
+        vec![ExtendedKeyUsagePurpose::ClientAuth, ExtendedKeyUsagePurpose::ServerAuth];
+    let der = params.signed_by(&request.public_key, issuer).map_err(issue_error(what))?.into();
+    Ok(EdgeCertificate { der, serial: secret::hex(&serial) })
+}
+
+fn signed<S: SigningKey>(
+    params: CertificateParams,
+    issuer: &Issuer<'_, S>,
+    what: &'static str,
+) -> Result<Made, PkiError> {
+    let key = new_key().map_err(issue_error(what))?;
+    let certificate = params.signed_by(&key, issuer).map_err(issue_error(what))?.into();
+    Ok(Made { params, certificate, key })
+}
+
+/// Valid from yesterday, because clocks differ, until `days` from now.
+fn template(common_name: &str, days: u64) -> CertificateParams {
+    let epoch = rcgen::date_time_ymd(1970, 1, 1);
+    let now = epoch + Duration::from_secs(now_unix_ms() / 1000);
+    let mut params = CertificateParams::default();
+    params.not_before = now - DAY;
+    params.not_after = now + DAY * u32::try_from(days).unwrap_or(u32::MAX);
+    params.distinguished_name = DistinguishedName::new();
+    params.distinguished_name.push(DnType::CommonName, common_name);
+    params.serial_number = Some(SerialNumber::from_slice(&secret_serial()));
+    params.use_authority_key_identifier_extension = true;
+    params
+}
+
+/// 127 random bits: positive, and unique without a counter to keep (RFC 5280 §4.1.2.2).
+fn secret_serial() -> [u8; 16] {
+    let mut serial = secret::random::<16>();
+    serial[0] = serial[0] & 0x7f | 0x40;
+    serial
+}
+
+fn new_key() -> Result<KeyPair, rcgen::Error> {
+    KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256)
+}
+
+fn dns(name: &str, what: &'static str) -> Result<SanType, PkiError> {
+    let name = name.to_owned().try_into().map_err(issue_error(what))?;
+    Ok(SanType::DnsName(name))
+}
+
+fn issue_error(what: &'static str) -> impl Fn(rcgen::Error) -> PkiError {
+    move |source| PkiError::Issue { what, source }
+}

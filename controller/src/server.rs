@@ -1,0 +1,165 @@
+//! A running controller: store, service, listener and the few timers.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::task::JoinHandle;
+
+use crate::grpc;
+use crate::init::{self, InitError};
+use crate::listener::{self, ListenError};
+use crate::pki::{Pki, PkiError};
+use crate::service::{Controller, ServiceError, Settings};
+use crate::store::{OpenReport, SledStore, Store, StoreError};
+
+/// The store is exported this often, if it changed.
+const EXPORT_EVERY: Duration = Duration::from_secs(60);
+/// How often the age of the controller's certificate is looked at.
+const RENEWAL_CHECK_EVERY: Duration = Duration::from_secs(3_600);
+/// How soon a store that failed stops the process.
+const HEALTH_CHECK_EVERY: Duration = Duration::from_secs(1);
+/// Open requests get this long when the controller stops.
+const STOP_WITHIN: Duration = Duration::from_secs(5);
+
+#[derive(Debug, Clone)]
+pub struct Options {
+    pub data: PathBuf,
+    pub listen: SocketAddr,
+    pub telemetry_interval: Duration,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    #[error(transparent)]
+    Setup(#[from] InitError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Pki(#[from] PkiError),
+    #[error(transparent)]
+    Service(#[from] ServiceError),
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+    #[error("serving")]
+    Serve(#[source] tonic::transport::Error),
+    #[error("a part of the controller stopped unexpectedly")]
+    Panicked,
+    #[error("the store failed; start again to restore it")]
+    StoreFailed,
+}
+
+/// Serves until [`Running::stop`].
+#[derive(Debug)]
+pub struct Running {
+    address: SocketAddr,
+    opened: OpenReport,
+    controller: Arc<Controller>,
+    store: Arc<SledStore>,
+    server: JoinHandle<Result<(), tonic::transport::Error>>,
+    timers: JoinHandle<()>,
+}
+
+/// Starts serving what `init` made in the data folder.
+pub async fn start(options: Options) -> Result<Running, RunError> {
+    let setup = init::read_setup(&options.data)?;
+    let pki = Arc::new(Pki::load(&options.data, &setup.fleet, &setup.advertised)?);
+    let (store, opened) = open_store(&options.data).await?;
+    let store = Arc::new(store);
+    let settings = Settings {
+        fleet: setup.fleet,
+        controllers: setup.advertised.iter().map(ToString::to_string).collect(),
+        telemetry_interval: options.telemetry_interval,
+    };
+    let shared: Arc<dyn Store> = store.clone();
+    let controller = Controller::open(settings, shared, pki, &opened).await?;
+    let listener = listener::bind(options.listen).await?;
+    let address = listener
+        .local_addr()
+        .map_err(|source| ListenError::Bind { address: options.listen, source })?;
+    let connections = listener::serve(listener, Arc::clone(&controller))?;
+    let stopping = controller.stopping().clone();
+    let server = grpc::router(&controller)
+        .serve_with_incoming_shutdown(connections, stopping.cancelled_owned());
+    tokio::spawn(Arc::clone(&controller).follow_store());
+    Ok(Running {
+        address,
+        opened,
+        server: tokio::spawn(server),
+        timers: tokio::spawn(timers(Arc::clone(&controller))),
+        controller,
+        store,
+    })
+}
+
+impl Running {
+    /// Where it listens; the port is the real one when 0 was asked for.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// How the store came up.
+    pub fn opened(&self) -> &OpenReport {
+        &self.opened
+    }
+
+    pub fn fleet(&self) -> &str {
+        self.controller.fleet_name()
+    }
+
+    /// Returns when the store can take no more writes.
+    pub async fn failed(&self) {
+        while !self.store.has_failed() {
+            tokio::time::sleep(HEALTH_CHECK_EVERY).await;
+        }
+    }
+
+    /// Tells agents and watchers, lets open requests end, exports the store.
+    pub async fn stop(self) -> Result<(), RunError> {
+        self.controller.stop();
+        let mut server = self.server;
+        let served = match tokio::time::timeout(STOP_WITHIN, &mut server).await {
+            Ok(Ok(result)) => result.map_err(RunError::Serve),
+            Ok(Err(_)) => Err(RunError::Panicked),
+            Err(_) => {
+                tracing::warn!("connections that did not end are cut");
+                server.abort();
+                Ok(())
+            }
+        };
+        self.timers.abort();
+        if self.store.has_failed() {
+            return Err(RunError::StoreFailed);
+        }
+        self.controller.checkpoint().await?;
+        served
+    }
+}
+
+async fn open_store(data: &Path) -> Result<(SledStore, OpenReport), RunError> {
+    let data = data.to_owned();
+    tokio::task::spawn_blocking(move || SledStore::open(&data))
+        .await
+        .map_err(|_| RunError::Panicked)?
+        .map_err(RunError::from)
+}
+
+async fn timers(controller: Arc<Controller>) {
+    let mut exports = tokio::time::interval(EXPORT_EVERY);
+    let mut renewals = tokio::time::interval(RENEWAL_CHECK_EVERY);
+    loop {
+        tokio::select! {
+            _ = exports.tick() => {
+                if let Err(error) = controller.checkpoint().await {
+                    tracing::error!(%error, "exporting the store failed");
+                }
+            }
+            _ = renewals.tick() => match controller.pki().renew_server() {
+                Ok(false) => {}
+                Ok(true) => tracing::info!("the controller's certificate was renewed"),
+                Err(error) => tracing::error!(%error, "renewing the certificate failed"),
+            },
+        }
+    }
+}

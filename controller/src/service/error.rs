@@ -1,0 +1,161 @@
+//! Why a request is not done. One place says code, kind and mend; the adapters only translate.
+
+use crate::pki::PkiError;
+use crate::store::StoreError;
+
+/// What sort of refusal it is, for the adapters' own status codes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    Invalid,
+    Unauthenticated,
+    Forbidden,
+    NotFound,
+    Conflict,
+    Limited,
+    Internal,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum ServiceError {
+    #[error("the store failed")]
+    Store(#[from] StoreError),
+    #[error("the certificate authority failed")]
+    Pki(#[source] PkiError),
+    #[error("the fleet's document could not be compiled: {0}")]
+    Compile(String),
+    #[error("the certificate request is refused: {problem}")]
+    Request { problem: &'static str },
+    #[error("the fleet is at revision {actual}, not {expected}")]
+    RevisionConflict { expected: u64, actual: u64 },
+    #[error("another change was committed at the same time")]
+    Contended,
+    #[error("there is no revision {0}")]
+    RevisionUnknown(u64),
+    #[error("no document was applied yet")]
+    FleetEmpty,
+    #[error("the fleet has no edge {0:?}")]
+    EdgeUnknown(String),
+    #[error("the fleet has no site {0:?}")]
+    SiteUnknown(String),
+    #[error("the token is not known here")]
+    TokenUnknown,
+    #[error("the token has expired")]
+    TokenExpired,
+    #[error("the token was used with another key")]
+    TokenUsed,
+    #[error("the token was revoked")]
+    TokenRevoked,
+    #[error("there are {0} tokens already")]
+    TokenLimit(usize),
+    #[error("{field} {problem}")]
+    Argument { field: &'static str, problem: String },
+    #[error("the request carries no API token")]
+    ApiTokenMissing,
+    #[error("the API token is not valid")]
+    ApiTokenInvalid,
+    #[error("the API token has expired")]
+    ApiTokenExpired,
+    #[error("this needs the role {needed}, the token has {has}")]
+    RoleTooLow { needed: &'static str, has: &'static str },
+    #[error("it is the last admin token")]
+    LastAdmin,
+    #[error("too many requests from this address")]
+    RateLimited,
+    #[error("the connection has no certificate of an edge")]
+    CertificateMissing,
+    #[error("the certificate is not one of this fleet's edges")]
+    CertificateForeign,
+}
+
+impl ServiceError {
+    /// Stable, upper case.
+    pub fn code(&self) -> &'static str {
+        self.facts().1
+    }
+
+    pub fn kind(&self) -> Kind {
+        self.facts().0
+    }
+
+    /// What to do about it.
+    pub fn mend(&self) -> &'static str {
+        self.facts().2
+    }
+
+    fn facts(&self) -> (Kind, &'static str, &'static str) {
+        use Kind::*;
+        match self {
+            Self::Store(_) => (Internal, "STORE_FAILED", "look at the controller's log and disk"),
+            Self::Pki(_) => (Internal, "PKI_FAILED", "look at the controller's log and pki folder"),
+            Self::Compile(_) => {
+                (Invalid, "COMPILE_FAILED", "reduce the fleet, or report this with the document")
+            }
+            Self::Request { .. } => {
+                (Invalid, "CSR_INVALID", "send a PKCS#10 request with an ECDSA P-256 key")
+            }
+            Self::RevisionConflict { .. } => {
+                (Conflict, "REVISION_CONFLICT", "look at what changed, then apply again")
+            }
+            Self::Contended => (Conflict, "CONTENDED", "try again"),
+            Self::RevisionUnknown(_) => {
+                (NotFound, "REVISION_UNKNOWN", "ask for a revision that is kept; 0 is the newest")
+            }
+            Self::FleetEmpty => (NotFound, "FLEET_EMPTY", "apply a fleet document first"),
+            Self::EdgeUnknown(_) => {
+                (NotFound, "EDGE_UNKNOWN", "apply a document that has the edge, or check its name")
+            }
+            Self::SiteUnknown(_) => (NotFound, "SITE_UNKNOWN", "check the site's name"),
+            Self::TokenUnknown => {
+                (Unauthenticated, "TOKEN_UNKNOWN", "ask the operator for a new token")
+            }
+            Self::TokenExpired => {
+                (Unauthenticated, "TOKEN_EXPIRED", "ask the operator for a new token")
+            }
+            Self::TokenUsed => (
+                Unauthenticated,
+                "TOKEN_USED",
+                "if this edge did not use it, tell the operator; ask for a new token",
+            ),
+            Self::TokenRevoked => {
+                (Unauthenticated, "TOKEN_REVOKED", "ask the operator for a new token")
+            }
+            Self::TokenLimit(_) => (Limited, "TOKEN_LIMIT", "revoke tokens that nobody needs"),
+            Self::Argument { .. } => (Invalid, "ARGUMENT_INVALID", "correct the request"),
+            Self::ApiTokenMissing => (
+                Unauthenticated,
+                "API_TOKEN_MISSING",
+                "send the metadata authorization: Bearer TOKEN",
+            ),
+            Self::ApiTokenInvalid => (
+                Unauthenticated,
+                "API_TOKEN_INVALID",
+                "use a token of this controller that is not revoked",
+            ),
+            Self::ApiTokenExpired => {
+                (Unauthenticated, "API_TOKEN_EXPIRED", "ask an admin for a new token")
+            }
+            Self::RoleTooLow { .. } => (Forbidden, "ROLE_TOO_LOW", "use a token with that role"),
+            Self::LastAdmin => {
+                (Conflict, "LAST_ADMIN", "create another admin token before revoking this one")
+            }
+            Self::RateLimited => (Limited, "RATE_LIMITED", "wait a minute, then try again"),
+            Self::CertificateMissing => (
+                Unauthenticated,
+                "CERTIFICATE_MISSING",
+                "connect with the certificate of an enrolled edge",
+            ),
+            Self::CertificateForeign => {
+                (Forbidden, "CERTIFICATE_FOREIGN", "enrol the edge in this fleet")
+            }
+        }
+    }
+}
+
+impl From<PkiError> for ServiceError {
+    fn from(error: PkiError) -> Self {
+        match error {
+            PkiError::Request { problem } => Self::Request { problem },
+            other => Self::Pki(other),
+        }
+    }
+}

@@ -1,0 +1,190 @@
+//! The fleet as it stands now: an immutable picture that is swapped as a whole, and watched by every session.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use hawser_controller_core::{Allocations, Fleet};
+use hawser_proto::config::v1::EdgeConfig;
+use prost::Message as _;
+
+use super::generation::Generation;
+use super::manifest::{self, Desired, Head, Manifest};
+use crate::store::blob::{self, BlobRef};
+use crate::store::{Revision, Store, StoreError};
+
+/// One edge's desired state.
+#[derive(Debug)]
+pub struct EdgeState {
+    pub desired: Desired,
+    pub config: EdgeConfig,
+    /// `config` as it is sent and stored.
+    pub bytes: Vec<u8>,
+}
+
+/// One end of a path.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PathEndInfo {
+    pub edge: String,
+    pub uplink_id: u32,
+}
+
+/// One path of the fleet, known to both of its ends.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PathInfo {
+    pub id: u32,
+    pub tunnel_id: u32,
+    pub family: i32,
+    /// The end with the lower edge ID.
+    pub a: PathEndInfo,
+    pub b: PathEndInfo,
+}
+
+#[derive(Debug)]
+pub struct FleetState {
+    /// The store's revision of the head that this was read from; 0: nothing was applied yet.
+    pub head: Revision,
+    pub manifest_blob: Option<BlobRef>,
+    pub revision: u64,
+    pub floor: Generation,
+    /// `None` before the first apply, or if this version can't read the stored document.
+    pub fleet: Option<Fleet>,
+    pub allocations: Allocations,
+    pub edges: BTreeMap<String, Arc<EdgeState>>,
+    pub retired: BTreeMap<String, Generation>,
+    pub paths: BTreeMap<u32, PathInfo>,
+}
+
+impl FleetState {
+    pub fn empty() -> Self {
+        Self {
+            head: 0,
+            manifest_blob: None,
+            revision: 0,
+            floor: Generation::default(),
+            fleet: None,
+            allocations: Allocations::default(),
+            edges: BTreeMap::new(),
+            retired: BTreeMap::new(),
+            paths: BTreeMap::new(),
+        }
+    }
+
+    /// Reads what the store's head names.
+    pub async fn load(store: &dyn Store) -> Result<Self, StoreError> {
+        let Some((head, seen)) = manifest::read_head(store).await? else {
+            return Ok(Self::empty());
+        };
+        let Head { manifest: blob, .. } = head;
+        let bytes = blob::read(store, &blob).await?;
+        let manifest: Manifest = manifest::decode("manifest", &bytes)?;
+        let mut edges = BTreeMap::new();
+        for (name, desired) in manifest.edges {
+            let bytes = blob::read(store, &desired.config).await?;
+            let config = EdgeConfig::decode(bytes.as_slice())
+                .map_err(|_| StoreError::Garbled { what: format!("configuration of {name}") })?;
+            let state = EdgeState { desired, config, bytes };
+            edges.insert(name, Arc::new(state));
+        }
+        let fleet = match manifest::read_revision(store, manifest.revision).await? {
+            None => None,
+            Some(record) => {
+                let document = blob::read(store, &record.document).await?;
+                parse_stored(document).await
+            }
+        };
+        Ok(Self {
+            head: seen,
+            manifest_blob: Some(blob),
+            revision: manifest.revision,
+            floor: manifest.floor,
+            fleet,
+            allocations: manifest.allocations,
+            paths: paths_of(&edges),
+            edges,
+            retired: manifest.retired,
+        })
+    }
+
+    pub fn manifest(&self) -> Manifest {
+        let desired =
+            |(name, edge): (&String, &Arc<EdgeState>)| (name.clone(), edge.desired.clone());
+        Manifest {
+            revision: self.revision,
+            floor: self.floor,
+            allocations: self.allocations.clone(),
+            edges: self.edges.iter().map(desired).collect(),
+            retired: self.retired.clone(),
+        }
+    }
+
+    pub fn edge_by_id(&self, edge_id: u32) -> Option<(&String, &Arc<EdgeState>)> {
+        self.edges.iter().find(|(_, e)| e.config.edge_id == edge_id)
+    }
+
+    /// Edge IDs that have a tunnel with this edge.
+    pub fn neighbours(&self, edge: &str) -> BTreeSet<u32> {
+        let tunnels = self.edges.get(edge).map(|e| e.config.tunnels.iter());
+        tunnels.into_iter().flatten().map(|t| t.peer_edge_id).collect()
+    }
+
+    pub fn site_of(&self, edge: &str) -> String {
+        let edge = self.edges.get(edge);
+        edge.map_or_else(String::new, |e| e.config.site.clone())
+    }
+
+    pub fn sites(&self) -> BTreeSet<&str> {
+        self.edges.values().map(|e| e.config.site.as_str()).collect()
+    }
+
+    /// Every blob that must not be swept away.
+    pub fn named_blobs(&self) -> Vec<BlobRef> {
+        let configs = self.edges.values().map(|e| e.desired.config.clone());
+        configs.chain(self.manifest_blob.clone()).collect()
+    }
+}
+
+/// Every path of the fleet from what its edges are told, each counted once.
+pub fn paths_of(edges: &BTreeMap<String, Arc<EdgeState>>) -> BTreeMap<u32, PathInfo> {
+    let mut paths = BTreeMap::new();
+    for (name, edge) in edges {
+        for tunnel in &edge.config.tunnels {
+            for path in &tunnel.paths {
+                let here = PathEndInfo { edge: name.clone(), uplink_id: path.local_uplink_id };
+                let there = PathEndInfo {
+                    edge: tunnel.peer_edge.clone(),
+                    uplink_id: path.remote_uplink_id,
+                };
+                let (a, b) = if edge.config.edge_id < tunnel.peer_edge_id {
+                    (here, there)
+                } else {
+                    (there, here)
+                };
+                paths.entry(path.id).or_insert(PathInfo {
+                    id: path.id,
+                    tunnel_id: tunnel.id,
+                    family: path.family,
+                    a,
+                    b,
+                });
+            }
+        }
+    }
+    paths
+}
+
+/// A document that an older version accepted may be refused by this one: the compiled generations still stand.
+async fn parse_stored(document: Vec<u8>) -> Option<Fleet> {
+    let parsed = tokio::task::spawn_blocking(move || hawser_controller_core::parse(&document));
+    match parsed.await {
+        Ok(Ok(fleet)) => Some(fleet),
+        Ok(Err(faults)) => {
+            let faults = faults.len();
+            tracing::warn!(faults, "the stored document is not valid in this version");
+            None
+        }
+        Err(error) => {
+            tracing::error!(%error, "reading the stored document failed");
+            None
+        }
+    }
+}
