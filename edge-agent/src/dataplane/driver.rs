@@ -30,7 +30,7 @@ const MAX_INBOUND_SAS: usize = 16_384;
 /// TUN devices.
 #[derive(Debug)]
 pub struct UserspaceDataPlane {
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
     control: Mutex<Control>,
 }
 
@@ -184,6 +184,8 @@ impl DataPlane for UserspaceDataPlane {
                 segment.spec.mtu_bytes = spec.mtu_bytes;
             }
         }
+        // Devices before the table that sends packets to them, and the other way round when they go.
+        self.publish_segments(&control);
         self.shared.table.store(Arc::new(table));
         let table = self.shared.table.load();
         self.change_inbound(|sas| {
@@ -308,9 +310,6 @@ impl DataPlane for UserspaceDataPlane {
         let place = || format!("uplink {} ({})", uplink.id, uplink.interface);
         let refuse = |fault: &str| DataPlaneError::Spec { place: place(), fault: fault.into() };
         check_interface(&uplink.interface).map_err(refuse)?;
-        if !uplink.v4 && !uplink.v6 {
-            return Err(refuse("it has no address family: give it one"));
-        }
         self.remove_uplink(uplink.id);
         let fault = |source| DataPlaneError::Device {
             name: uplink.interface.clone(),

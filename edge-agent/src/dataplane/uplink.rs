@@ -20,9 +20,9 @@ use super::sys::{udp, wait};
 /// How long one send may wait for a full socket.
 const PATIENCE: Duration = Duration::from_millis(2);
 
-/// After a send that waited in vain nothing waits for this long, so that one full socket can't stall what is sent elsewhere
-/// by the same thread for more than a tenth of the time.
-const IMPATIENCE: Duration = Duration::from_millis(20);
+/// After a send that waited no other waits for so many times as long: one full socket can't hold up what the same
+/// thread sends elsewhere for more than a tenth of the time.
+const IMPATIENCE_FACTOR: u32 = 9;
 
 /// The kernel takes at most so many segments in one send (`UDP_MAX_SEGMENTS`, 64 before Linux 6.9).
 pub(super) const MAX_SEGMENTS: usize = 64;
@@ -43,7 +43,8 @@ pub(super) struct UplinkSocket {
     pub(super) stop: Stop,
     /// Failure has been told, success not since.
     failed: AtomicBool,
-    segmentation: AtomicBool,
+    /// The kernel cuts sends into datagrams; off once it turned out that the device can't.
+    pub(super) segmentation: AtomicBool,
     made: Instant,
     /// Microseconds after `made` until which no send waits.
     impatient_until_us: AtomicU64,
@@ -158,15 +159,7 @@ impl UplinkSocket {
         }
         match self.send_patiently(fd, to, datagrams, Some(segment_bytes)) {
             Ok(()) => Segmented::Sent,
-            // EIO: no checksum offload. EINVAL, EMSGSIZE: no UDP_SEGMENT, or segments above the device's MTU.
-            Err(error)
-                if matches!(
-                    error.raw_os_error(),
-                    Some(libc::EIO | libc::EINVAL | libc::EMSGSIZE)
-                ) =>
-            {
-                Segmented::Refused
-            }
+            Err(error) if is_refusal(&error) => Segmented::Refused,
             Err(error) => Segmented::Failed(error),
         }
     }
@@ -199,17 +192,15 @@ impl UplinkSocket {
             |error: &io::Error| matches!(error.raw_os_error(), Some(libc::EAGAIN | libc::ENOBUFS));
         match udp::send(fd, to, datagrams, segment_bytes) {
             Err(error) if full(&error) && self.is_patient() => {
+                let begun = Instant::now();
                 if error.raw_os_error() == Some(libc::EAGAIN) {
                     wait::writable(fd, PATIENCE)?;
                 } else {
                     // Nothing tells when the device's queue has room again.
                     std::thread::sleep(PATIENCE / 4);
                 }
-                let again = udp::send(fd, to, datagrams, segment_bytes);
-                if again.as_ref().is_err_and(full) {
-                    self.lose_patience();
-                }
-                again
+                self.lose_patience(begun.elapsed() * IMPATIENCE_FACTOR);
+                udp::send(fd, to, datagrams, segment_bytes)
             }
             other => other,
         }
@@ -219,8 +210,8 @@ impl UplinkSocket {
         self.made.elapsed().as_micros() as u64 >= self.impatient_until_us.load(Ordering::Relaxed)
     }
 
-    fn lose_patience(&self) {
-        let until_us = (self.made.elapsed() + IMPATIENCE).as_micros() as u64;
+    fn lose_patience(&self, time: Duration) {
+        let until_us = (self.made.elapsed() + time).as_micros() as u64;
         self.impatient_until_us.store(until_us, Ordering::Relaxed);
     }
 
@@ -234,28 +225,42 @@ impl UplinkSocket {
         let open = self.open.load();
         let Some(open) = &*open else { return Err(io::ErrorKind::NetworkDown.into()) };
         let piece_bytes = segment_bytes.unwrap_or(payload.len()).max(1);
-        for pieces in payload.chunks(piece_bytes * MAX_SEGMENTS) {
-            let mut marked = Vec::with_capacity(pieces.len() + MAX_SEGMENTS * NON_ESP_MARKER.len());
+        let stride_bytes = piece_bytes + NON_ESP_MARKER.len();
+        let pieces_per_send = (MAX_SEND_BYTES / stride_bytes).clamp(1, MAX_SEGMENTS);
+        for pieces in payload.chunks(piece_bytes * pieces_per_send) {
+            let mut marked = Vec::with_capacity(stride_bytes * pieces_per_send);
             for piece in pieces.chunks(piece_bytes) {
                 marked.extend_from_slice(&NON_ESP_MARKER);
                 marked.extend_from_slice(piece);
             }
-            let stride_bytes = piece_bytes + NON_ESP_MARKER.len();
-            let whole = marked.len() <= MAX_SEND_BYTES;
-            let segmented = whole && self.segmentation.load(Ordering::Relaxed);
-            match u16::try_from(stride_bytes) {
-                Ok(stride) if segmented && marked.len() > stride_bytes => {
-                    udp::send(&open.fd, to, &marked, Some(stride))?;
-                }
-                _ => {
-                    for datagram in marked.chunks(stride_bytes) {
-                        udp::send(&open.fd, to, datagram, None)?;
-                    }
-                }
-            }
+            self.send_at_once(&open.fd, to, &marked, stride_bytes)?;
         }
         Ok(())
     }
+
+    fn send_at_once(
+        &self,
+        fd: &OwnedFd,
+        to: SocketAddr,
+        datagrams: &[u8],
+        stride_bytes: usize,
+    ) -> io::Result<()> {
+        if let Ok(segment_bytes) = u16::try_from(stride_bytes)
+            && datagrams.len() > stride_bytes
+            && self.segmentation.load(Ordering::Relaxed)
+        {
+            match udp::send(fd, to, datagrams, Some(segment_bytes)) {
+                Err(error) if is_refusal(&error) => {}
+                sent => return sent,
+            }
+        }
+        datagrams.chunks(stride_bytes).try_for_each(|datagram| udp::send(fd, to, datagram, None))
+    }
+}
+
+/// EIO: the device has no checksum offload. EINVAL, EMSGSIZE: no `UDP_SEGMENT`, or segments above the device's MTU.
+fn is_refusal(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EIO | libc::EINVAL | libc::EMSGSIZE))
 }
 
 enum Segmented {

@@ -144,7 +144,8 @@ fn settle(net: &Net, to: IpAddr) {
 impl Edge {
     fn new(number: u8, net: Net, family: Family) -> Edge {
         for ipv6 in [false, true] {
-            net.ip(&format!("address add {} dev lo", lan(number, ipv6)));
+            let flags = if ipv6 { "nodad" } else { "" };
+            net.ip(&format!("address add {} dev lo {flags}", lan(number, ipv6)));
         }
         let (driver, receivers) = UserspaceDataPlane::new();
         let edge = Edge { number, net, driver, receivers };

@@ -1,13 +1,15 @@
 //! Devices, sockets and tables that come and go.
 
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use super::fixture::{CLASS, Edge, PATHS, PORT, Pair, TUNNEL, UPLINKS, wan};
 use crate::dataplane::{
-    DataPlane, DropReason, Event, Family, PathSpec, UplinkSpec, UserspaceDataPlane,
+    ClassMatch, ClassSpec, DataPlane, DropReason, Event, Family, PathSpec, UplinkSpec,
+    UserspaceDataPlane,
 };
-use hawser_edge_core::id::{PathId, UplinkId};
+use hawser_edge_core::id::{ClassId, PathId, UplinkId};
 
 fn wait_for_event(edge: &mut Edge, what: &str, fit: impl Fn(&Event) -> bool) {
     let deadline = Instant::now() + Duration::from_secs(4);
@@ -129,6 +131,59 @@ fn segments_come_change_and_go() {
     pair.a.apply(spec);
     assert!(!shows("hawser2", ""));
     pair.ping(false, 2);
+}
+
+#[test]
+fn a_device_that_someone_deleted_is_told_and_made_anew() {
+    let mut pair = Pair::new(Family::V4);
+    pair.a.net.ip("link del hawser1");
+    wait_for_event(&mut pair.a, "failed", |event| matches!(event, Event::SegmentFailed { .. }));
+    pair.a.apply(pair.a.spec(Family::V4));
+    pair.a.net.ip("route add 10.2.0.0/16 dev hawser1 src 10.1.0.1");
+    pair.ping(false, 2);
+}
+
+#[test]
+fn a_full_socket_drops_and_does_not_stall_the_other_path() {
+    let pair = Pair::new(Family::V4);
+    let pings = ClassMatch { protocols: vec![1], ..ClassMatch::default() };
+    let quick = ClassId(7);
+    for edge in [&pair.a, &pair.b] {
+        let mut spec = edge.spec(Family::V4);
+        let class = ClassSpec { id: quick, segment: None, matches: vec![pings.clone()] };
+        spec.classes.insert(0, class);
+        edge.apply(spec);
+        edge.driver.select(TUNNEL, quick, Some(PATHS[1]));
+    }
+    let tc = "tc qdisc add dev wan0 root tbf rate 1mbit burst 10kb limit 100mb";
+    let output = pair.a.net.run(tc);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let (from, _to) = pair.lan_sockets();
+    let full = |pair: &Pair| pair.a.dropped(DropReason::SocketFull);
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while full(&pair) == 0 {
+        assert!(Instant::now() < deadline, "{:?}", pair.a.driver.counters());
+        for _ in 0..100 {
+            // The LAN's own queue may be full: that is not what is tested.
+            let _ = from.send(&[0; 1400]);
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !stop.load(Ordering::Relaxed) {
+                let _ = from.send(&[0; 1400]);
+                std::thread::sleep(Duration::from_micros(200));
+            }
+        });
+        let before = full(&pair);
+        let output = pair.a.net.run("ping -n -c 50 -i 0.01 -W 2 -I 10.1.0.1 10.2.0.1");
+        stop.store(true, Ordering::Relaxed);
+        let said = String::from_utf8_lossy(&output.stdout);
+        assert!(said.contains(" 0% packet loss"), "{said}");
+        assert!(full(&pair) > before + 100, "the other path stayed full");
+    });
 }
 
 #[test]

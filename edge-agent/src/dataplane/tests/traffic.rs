@@ -3,6 +3,7 @@
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::Duration;
 
@@ -22,6 +23,33 @@ fn ping_and_tcp_pass_whole_over_ipv4() {
 #[test]
 fn ping_and_tcp_pass_whole_over_ipv6() {
     everything_passes(Family::V6);
+}
+
+#[test]
+fn devices_without_segmentation_carry_the_same() {
+    let pair = Pair::new(Family::V4);
+    for edge in [&pair.a, &pair.b] {
+        for socket in edge.driver.shared.sockets.load().values() {
+            socket.segmentation.store(false, Ordering::Relaxed);
+        }
+    }
+    tcp_arrives_intact(&pair, false);
+    udp_bursts_arrive_intact(&pair, true);
+}
+
+#[test]
+fn segments_above_the_uplinks_mtu_are_dropped_and_segmentation_stays() {
+    let pair = Pair::new(Family::V4);
+    pair.ping(false, 1);
+    pair.a.net.ip("link set wan0 mtu 1400");
+    let (from, _to) = pair.lan_sockets();
+    nix::sys::socket::setsockopt(&from, sockopt::UdpGsoSegment, &1390).expect("GSO");
+    from.send(&[0; 4 * 1390]).expect("send");
+    pair.a.wait_for("too long", |counters| counters.drops[&DropReason::SendFailed] == 4);
+    let sockets = pair.a.driver.shared.sockets.load();
+    assert!(sockets.values().all(|socket| socket.segmentation.load(Ordering::Relaxed)));
+    pair.a.net.ip("link set wan0 mtu 1500");
+    tcp_arrives_intact(&pair, false);
 }
 
 fn everything_passes(family: Family) {
