@@ -53,3 +53,15 @@ pub fn use_precise_timers() {
     // SAFETY: PR_SET_TIMERSLACK takes one integer and touches no memory.
     unsafe { libc::prctl(libc::PR_SET_TIMERSLACK, 1_000 as libc::c_ulong) };
 }
+
+/// Puts the calling thread before all ordinary ones, so that a busy machine adds no delay of its own to what is
+/// measured. Without the right to do so it stays as it is, less precise. Only for threads that mostly wait.
+pub(crate) fn run_first() {
+    let priority = libc::sched_param { sched_priority: 1 };
+    // SAFETY: `priority` outlives the call; 0 means the calling thread.
+    let rc = unsafe { libc::sched_setscheduler(0, libc::SCHED_RR, &raw const priority) };
+    if rc < 0 {
+        // SAFETY: takes integers only; on Linux it acts on the calling thread alone.
+        unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, -15) };
+    }
+}

@@ -10,6 +10,10 @@
 
 pub mod cli;
 pub mod clock;
+pub(crate) mod instrument;
 pub mod lab;
+pub mod stream;
 pub(crate) mod supervisor;
 pub mod wan;
+pub mod watch;
+pub mod watchdog;

@@ -1,7 +1,8 @@
 //! `hawser-lab`, for use by hand.
 
 mod show;
-mod wait;
+mod tool;
+pub(crate) mod wait;
 
 use crate::lab::{Lab, LabError, Process, Sink, Task, Topology, folder};
 use crate::supervisor;
@@ -11,6 +12,7 @@ use std::error::Error;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{ExitCode, ExitStatus};
+use std::sync::Arc;
 use std::time::Duration;
 
 const EXIT_CODES: &str = "\
@@ -38,6 +40,9 @@ enum Command {
     Down(Which),
     /// Show a lab, or list all
     Status(StatusArgs),
+    /// Instruments to run at a node: packet watcher, stream sender and receiver
+    #[command(subcommand)]
+    Tool(tool::Tool),
     #[command(hide = true)]
     Supervise(Supervise),
 }
@@ -119,6 +124,7 @@ pub fn main() -> ExitCode {
         Command::Exec(args) => exec(&args),
         Command::Down(args) => attach(args.name).and_then(Lab::down).map(|()| ExitCode::SUCCESS),
         Command::Status(args) => status(args),
+        Command::Tool(tool) => Ok(tool::run(tool)),
         Command::Supervise(args) => {
             let Supervise { name, folder, detach } = args;
             Ok(supervisor::run(&supervisor::Options { name, folder, detach }))
@@ -178,7 +184,17 @@ fn exec(args: &Exec) -> Result<ExitCode, LabError> {
     let (program, arguments) = args.command.split_first().expect("clap requires a command");
     let task = Task::new(program).args(arguments);
     let task = task.stdin(Sink::Inherit).stdout(Sink::Inherit).stderr(Sink::Inherit);
-    let process = lab.spawn(&args.node, &task)?;
+    wait::block_signals();
+    let process = Arc::new(lab.spawn(&args.node, &task)?);
+    let target = Arc::clone(&process);
+    // A Ctrl-C here is meant for the command, which may have something to say before it ends.
+    std::thread::spawn(move || {
+        loop {
+            if wait::signal_within_ms(60_000) {
+                target.terminate();
+            }
+        }
+    });
     Ok(finish(&process, args.timeout))
 }
 

@@ -29,6 +29,8 @@ pub enum LabError {
     /// The supervisor's own refusal of a request.
     #[error("{message}")]
     Refused { code: Refusal, message: String },
+    #[error("the instrument `{command}` failed: {message}")]
+    Instrument { command: String, message: String },
     #[error("`{command}` did not end within {limit:?}; it was killed")]
     Timeout { command: String, limit: Duration },
     #[error("{action}")]
@@ -74,6 +76,7 @@ impl LabError {
                 Refusal::CannotStart => "cannot_start",
                 Refusal::TooMany => "too_many",
             },
+            Self::Instrument { .. } => "instrument",
             Self::Timeout { .. } => "timeout",
             Self::Io { .. } => "io",
         }

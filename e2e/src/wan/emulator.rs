@@ -126,7 +126,7 @@ impl Links {
         let shared = Arc::clone(&engine);
         std::thread::Builder::new().name("wan".to_owned()).spawn(move || {
             clock::use_precise_timers();
-            run_first();
+            clock::run_first();
             if let Err(error) = run(&epoll, &timer, &shared) {
                 eprintln!("the WAN emulator stopped: {error}");
                 std::process::exit(1);
@@ -205,18 +205,6 @@ fn arm(timer: &TimerFd, at_us: u64) -> io::Result<()> {
     let at = TimeSpec::from_duration(Duration::from_micros(at_us.max(1)));
     timer.set(Expiration::OneShot(at), TimerSetTimeFlags::TFD_TIMER_ABSTIME)?;
     Ok(())
-}
-
-/// Puts the calling thread before all ordinary ones, so that a busy machine adds no delay of its own to the links.
-/// Without the right to do so the emulator works too, less precisely.
-fn run_first() {
-    let priority = libc::sched_param { sched_priority: 1 };
-    // SAFETY: `priority` outlives the call; 0 means the calling thread.
-    let rc = unsafe { libc::sched_setscheduler(0, libc::SCHED_RR, &raw const priority) };
-    if rc < 0 {
-        // SAFETY: takes integers only; on Linux it acts on the calling thread alone.
-        unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, -15) };
-    }
 }
 
 impl Engine {
