@@ -3,7 +3,7 @@
 use super::netns::{self, Netns};
 use crate::lab::ProcessStatus;
 use crate::lab::wire::{self, Reply, SpawnRequest};
-use nix::sys::signal::Signal;
+use nix::sys::signal::{SigSet, Signal};
 use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
@@ -43,8 +43,13 @@ impl Procs {
         command.args(&request.argv[1..]).env_clear().envs(request.env).current_dir(request.cwd);
         command.stdin(stdin).stdout(stdout).stderr(stderr).process_group(0);
         let fd = netns.raw_fd();
-        // SAFETY: `enter` makes system calls only.
-        unsafe { command.pre_exec(move || netns::enter(fd)) };
+        let prepare = move || {
+            // The supervisor's signals are blocked, and a new program inherits that.
+            SigSet::empty().thread_set_mask()?;
+            netns::enter(fd)
+        };
+        // SAFETY: `prepare` makes system calls only.
+        unsafe { command.pre_exec(prepare) };
         // The lock keeps the reaper off: a start that fails is waited for by `spawn` itself, and one that ends at once
         // must be known before it is reaped.
         let mut running = self.lock();
