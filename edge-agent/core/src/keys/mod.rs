@@ -3,8 +3,26 @@
 //! `schedule` is the arithmetic, `agreement` the state machine of one path, `pairing` the choice between two connections
 //! of one pair of edges, `rekey` the limits. The shell moves the messages and calls the TLS exporter.
 
+mod agreement;
+mod inbound;
+mod message;
+mod pairing;
 mod rekey;
+mod schedule;
 mod suite;
+#[cfg(test)]
+mod tests;
 
+pub use agreement::{
+    ANSWER_TIMEOUT, Agreement, ConnectionNo, EPOCH_INTERVAL, Effect, Ignored, MAX_RETRY, Role,
+    Terms,
+};
+pub use inbound::{DRAIN, MAX_INBOUND};
+pub use message::KeyMessage;
+pub use pairing::{Candidate, Verdict, judge};
 pub use rekey::{RekeyLimits, SaUsage, UsageVerdict};
+pub use schedule::{
+    EXPORTER_BYTES, EXPORTER_LABEL, MAX_FURTHER_SECRET_BYTES, NONCE_BYTES, Nonce, SaContext,
+    ScheduleError, derive,
+};
 pub use suite::KeySuite;

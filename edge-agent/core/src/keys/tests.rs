@@ -1,0 +1,4 @@
+mod agreement;
+mod limits;
+mod schedule;
+mod simulation;
