@@ -24,8 +24,8 @@ pub const SUSPICION_TIME: Duration = ms(600);
 /// Probes that suspicion may add at once, and their refill: a path that always loses a little must not be probed at
 /// 50 Hz for ever. 150 are three seconds at full speed.
 pub const SUSPICION_BUCKET_PROBES: u32 = 150;
-/// Refill of the suspicion bucket, in probes per second: a quarter of the probes of a path in use.
-pub const SUSPICION_REFILL_PER_S: u32 = 3;
+/// Refill of the suspicion bucket, in probes per second: half of the probes of a path in use.
+pub const SUSPICION_REFILL_PER_S: u32 = 5;
 /// A run of losses this long needs no faster probes: the path is down, and suspicion would only cost.
 pub const SUSPICION_MAX_RUN: u32 = 16;
 
@@ -90,8 +90,9 @@ pub const UP_ANSWERS: u32 = 5;
 pub const UP_TIME: Duration = ms(1_000);
 
 /// Loss is damage once the evidence for `LOSS_DAMAGED_FACTOR` times the limit, against the limit, reaches this log
-/// likelihood ratio (Page's CUSUM): 1 in 150, at least four losses. 0.1 % random loss reaches it less than once a month.
-pub const LOSS_DAMAGE_EVIDENCE: f64 = 5.0;
+/// likelihood ratio (Page's CUSUM): 1 in 90, at least four losses. 0.1 % random loss reaches it less than once a month
+/// against a limit of 1 %.
+pub const LOSS_DAMAGE_EVIDENCE: f64 = 4.5;
 /// The loss that the evidence is weighed for, as a multiple of the limit.
 pub const LOSS_DAMAGED_FACTOR: f64 = 4.0;
 /// Loss is mended once the evidence for half the limit, against the damaged rate, reaches this: about 200 clean probes
@@ -119,10 +120,10 @@ pub const FAILBACK_HOLD: Duration = ms(30_000);
 pub const FAILBACK_DOUBLINGS_MAX: u32 = 6;
 /// And never above this.
 pub const FAILBACK_HOLD_MAX: Duration = ms(3_600_000);
-/// A fault within this time after the path was taken again is a flap.
-pub const FLAP_TIME: Duration = ms(600_000);
-/// One flap is forgiven for each of these times without one.
-pub const FLAP_DECAY: Duration = ms(1_800_000);
+/// A fault within so many holds (30 s: 5 min) after the path was taken again is a flap.
+pub const FLAP_HOLDS: u32 = 10;
+/// One flap is forgiven for so many holds (30 s: 30 min) without one.
+pub const FLAP_DECAY_HOLDS: u32 = 60;
 /// No voluntary move sooner after a move, if the class gives no time.
 pub const DWELL: Duration = ms(5_000);
 /// A move for an SLA's sake waits no longer than this after a move, whatever the dwell.

@@ -180,6 +180,12 @@ impl ProbeSession {
         self.counters
     }
 
+    /// Counts from there, as after a long life.
+    #[cfg(test)]
+    pub(super) fn start_at(&mut self, sequence: u64) {
+        self.window = Window::starting_at(sequence);
+    }
+
     fn reflect(
         &mut self,
         packet: &ProbePacket<'_>,

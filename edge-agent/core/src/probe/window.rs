@@ -62,6 +62,11 @@ pub(super) struct Window {
 }
 
 impl Window {
+    #[cfg(test)]
+    pub(super) fn starting_at(sequence: u64) -> Self {
+        Window { base: sequence, waiting_from: sequence, ..Window::default() }
+    }
+
     pub(super) fn push(&mut self, sent: Micros, timestamp: Timestamp) -> u64 {
         while self.entries.len() >= policy::OUTSTANDING_MAX
             || self.entries.front().is_some_and(|e| {

@@ -8,6 +8,9 @@ use crate::policy;
 use crate::sla::{PathHealth, SlaState};
 use crate::time::Micros;
 
+/// Flaps are counted in holds, of at least this.
+const MIN_HOLD: Duration = Duration::from_secs(1);
+
 /// The order of selection: the least is the best.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Rank {
@@ -47,7 +50,9 @@ pub(super) struct Candidate {
     /// It met the SLA once, and then did not.
     failed: bool,
     /// Carried the class before.
-    pub(super) taken: Option<Micros>,
+    pub(super) taken: bool,
+    /// When it was last taken again.
+    retaken: Option<Micros>,
     flaps: u32,
     last_flap: Micros,
 }
@@ -64,7 +69,8 @@ impl Candidate {
             meets_since: None,
             faster_since: None,
             failed: false,
-            taken: None,
+            taken: false,
+            retaken: None,
             flaps: 0,
             last_flap: Micros(0),
         }
@@ -102,22 +108,33 @@ impl Candidate {
     }
 
     /// Keeps the record in step with the state.
-    pub(super) fn refresh(&mut self, now: Micros) {
+    pub(super) fn refresh(&mut self, policy: &ClassPolicy, now: Micros) {
         if self.state() == SlaState::Meets {
             self.meets_since.get_or_insert(now);
         } else if self.meets_since.take().is_some() {
             self.failed = true;
+            // A flap is forgiven for peace, not for being elsewhere.
+            self.last_flap = self.last_flap.max(now);
         }
-        while self.flaps > 0 && now.since(self.last_flap) >= policy::FLAP_DECAY {
+        let decay = policy.failback_hold.max(MIN_HOLD) * policy::FLAP_DECAY_HOLDS;
+        while self.flaps > 0 && now.since(self.last_flap) >= decay {
             self.flaps -= 1;
-            self.last_flap = self.last_flap + policy::FLAP_DECAY;
+            self.last_flap = self.last_flap + decay;
         }
     }
 
-    /// It was left for a fault: soon after it had been taken, that is a flap.
-    pub(super) fn left_for_fault(&mut self, now: Micros) {
-        let Some(taken) = self.taken else { return };
-        if now.since(taken) < policy::FLAP_TIME {
+    /// It carries the class from now on.
+    pub(super) fn take(&mut self, now: Micros) {
+        if self.taken {
+            self.retaken = Some(now);
+        }
+        self.taken = true;
+    }
+
+    /// It was left for a fault: soon after it had been taken again, that is a flap.
+    pub(super) fn left_for_fault(&mut self, policy: &ClassPolicy, now: Micros) {
+        let Some(retaken) = self.retaken else { return };
+        if now.since(retaken) < policy.failback_hold.max(MIN_HOLD) * policy::FLAP_HOLDS {
             self.flaps = (self.flaps + 1).min(policy::FAILBACK_DOUBLINGS_MAX);
             self.last_flap = now;
         }

@@ -81,18 +81,12 @@ impl Selector {
 
     /// The path's health for this class.
     pub fn handle_quality(&mut self, path: PathId, health: &PathHealth, now: Micros) {
-        if let Some(candidate) = self.candidate_mut(path) {
-            candidate.health = *health;
-            candidate.refresh(now);
-        }
+        self.update(path, now, |candidate| candidate.health = *health);
     }
 
     /// Whether the path may be used at all: it has keys and an endpoint, and is not drained.
     pub fn handle_path_admin(&mut self, path: PathId, available: bool, now: Micros) {
-        if let Some(candidate) = self.candidate_mut(path) {
-            candidate.available = available;
-            candidate.refresh(now);
-        }
+        self.update(path, now, |candidate| candidate.available = available);
     }
 
     /// The uplink's carrier. It is taken to be there until said otherwise.
@@ -104,7 +98,7 @@ impl Selector {
         }
         for candidate in self.candidates.iter_mut().filter(|c| c.spec.local_uplink == uplink) {
             candidate.carrier = up;
-            candidate.refresh(now);
+            candidate.refresh(&self.policy, now);
         }
     }
 
@@ -199,16 +193,12 @@ impl Selector {
                     to,
                     cause: Cause::SlaViolated,
                     not_before: self.last_move + self.policy.dwell.min(policy::SLA_DWELL_MAX),
-                    needs_token: self.policy_bound(best, now),
+                    // Two paths that fail in turn must not make a flap of each turn.
+                    needs_token: best.unproven(&self.policy, now),
                 }]
             }
             _ => self.voluntary(current, now),
         }
-    }
-
-    /// To a path that failed lately and is not proven since, only a token leads away from a path that works.
-    fn policy_bound(&self, target: &Candidate, now: Micros) -> bool {
-        target.unproven(&self.policy, now)
     }
 
     fn wish(&self, now: Micros) -> Option<Wish> {
@@ -257,7 +247,7 @@ impl Selector {
             if free && (follows || self.in_start_grace(now)) {
                 return wish(Cause::BetterPath, now, false);
             }
-            let cause = if to.taken.is_some() { Cause::FailBack } else { Cause::BetterPath };
+            let cause = if to.taken { Cause::FailBack } else { Cause::BetterPath };
             return wish(cause, dwelt.max(to.proven_at(&self.policy)?), true);
         }
         if ours == theirs {
@@ -273,20 +263,23 @@ impl Selector {
 
     fn carry_out(&mut self, wish: Wish, now: Micros) -> Decision {
         let decision = self.decision(wish, now);
-        if matches!(wish.cause, Cause::PathDown | Cause::SlaViolated | Cause::NoneLeft) {
-            let current = self.current;
-            if let Some(left) = current.and_then(|path| self.candidate_mut(path)) {
-                left.left_for_fault(now);
+        let fault = matches!(wish.cause, Cause::PathDown | Cause::SlaViolated | Cause::NoneLeft);
+        for candidate in &mut self.candidates {
+            let path = Some(candidate.spec.path);
+            if path == self.current && fault {
+                candidate.left_for_fault(&self.policy, now);
             }
+            if path == wish.to {
+                candidate.take(now);
+            }
+            candidate.faster_since = None;
+        }
+        if wish.to.is_some() {
+            self.first_selection.get_or_insert(now);
         }
         self.current = wish.to;
         self.last_cause = Some(wish.cause);
         self.last_move = now;
-        if let Some(taken) = wish.to.and_then(|path| self.candidate_mut(path)) {
-            taken.taken = Some(now);
-            self.first_selection.get_or_insert(now);
-        }
-        self.candidates.iter_mut().for_each(|c| c.faster_since = None);
         decision
     }
 
@@ -301,7 +294,7 @@ impl Selector {
             candidate.advised_against =
                 self.advice.as_ref().is_some_and(|a| a.avoid.contains(&path));
             candidate.peers_choice = self.peer_choice == Some(path);
-            candidate.refresh(now);
+            candidate.refresh(&self.policy, now);
             let faster = candidate.state() == SlaState::Meets
                 && current.as_ref().is_some_and(|current| candidate.faster_than(current));
             if faster {
@@ -331,8 +324,11 @@ impl Selector {
         self.down_uplinks.retain(|uplink| uplinks.contains(uplink));
     }
 
-    fn candidate_mut(&mut self, path: PathId) -> Option<&mut Candidate> {
-        self.candidates.iter_mut().find(|c| c.spec.path == path)
+    fn update(&mut self, path: PathId, now: Micros, change: impl FnOnce(&mut Candidate)) {
+        if let Some(candidate) = self.candidates.iter_mut().find(|c| c.spec.path == path) {
+            change(candidate);
+            candidate.refresh(&self.policy, now);
+        }
     }
 }
 

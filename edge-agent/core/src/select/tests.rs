@@ -1,1 +1,349 @@
+use std::time::Duration;
 
+use hawser_proto::agent::v1 as wire;
+
+use super::*;
+use crate::quality::Figures;
+use crate::sla::{Crossed, Crossings, Limit, PathHealth, SlaState};
+
+const A: PathId = PathId(1);
+const B: PathId = PathId(2);
+const C: PathId = PathId(3);
+
+fn s(seconds: u64) -> Micros {
+    Micros::from_millis(seconds * 1_000)
+}
+
+fn policy() -> ClassPolicy {
+    ClassPolicy {
+        tunnel: TunnelId(5),
+        class: ClassId(1),
+        class_name: "voice".into(),
+        failback_hold: Duration::from_secs(30),
+        dwell: Duration::from_secs(5),
+        drop_when_none_meets: false,
+        follows_peer: false,
+    }
+}
+
+fn spec(path: PathId, preference: u16) -> CandidateSpec {
+    CandidateSpec {
+        path,
+        name: format!("isp-{}", path.0),
+        local_uplink: UplinkId(10 + path.0),
+        remote_uplink: UplinkId(20),
+        preference: (preference, 0),
+        cost: 0,
+    }
+}
+
+fn health(state: SlaState) -> PathHealth {
+    let mut crossed = Crossings::default();
+    if state == SlaState::Violates {
+        crossed.insert(Crossed { limit: Limit::LossTx, value: 50_000, allowed: 10_000 });
+    }
+    let figures = Figures { rtt_us: 20_000, probes: 100, ..Figures::default() };
+    PathHealth { state, connecting: false, crossed, figures }
+}
+
+fn rtt(ms: u32) -> PathHealth {
+    let mut health = health(SlaState::Meets);
+    health.figures.rtt_us = ms * 1_000;
+    health
+}
+
+/// A preferred over B over C, all available; nothing has answered.
+fn selector_with(policy: ClassPolicy) -> Selector {
+    let mut selector = Selector::new(policy, vec![spec(A, 0), spec(B, 1), spec(C, 2)], s(0));
+    [A, B, C].iter().for_each(|&path| selector.handle_path_admin(path, true, s(0)));
+    selector
+}
+
+/// All meet, A is selected, and 100 s have passed.
+fn settled_with(policy: ClassPolicy) -> Selector {
+    let mut selector = selector_with(policy);
+    [A, B, C].iter().for_each(|&p| selector.handle_quality(p, &health(SlaState::Meets), s(0)));
+    assert_eq!(moved(&mut selector, s(0)), Some((Cause::Start, Some(A))));
+    assert_eq!(moved(&mut selector, s(100)), None);
+    selector
+}
+
+fn settled() -> Selector {
+    settled_with(policy())
+}
+
+fn moved(selector: &mut Selector, now: Micros) -> Option<(Cause, Option<PathId>)> {
+    selector.poll(now).map(|decision| (decision.cause, decision.to))
+}
+
+fn set(selector: &mut Selector, path: PathId, state: SlaState, now: Micros) {
+    selector.handle_quality(path, &health(state), now);
+}
+
+#[test]
+fn nothing_is_selected_before_a_path_answers() {
+    let mut selector = selector_with(policy());
+    assert_eq!(selector.poll(s(1)), None);
+    assert_eq!(selector.next_deadline(), None);
+    assert_eq!(
+        selector.explain(s(1)).candidates[0].refused_because,
+        "no probe has been answered yet"
+    );
+}
+
+#[test]
+fn a_better_path_that_comes_up_at_the_start_is_taken_at_once() {
+    let mut selector = selector_with(policy());
+    set(&mut selector, C, SlaState::Meets, s(1));
+    assert_eq!(moved(&mut selector, s(1)), Some((Cause::Start, Some(C))));
+    set(&mut selector, A, SlaState::Meets, s(2));
+    assert_eq!(moved(&mut selector, s(2)), Some((Cause::BetterPath, Some(A))));
+}
+
+#[test]
+fn a_better_path_that_comes_up_later_must_prove_itself() {
+    let mut selector = selector_with(policy());
+    set(&mut selector, B, SlaState::Meets, s(1));
+    assert_eq!(moved(&mut selector, s(1)), Some((Cause::Start, Some(B))));
+    set(&mut selector, A, SlaState::Meets, s(60));
+    assert_eq!(selector.poll(s(60)), None);
+    assert_eq!(selector.next_deadline(), Some(s(90)));
+    assert_eq!(moved(&mut selector, s(90)), Some((Cause::BetterPath, Some(A))));
+}
+
+#[test]
+fn a_down_path_is_left_at_once_for_the_next_in_order() {
+    let mut selector = settled();
+    set(&mut selector, A, SlaState::Down, s(101));
+    let decision = selector.poll(s(101)).unwrap();
+    assert_eq!((decision.from, decision.to, decision.cause), (Some(A), Some(B), Cause::PathDown));
+    let refusals: Vec<&str> =
+        decision.candidates.iter().map(|c| c.refused_because.as_str()).collect();
+    assert_eq!(
+        refusals,
+        ["it is down: probes are not answered", "", "its uplinks are less preferred"]
+    );
+    assert_eq!(decision.summary, "moves from isp-1 to isp-2: it is down: probes are not answered");
+}
+
+#[test]
+fn lost_carrier_and_lost_keys_are_as_good_as_down() {
+    let mut selector = settled();
+    selector.handle_carrier(UplinkId(11), false, s(101));
+    assert_eq!(moved(&mut selector, s(101)), Some((Cause::PathDown, Some(B))));
+    selector.handle_path_admin(B, false, s(102));
+    assert_eq!(moved(&mut selector, s(102)), Some((Cause::PathDown, Some(C))));
+    selector.handle_carrier(UplinkId(11), true, s(103));
+    assert_eq!(selector.poll(s(103)), None, "carrier again is no proof");
+}
+
+#[test]
+fn fail_back_waits_for_the_hold_and_starts_it_again_after_each_fault() {
+    let mut selector = settled();
+    set(&mut selector, A, SlaState::Down, s(101));
+    selector.poll(s(101)).unwrap();
+    set(&mut selector, A, SlaState::Meets, s(110));
+    assert_eq!(selector.poll(s(139)), None);
+    set(&mut selector, A, SlaState::Violates, s(139));
+    set(&mut selector, A, SlaState::Meets, s(140));
+    assert_eq!(selector.poll(s(169)), None);
+    let explanation = selector.explain(s(169));
+    assert_eq!(explanation.held.len(), 1);
+    assert_eq!(explanation.held[0].path, A);
+    assert_eq!(explanation.held[0].remaining, Duration::from_secs(1));
+    assert!(explanation.summary.contains("must meet the SLA for another 1 s"));
+    assert_eq!(selector.next_deadline(), Some(s(170)));
+    assert_eq!(moved(&mut selector, s(170)), Some((Cause::FailBack, Some(A))));
+}
+
+#[test]
+fn the_hold_doubles_with_each_flap_and_is_bounded() {
+    let mut selector = settled();
+    let mut now = 101;
+    let mut holds = Vec::new();
+    for _ in 0..9 {
+        set(&mut selector, A, SlaState::Down, s(now));
+        assert_eq!(moved(&mut selector, s(now)), Some((Cause::PathDown, Some(B))));
+        set(&mut selector, A, SlaState::Meets, s(now + 1));
+        let mut waited = 0;
+        while selector.poll(s(now + 1 + waited)).is_none() {
+            waited += 1;
+        }
+        holds.push(waited);
+        now += waited + 2;
+    }
+    let cap = 30 << policy::FAILBACK_DOUBLINGS_MAX;
+    assert_eq!(holds[..5], [30, 30 * 2, 30 * 4, 30 * 8, 30 * 16][..], "{holds:?}");
+    assert!(holds.iter().all(|&h| h <= cap), "{holds:?}");
+}
+
+#[test]
+fn a_violated_sla_moves_to_a_path_that_meets_it_but_not_to_one_that_does_not() {
+    let mut selector = settled();
+    set(&mut selector, B, SlaState::Violates, s(101));
+    set(&mut selector, A, SlaState::Violates, s(102));
+    let decision = selector.poll(s(102)).unwrap();
+    assert_eq!((decision.to, decision.cause), (Some(C), Cause::SlaViolated));
+    assert!(decision.summary.contains("loss to peer 5.00 % (limit 1.00 %)"), "{decision}");
+    set(&mut selector, C, SlaState::Violates, s(103));
+    assert_eq!(selector.poll(s(200)), None, "all violate alike");
+}
+
+#[test]
+fn the_least_bad_path_is_taken_when_none_meets() {
+    let mut selector = settled();
+    let severe = |value| {
+        let mut health = health(SlaState::Violates);
+        health.crossed.insert(Crossed { limit: Limit::LossTx, value, allowed: 10_000 });
+        health
+    };
+    selector.handle_quality(B, &severe(20_000), s(101));
+    selector.handle_quality(C, &severe(30_000), s(101));
+    selector.handle_quality(A, &severe(300_000), s(101));
+    assert_eq!(moved(&mut selector, s(101)), Some((Cause::SlaViolated, Some(B))));
+}
+
+#[test]
+fn a_class_that_is_dropped_when_none_meets_is_dropped_and_starts_again() {
+    let mut selector = settled_with(ClassPolicy { drop_when_none_meets: true, ..policy() });
+    [B, C, A].iter().for_each(|&p| set(&mut selector, p, SlaState::Violates, s(101)));
+    assert_eq!(moved(&mut selector, s(101)), Some((Cause::NoneLeft, None)));
+    assert_eq!(selector.selected(), None);
+    assert_eq!(selector.poll(s(150)), None);
+    set(&mut selector, C, SlaState::Meets, s(151));
+    assert_eq!(moved(&mut selector, s(151)), Some((Cause::Start, Some(C))));
+}
+
+#[test]
+fn when_all_are_down_nothing_is_selected_and_the_first_that_answers_is_taken() {
+    let mut selector = settled();
+    [B, C, A].iter().for_each(|&p| set(&mut selector, p, SlaState::Down, s(101)));
+    assert_eq!(moved(&mut selector, s(101)), Some((Cause::NoneLeft, None)));
+    set(&mut selector, C, SlaState::Recovering, s(102));
+    assert_eq!(moved(&mut selector, s(102)), Some((Cause::Start, Some(C))));
+    set(&mut selector, B, SlaState::Meets, s(103));
+    assert_eq!(moved(&mut selector, s(103)), Some((Cause::PathDown, Some(B))));
+}
+
+#[test]
+fn a_faster_path_of_equal_standing_is_taken_after_a_while_a_little_faster_one_is_not() {
+    for (other_ms, taken) in [(80, false), (70, true)] {
+        let mut selector = Selector::new(policy(), vec![spec(A, 0), spec(B, 0)], s(0));
+        [A, B].iter().for_each(|&path| selector.handle_path_admin(path, true, s(0)));
+        selector.handle_quality(A, &rtt(100), s(0));
+        selector.handle_quality(B, &rtt(110), s(0));
+        assert_eq!(moved(&mut selector, s(0)), Some((Cause::Start, Some(A))));
+        selector.handle_quality(B, &rtt(other_ms), s(10));
+        assert_eq!(selector.poll(s(10)), None);
+        assert_eq!(selector.poll(s(69)), None);
+        let after = moved(&mut selector, s(70));
+        assert_eq!(after, taken.then_some((Cause::BetterPath, Some(B))), "{other_ms} ms");
+    }
+}
+
+#[test]
+fn advice_reorders_equally_good_paths_and_never_overrides_evidence() {
+    let mut selector = settled();
+    let advice = |until| {
+        let avoid = [A].into();
+        Some(Advice { avoid, until, reason: "provider trouble".into() })
+    };
+    selector.handle_advice(advice(s(400)), s(101));
+    let decision = selector.poll(s(101)).unwrap();
+    assert_eq!((decision.to, decision.cause), (Some(B), Cause::BetterPath));
+    assert!(decision.candidates[0].refused_because.contains("provider trouble"));
+    set(&mut selector, B, SlaState::Down, s(120));
+    set(&mut selector, C, SlaState::Violates, s(120));
+    assert_eq!(moved(&mut selector, s(120)), Some((Cause::PathDown, Some(A))));
+    set(&mut selector, B, SlaState::Meets, s(121));
+    assert_eq!(moved(&mut selector, s(160)), Some((Cause::FailBack, Some(B))));
+    assert_eq!(selector.next_deadline(), Some(s(400)));
+    assert_eq!(moved(&mut selector, s(400)), Some((Cause::FailBack, Some(A))), "it ran out");
+}
+
+#[test]
+fn voluntary_moves_spend_tokens_and_come_back_slowly() {
+    let mut selector = settled();
+    let mut moves = 0;
+    // Advice that changes its mind every 40 s for an hour.
+    for n in 0..90u64 {
+        let now = s(200 + n * 40);
+        let path = selector.selected().unwrap();
+        let (avoid, until) = ([path].into(), now + Duration::from_secs(3_600));
+        selector.handle_advice(Some(Advice { avoid, until, reason: String::new() }), now);
+        moves += u32::from(selector.poll(now).is_some());
+    }
+    assert_eq!(moves, policy::MOVE_TOKENS + 6 - 1);
+}
+
+#[test]
+fn the_follower_of_a_symmetric_class_goes_where_the_peer_is() {
+    let mut selector = settled_with(ClassPolicy { follows_peer: true, ..policy() });
+    selector.handle_peer_choice(Some(C));
+    assert_eq!(moved(&mut selector, s(101)), Some((Cause::BetterPath, Some(C))));
+    set(&mut selector, C, SlaState::Violates, s(120));
+    assert_eq!(moved(&mut selector, s(120)), Some((Cause::SlaViolated, Some(A))));
+    assert_eq!(selector.poll(s(121)), None, "not into a violated SLA");
+}
+
+#[test]
+fn a_changed_configuration_moves_at_once_and_a_removed_path_is_left() {
+    let mut selector = settled();
+    selector.set_config(policy(), vec![spec(A, 0), spec(B, 1), spec(C, 2)]);
+    assert_eq!(selector.poll(s(101)), None, "the same again is no change");
+    selector.set_config(policy(), vec![spec(A, 3), spec(B, 1), spec(C, 2)]);
+    assert_eq!(moved(&mut selector, s(102)), Some((Cause::Config, Some(B))));
+    selector.set_config(policy(), vec![spec(A, 3), spec(C, 2)]);
+    let decision = selector.poll(s(103)).unwrap();
+    assert_eq!((decision.cause, decision.from, decision.to), (Cause::Config, Some(B), Some(C)));
+    selector.set_config(policy(), vec![]);
+    assert_eq!(moved(&mut selector, s(104)), Some((Cause::NoneLeft, None)));
+    assert_eq!(selector.poll(s(105)), None);
+}
+
+#[test]
+fn the_standby_shares_no_uplink_if_it_can() {
+    let mut far = spec(C, 2);
+    far.remote_uplink = UplinkId(21);
+    let mut selector = Selector::new(policy(), vec![spec(A, 0), spec(B, 1), far], s(0));
+    for path in [A, B, C] {
+        selector.handle_path_admin(path, true, s(0));
+        set(&mut selector, path, SlaState::Meets, s(0));
+    }
+    selector.poll(s(0)).unwrap();
+    assert_eq!(selector.standby(), Some(C));
+    set(&mut selector, C, SlaState::Down, s(1));
+    assert_eq!(selector.standby(), Some(B));
+}
+
+#[test]
+fn an_unknown_path_changes_nothing() {
+    let mut selector = settled();
+    set(&mut selector, PathId(99), SlaState::Down, s(101));
+    selector.handle_path_admin(PathId(99), false, s(101));
+    selector.handle_carrier(UplinkId(99), false, s(101));
+    assert_eq!(selector.poll(s(101)), None);
+}
+
+#[test]
+fn a_decision_goes_to_the_controller_with_its_evidence() {
+    let mut selector = settled();
+    set(&mut selector, A, SlaState::Violates, s(101));
+    let decision = selector.poll(s(101)).unwrap();
+    let context = DecisionContext {
+        sequence: 9,
+        unix_ms: 1_700_000_000_000,
+        edge: "b1-1",
+        peer_edge: "hq-1",
+        boot_id: "boot",
+    };
+    let sent = decision.to_proto(&context);
+    assert_eq!((sent.sequence, sent.tunnel_id, sent.traffic_class.as_str()), (9, 5, "voice"));
+    assert_eq!((sent.from_path_id, sent.to_path_id, sent.cause.as_str()), (1, 2, "SLA_VIOLATED"));
+    assert_eq!(sent.candidates.len(), 3);
+    let left = &sent.candidates[0];
+    assert_eq!(left.limits_crossed, ["loss to peer 5.00 % (limit 1.00 %)"]);
+    assert_eq!((left.state, left.chosen), (wire::PathState::Up.into(), false));
+    assert!(sent.candidates[1].chosen && sent.candidates[1].refused_because.is_empty());
+    assert!(sent.candidates.iter().all(|c| c.chosen == c.refused_because.is_empty()));
+}

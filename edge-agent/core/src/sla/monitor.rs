@@ -79,8 +79,9 @@ impl PathMonitor {
     pub fn handle_sample(&mut self, sample: &Sample) {
         let before = self.reach();
         self.newest_sequence = self.newest_sequence.max(sample.sequence);
-        self.window.handle(sample);
+        // Before the sample: the run that is judged is no part of what is usual.
         let usual = self.usual_loss();
+        self.window.handle(sample);
         self.round_trip.handle(sample, usual);
         self.forward.handle(sample, usual);
         match (before, self.reach()) {
@@ -172,13 +173,11 @@ impl PathMonitor {
     /// Round-trip loss before the present run: the worse of the two windows.
     fn usual_loss(&self) -> f64 {
         let run = self.round_trip.run();
-        let share = |(probes, lost): (u32, u32)| match probes.saturating_sub(run) {
-            0 => 0.0,
-            probes => f64::from(lost.saturating_sub(run)) / f64::from(probes),
-        };
-        let [long, short] = self.window.counts();
-        // A handful of probes is no rate.
-        if short.0 < 20 { share(long) } else { share(long).max(share(short)) }
+        let [long, short] =
+            self.window.counts().map(|(probes, lost)| (probes.max(run) - run, lost.max(run) - run));
+        let share = |(probes, lost): (u32, u32)| f64::from(lost) / f64::from(probes.max(1));
+        // One loss among twenty probes is no rate.
+        if short.1 < 2 { share(long) } else { share(long).max(share(short)) }
     }
 }
 
