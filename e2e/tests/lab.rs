@@ -7,7 +7,8 @@ use hawser_e2e::wan::{Dir, Impairment};
 use hawser_e2e::watch::{Watch, WatchOptions};
 use std::collections::BTreeSet;
 use std::fs;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -412,6 +413,63 @@ fn a_lab_dies_with_the_program_that_holds_it_unless_detached() {
     assert_eq!(run(&["down"]).status.code(), Some(0));
     assert!(!is_running(status.pid));
     assert_eq!(run(&["down"]).status.code(), Some(4));
+}
+
+#[test]
+fn a_lab_can_be_kept_with_its_programs() {
+    let name = format!("kept-{}", std::process::id());
+    let lab = Lab::up_named(&Topology::bundled("pair").unwrap(), &name).unwrap();
+    let kept = lab.spawn("left", &Task::new("sleep").arg("600")).unwrap();
+    let pid = kept.pid();
+    kept.keep();
+    lab.keep().unwrap();
+    std::thread::sleep(Duration::from_millis(200));
+    let lab = Lab::attach(&name).unwrap();
+    assert!(is_running(pid) && is_running(lab.pid()));
+    lab.down().unwrap();
+    assert!(!is_running(pid));
+}
+
+#[test]
+fn who_is_not_root_is_told_so() {
+    // As nobody, who may not be able to read the build's folder.
+    let folder = tempfile::Builder::new().permissions(fs::Permissions::from_mode(0o755)).tempdir();
+    let folder = folder.unwrap();
+    let binary = folder.path().join("hawser-lab");
+    fs::copy(env!("CARGO_BIN_EXE_hawser-lab"), &binary).unwrap();
+    let output =
+        Command::new(binary).args(["up", "pair"]).uid(65_534).gid(65_534).output().unwrap();
+    assert_eq!(output.status.code(), Some(5));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("needs root"), "{output:?}");
+}
+
+#[test]
+fn an_emulated_link_carries_200_mbit_per_s_on_time() {
+    let lab = up("dual");
+    let at = "198.51.100.18:9000".parse().unwrap();
+    assert!(ping(&lab, "left", &["198.51.100.18"]).status.success());
+    let receiver = Receiver::start(&lab, "right", at, "bulk").unwrap();
+    // 20,000 packets/s of 1,250 octets; 5 ms more on the first link give its timer something to do.
+    lab.impair("left-isp-a", &Impairment::delay(5.0)).unwrap();
+    let spec = StreamSpec {
+        packets_per_s: 20_000,
+        payload_bytes: 1_250,
+        count: Some(10_000),
+        ..StreamSpec::new(at, "bulk")
+    };
+    let sender = Sender::start(&lab, "left", &spec).unwrap();
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while sender.report().unwrap().sent < 10_000 {
+        assert!(Instant::now() < deadline);
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    std::thread::sleep(Duration::from_millis(300));
+    let totals = receiver.stop().unwrap();
+    assert!(totals.unique + totals.kernel_drops >= 9_900, "{totals:?}");
+    let lane = lab.status().unwrap().links["left-isp-a"][0].clone();
+    assert_eq!(lane.counters.drops.total(), 0, "{lane:?}");
+    // Other work on this machine may make single frames late, not many.
+    assert!(lane.counters.late_over_300_us * 10 < lane.counters.frames_in, "{lane:?}");
 }
 
 #[test]

@@ -182,6 +182,18 @@ impl Lab {
         }
     }
 
+    /// Leaves the lab running when this process ends, until someone takes it down; returns its name.
+    ///
+    /// # Errors
+    /// The lab is gone.
+    pub fn keep(self) -> Result<String, LabError> {
+        self.command(&Request::Keep)?;
+        if let Some(supervisor) = self.take_supervisor() {
+            supervisor.release();
+        }
+        Ok(self.name.clone())
+    }
+
     fn take_supervisor(&self) -> Option<Supervisor> {
         self.supervisor.lock().ok()?.take()
     }

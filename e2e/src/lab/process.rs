@@ -227,6 +227,12 @@ impl Process {
         let _ = wire::send(&self.signals, &Request::Signal(number), &[]);
     }
 
+    /// Lets the program run on until it or the lab ends.
+    pub fn keep(self) {
+        // Fails only when the lab is gone, and the program with it.
+        let _ = wire::send(&self.signals, &Request::Keep, &[]);
+    }
+
     /// How the program ended, or `None` while it runs.
     pub fn try_wait(&self) -> Option<ExitStatus> {
         self.wait_within(Duration::from_millis(1))

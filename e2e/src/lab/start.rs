@@ -97,6 +97,11 @@ impl Supervisor {
         self.lab_pid
     }
 
+    /// Lets go of a supervisor that no longer minds its lifeline.
+    pub(super) fn release(self) {
+        drop(self);
+    }
+
     /// Closes the lifeline and waits for the end; kills what does not end.
     pub(super) fn stop(mut self) -> Result<(), LabError> {
         drop(self.lifeline.take());

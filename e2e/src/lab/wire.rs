@@ -32,6 +32,8 @@ pub(crate) enum Request {
     Spawn(SpawnRequest),
     /// On the connection of a spawned process: a signal number for it and its group.
     Signal(i32),
+    /// The lab outlives who brought it up; on the connection of a spawned process, the process outlives the connection.
+    Keep,
 }
 
 #[derive(Debug, Serialize, Deserialize)]

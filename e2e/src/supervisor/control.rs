@@ -15,7 +15,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 /// Connections at a time: one a running program, and a few more.
@@ -30,6 +30,8 @@ pub(super) struct Control {
     pub nodes: BTreeMap<String, Netns>,
     pub emulator: Emulator,
     pub procs: Arc<Procs>,
+    /// Whether the lab outlives its lifeline.
+    pub kept: Arc<AtomicBool>,
 }
 
 /// Binds the socket and serves it on threads.
@@ -81,6 +83,10 @@ impl Control {
                 let _ = wire::send(receiver.stream(), &Reply::Done, &[]);
                 std::process::exit(0);
             }
+            Request::Keep => {
+                self.kept.store(true, Ordering::Release);
+                Reply::Done
+            }
             Request::Signal(_) => refusal(Refusal::BadRequest, "no program was started here"),
         };
         // A client that is gone need not know.
@@ -95,7 +101,7 @@ impl Control {
             let message = format!("no node `{}`; there are: {}", request.node, known.join(", "));
             return refuse(stream, Refusal::NoSuchNode, message);
         };
-        let keep = request.keep;
+        let mut keep = request.keep;
         let program = request.argv.first().cloned().unwrap_or_default();
         let Ok(client) = stream.try_clone() else { return };
         let Ok(stdio) = receiver.take_fds().try_into() else {
@@ -109,8 +115,15 @@ impl Control {
                 return refuse(receiver.stream(), Refusal::CannotStart, message);
             }
         };
-        while let Ok(Some(Request::Signal(number))) = receiver.next() {
-            self.procs.signal(pid, number);
+        loop {
+            match receiver.next() {
+                Ok(Some(Request::Signal(number))) => self.procs.signal(pid, number),
+                Ok(Some(Request::Keep)) => {
+                    keep = true;
+                    self.procs.keep(pid);
+                }
+                _ => break,
+            }
         }
         if !keep {
             self.procs.signal(pid, libc::SIGKILL);

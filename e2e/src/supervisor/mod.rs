@@ -21,6 +21,7 @@ use std::io::{self, Read, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 pub(crate) struct Options {
     pub name: String,
@@ -62,10 +63,10 @@ fn divide(options: &Options) -> Result<ExitCode, String> {
 fn supervise(options: &Options, topology: Topology) -> ExitCode {
     die_with_parent();
     // Process 1 gets SIGALRM only with a handler; the limit is therefore a thread's.
-    let ready = Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let ready = Arc::new(AtomicBool::new(false));
     match set_up(options, topology, &ready) {
         Ok((pid, procs)) => {
-            ready.store(true, std::sync::atomic::Ordering::Release);
+            ready.store(true, Ordering::Release);
             say(&Ready::Up { pid });
             silence_stdout();
             procs.reap_until_told();
@@ -81,7 +82,7 @@ fn supervise(options: &Options, topology: Topology) -> ExitCode {
 fn set_up(
     options: &Options,
     topology: Topology,
-    ready: &Arc<std::sync::atomic::AtomicBool>,
+    ready: &Arc<AtomicBool>,
 ) -> Result<(u32, Arc<Procs>), String> {
     // The old /proc still stands, so this is our ID as our parent's namespace knows it.
     let own = std::fs::read_link("/proc/self").map_err(text)?;
@@ -92,6 +93,7 @@ fn set_up(
     netns::private_mounts().map_err(|error| format!("mounts can't be made private: {error}"))?;
     let built = build::build(&topology)?;
     let procs = Arc::new(Procs::default());
+    let kept = Arc::new(AtomicBool::new(options.detach));
     let control = control::Control {
         name: options.name.clone(),
         pid,
@@ -99,12 +101,11 @@ fn set_up(
         nodes: built.nodes,
         emulator: built.links.start().map_err(|error| format!("the WAN emulator: {error}"))?,
         procs: Arc::clone(&procs),
+        kept: Arc::clone(&kept),
     };
     control::listen(&options.folder, control)
         .map_err(|error| format!("the control socket: {error}"))?;
-    if !options.detach {
-        std::thread::spawn(end_with_lifeline);
-    }
+    std::thread::spawn(move || end_with_lifeline(&kept));
     Ok((pid, procs))
 }
 
@@ -114,16 +115,18 @@ fn signals() -> SigSet {
 }
 
 /// Standard input ends when whoever brought the lab up closes it or dies.
-fn end_with_lifeline() {
+fn end_with_lifeline(kept: &AtomicBool) {
     let mut rest = [0; 64];
     while matches!(io::stdin().read(&mut rest), Ok(1..)) {}
-    std::process::exit(0);
+    if !kept.load(Ordering::Acquire) {
+        std::process::exit(0);
+    }
 }
 
-fn limit_start(ready: Arc<std::sync::atomic::AtomicBool>) {
+fn limit_start(ready: Arc<AtomicBool>) {
     std::thread::spawn(move || {
         std::thread::sleep(start_limit());
-        if !ready.load(std::sync::atomic::Ordering::Acquire) {
+        if !ready.load(Ordering::Acquire) {
             let message = format!("it was not ready within {:?}", start_limit());
             say(&Ready::Failed { message });
             std::process::exit(1);

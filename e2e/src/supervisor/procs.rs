@@ -74,6 +74,13 @@ impl Procs {
         }
     }
 
+    /// The program is nobody's any more: it and its group run on by themselves.
+    pub(super) fn keep(&self, pid: i32) {
+        if let Some(entry) = self.lock().get_mut(&pid) {
+            entry.keep = true;
+        }
+    }
+
     pub(super) fn at(&self, node: &str) -> Vec<ProcessStatus> {
         let running = self.lock();
         let here = running.iter().filter(|(_, entry)| entry.node == node);
