@@ -4,6 +4,8 @@ use std::ffi::CString;
 use std::fs;
 use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::thread;
+use std::time::Duration;
 
 use socket2::{Domain, Socket, Type};
 
@@ -17,6 +19,9 @@ const OFFLOADS: [libc::c_uint; 4] = [
     libc::TUN_F_CSUM,
     0,
 ];
+
+const BUSY_TRIES: usize = 10;
+const BUSY_PAUSE: Duration = Duration::from_millis(20);
 
 #[derive(Debug)]
 pub(in super::super) struct Tun {
@@ -35,7 +40,7 @@ impl Tun {
         let mut request = Request::new(name).map_err(fault("naming it"))?;
         let flags = libc::IFF_TUN | libc::IFF_NO_PI | libc::IFF_VNET_HDR;
         request.0.ifr_ifru.ifru_flags = flags as libc::c_short;
-        request.run(fd.as_fd(), libc::TUNSETIFF).map_err(fault("making it (TUNSETIFF)"))?;
+        attach(&mut request, fd.as_fd()).map_err(fault("making it (TUNSETIFF)"))?;
         let offload = set_offload(fd.as_fd()).map_err(fault("setting its offloads"))?;
         // Else the kernel gives the device a link-local address and talks multicast into the overlay.
         let _ = fs::write(format!("/proc/sys/net/ipv6/conf/{name}/addr_gen_mode"), "1");
@@ -102,6 +107,18 @@ fn open_clone_device() -> io::Result<OwnedFd> {
     let fd = check(unsafe { libc::open(c"/dev/net/tun".as_ptr(), flags) })?;
     // SAFETY: open returned a descriptor that nobody else owns.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// A device of that name that was just closed stays for a moment while a process that is being started holds a copy of
+/// its descriptor.
+fn attach(request: &mut Request, fd: BorrowedFd<'_>) -> io::Result<()> {
+    for _ in 0..BUSY_TRIES {
+        match request.run(fd, libc::TUNSETIFF) {
+            Err(error) if error.raw_os_error() == Some(libc::EBUSY) => thread::sleep(BUSY_PAUSE),
+            result => return result,
+        }
+    }
+    request.run(fd, libc::TUNSETIFF)
 }
 
 /// Gives what the kernel took.

@@ -135,7 +135,7 @@ impl Pair {
 }
 
 /// The kernel may take a second to believe that a new veth has carrier.
-fn settle(net: &Net, to: IpAddr) {
+pub fn settle(net: &Net, to: IpAddr) {
     let line = format!("ping -n -c 1 -W 0.2 {to}");
     let answered = (0..25).any(|_| net.run(&line).status.success());
     assert!(answered, "{to} does not answer");

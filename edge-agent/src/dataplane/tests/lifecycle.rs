@@ -1,10 +1,11 @@
 //! Devices, sockets and tables that come and go.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use super::fixture::{CLASS, Edge, PATHS, PORT, Pair, TUNNEL, UPLINKS, wan};
+use super::fixture::{CLASS, Edge, PATHS, PORT, Pair, TUNNEL, UPLINKS, settle, wan};
 use crate::dataplane::{
     ClassMatch, ClassSpec, DataPlane, DropReason, Event, Family, PathSpec, UplinkSpec,
     UserspaceDataPlane,
@@ -39,6 +40,7 @@ fn an_uplink_whose_interface_goes_away_comes_back_with_it() {
 
     let addresses = |edge| format!("{}/24", wan(Family::V4, 1, edge));
     pair.a.net.connect("wan1", &[&addresses(1)], &pair.b.net, "wan1", &[&addresses(2)]);
+    settle(&pair.a.net, wan(Family::V4, 1, 2));
     for edge in [&mut pair.a, &mut pair.b] {
         wait_for_event(edge, "ready", |event| {
             let wanted = (UPLINKS[1], Family::V4);
@@ -86,14 +88,28 @@ fn what_is_dropped_leaves_no_device_and_no_port_behind() {
     assert!(pair.a.net.run("ip link show hawser1").status.success());
     let Edge { net, driver, .. } = pair.a;
     drop(driver);
-    assert!(!net.run("ip link show hawser1").status.success());
+    // A process that another test forks holds copies of all descriptors until it has called exec.
+    eventually("the device goes", || !net.run("ip link show hawser1").status.success());
     let (again, mut receivers) = UserspaceDataPlane::new();
     let spec =
         UplinkSpec { id: UPLINKS[0], interface: "wan0".into(), port: PORT, v4: true, v6: true };
     net.enter(|| again.add_uplink(spec)).expect("uplink");
-    for _ in 0..2 {
-        let event = receivers.events.try_recv();
-        assert!(matches!(event, Ok(Event::UplinkReady { .. })), "{event:?}");
+    let mut ready = BTreeSet::new();
+    eventually("both sockets open", || {
+        while let Ok(event) = receivers.events.try_recv() {
+            if let Event::UplinkReady { family, port: PORT, .. } = event {
+                ready.insert(family);
+            }
+        }
+        ready.len() == 2
+    });
+}
+
+fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(4);
+    while !holds() {
+        assert!(Instant::now() < deadline, "never: {what}");
+        std::thread::sleep(Duration::from_millis(20));
     }
 }
 

@@ -166,14 +166,22 @@ fn udp_bursts_arrive_intact(pair: &Pair, ipv6: bool) {
 }
 
 #[test]
-fn a_syn_that_asks_for_more_than_fits_is_clamped() {
+fn a_syn_that_asks_for_more_than_fits_is_clamped_where_it_enters_and_where_it_leaves() {
     let pair = Pair::new(Family::V4);
     pair.a.net.ip("route change 10.2.0.0/16 dev hawser1 src 10.1.0.1 advmss 1460");
     let listener = pair.b.net.enter(|| TcpListener::bind((lan(2, false), 0))).expect("listen");
     let to = listener.local_addr().expect("address");
-    let sniffer = pair.b.net.enter(Sniffer::open);
-    let _stream = pair.a.net.enter(|| TcpStream::connect(to)).expect("connect");
-    assert_eq!(sniffer.mss_of_first_syn(), pair.inner_mtu() - 40);
+    // The lower of the two ends' ideas holds; beyond both the SYN stays as it is.
+    for (at_a, at_b, mss) in [(1300, 1500, 1260), (1500, 1350, 1310), (1500, 1500, 1460)] {
+        for (edge, inner_mtu_bytes) in [(&pair.a, at_a), (&pair.b, at_b)] {
+            let mut spec = edge.spec(Family::V4);
+            spec.tunnels[0].inner_mtu_bytes = inner_mtu_bytes;
+            edge.apply(spec);
+        }
+        let sniffer = pair.b.net.enter(Sniffer::open);
+        let _stream = pair.a.net.enter(|| TcpStream::connect(to)).expect("connect");
+        assert_eq!(sniffer.mss_of_first_syn(), mss, "{at_a} at A, {at_b} at B");
+    }
 }
 
 /// Reads packets as they pass; TCP is in clear on the TUN alone.
