@@ -93,12 +93,11 @@ pub(crate) struct Until<'a> {
     pub finished: &'a dyn Fn() -> bool,
 }
 
-/// The instrument's end: says that it is ready, and answers lines until input, work, or the user's patience ends.
+/// The instrument's end, with [`wait::block_signals`] before any thread: says that it is ready, and answers lines until input, work, or the user's patience ends.
 pub(crate) fn serve(
     until: &Until<'_>,
     mut answer: impl FnMut(&str) -> serde_json::Value,
 ) -> io::Result<()> {
-    wait::block_signals();
     println!("{READY}");
     let (sender, lines) = sync_channel(16);
     // When nobody attends, no line ever comes, and the lines never end.

@@ -293,6 +293,25 @@ fn programs_are_signalled_waited_for_and_logged() {
 }
 
 #[test]
+fn an_instrument_reports_when_it_is_told_to_stop_by_hand() {
+    let lab = up("pair");
+    let tool = Task::new(env!("CARGO_BIN_EXE_hawser-lab")).arg("tool");
+    for args in [
+        &["watch", "--interface", "wan0"][..],
+        &["recv", "--bind", "192.0.2.1:9000"],
+        &["send", "--to", "192.0.2.2:9000"],
+    ] {
+        let task = tool.clone().args(args).arg("--unattended").stdout(Sink::Pipe);
+        let process = lab.spawn("left", &task).unwrap();
+        assert_eq!(process.wait_within(Duration::from_millis(300)), None, "{args:?}");
+        process.terminate();
+        let output = process.output(Duration::from_secs(5)).unwrap();
+        assert!(output.status.success(), "{args:?}: {output:?}");
+        assert_eq!(output.stdout_text().lines().count(), 2, "{args:?}");
+    }
+}
+
+#[test]
 fn outputs_larger_than_a_pipe_arrive_whole() {
     let lab = up("pair");
     let output = lab.exec("left", &["head", "-c", "3000000", "/dev/zero"]).unwrap();

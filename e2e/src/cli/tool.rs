@@ -1,5 +1,6 @@
 //! Instruments, to be run at a node: `hawser-lab exec hq-host -- hawser-lab tool recv ...`.
 
+use super::wait;
 use crate::stream::{StreamSpec, recv, send};
 use crate::watch::sniff;
 use clap::{Args, Subcommand};
@@ -74,6 +75,8 @@ pub(super) struct Recv {
 }
 
 pub(super) fn run(tool: Tool) -> ExitCode {
+    // Before any thread starts, or the signal that should end the work would end the process.
+    wait::block_signals();
     match start(tool) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
