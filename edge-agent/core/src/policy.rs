@@ -75,6 +75,8 @@ pub const LONG_WINDOW_SAMPLES: usize = 1_024;
 pub const DOWN_MIN_RUN: u32 = 3;
 /// At this many it is down whatever its history: a blackhole is found in three intervals and one timeout.
 pub const DOWN_MAX_RUN: u32 = 8;
+/// A run of the least length that spans this time is down too: real losses come in bursts, and none may last longer.
+pub const DOWN_RUN_TIME: Duration = ms(400);
 /// Between the two: as many as random loss at the path's usual rate gives with less than this chance (natural logarithm
 /// of 1 in a million): at 5 % each way about once in a day of constant suspicion.
 pub const DOWN_LOG_CHANCE: f64 = -13.8;

@@ -14,6 +14,8 @@ pub(super) struct Liveness {
     /// One more than the newest probe that is known to have got through.
     through: u64,
     newest_lost: Option<u64>,
+    /// When the first probe of the present run of losses was sent.
+    run_from: Option<Micros>,
     last_sign: Micros,
     /// Answers in a row after the newest loss, and when the first of them came.
     answers: u32,
@@ -27,6 +29,7 @@ impl Liveness {
             reach: Reach::Connecting,
             through: 0,
             newest_lost: None,
+            run_from: None,
             last_sign: now,
             answers: 0,
             answers_from: now,
@@ -73,8 +76,9 @@ impl Liveness {
                 self.newest_lost = self.newest_lost.max(Some(sample.sequence));
                 if sample.sequence >= self.through {
                     self.answers = 0;
+                    self.run_from.get_or_insert(sample.sent);
                 }
-                if self.reach == Reach::Up && self.run() >= needed_run(usual_loss) {
+                if self.reach == Reach::Up && self.is_down(sample.sent, usual_loss) {
                     self.reach = Reach::Down;
                     self.answers = 0;
                 }
@@ -99,7 +103,18 @@ impl Liveness {
         }
     }
 
+    fn is_down(&self, newest_sent: Micros, usual_loss: f64) -> bool {
+        let lasted = self.run_from.map_or(Duration::ZERO, |from| newest_sent.since(from));
+        let run = self.run();
+        run >= needed_run(usual_loss)
+            || run >= policy::DOWN_MIN_RUN && lasted >= policy::DOWN_RUN_TIME
+    }
+
     fn got_through(&mut self, sequence: u64, at: Micros) {
+        if sequence >= self.through {
+            // What is left of a run that is broken in its midst starts no earlier than this was known.
+            self.run_from = (self.newest_lost > Some(sequence)).then_some(at);
+        }
         self.through = self.through.max(sequence + 1);
         self.last_sign = self.last_sign.max(at);
     }
