@@ -10,6 +10,8 @@ use tokio::sync::{mpsc, watch};
 
 use super::api::{Command, CommandError, HelloFacts, PeerConfig};
 use super::identity::{Identity, IdentityError};
+use super::shared::{Counts, PeerCounters};
+use super::socket::FabricSocket;
 
 /// Peers by edge, as last configured.
 pub(super) type Peers = BTreeMap<EdgeId, PeerConfig>;
@@ -21,6 +23,8 @@ pub struct PeerHandle {
     pub(super) hello: watch::Sender<Arc<HelloFacts>>,
     pub(super) identity: watch::Sender<Arc<Identity>>,
     pub(super) commands: mpsc::Sender<Command>,
+    pub(super) counts: Arc<Counts>,
+    pub(super) socket: Arc<FabricSocket>,
 }
 
 impl PeerHandle {
@@ -56,6 +60,11 @@ impl PeerHandle {
     /// Tells the peer what this edge can reach, now and after each reconnect.
     pub fn advertise(&self, edge: EdgeId, message: Reachability) -> Result<(), CommandError> {
         self.command(Command::Advertise(edge, message))
+    }
+
+    /// What has been counted since the start.
+    pub fn counters(&self) -> PeerCounters {
+        self.counts.read(&self.socket)
     }
 
     fn command(&self, command: Command) -> Result<(), CommandError> {

@@ -4,15 +4,27 @@
 //! One actor per peer keeps one connection to it, agrees on keys for every path of the tunnel, and asks the engine to
 //! install them ([`PeerEvent`]). Which message and which SA come when is decided in `hawser_edge_core::keys`.
 
+mod accept;
+mod actor;
+mod admission;
 mod api;
+mod close;
+mod connection_id;
 mod handle;
+mod hello;
 mod identity;
+mod link;
 mod long_header;
 mod lru;
+mod manager;
 mod routes;
 mod sender;
+mod shared;
+mod socket;
+mod spi;
 mod tls;
 mod virtual_address;
+mod wire;
 
 pub use api::{
     CommandError, HelloFacts, InstallFailed, Installed, KeyFingerprint, PathKeying, PeerConfig,
@@ -20,6 +32,9 @@ pub use api::{
 };
 pub use handle::PeerHandle;
 pub use identity::{Identity, IdentityError};
+pub use manager::{StartError, start};
 pub use routes::{MAX_COPIES, PeerRoutes, RealAddress};
 pub use sender::{DataPlaneSender, FabricSender};
+pub use shared::PeerCounters;
+pub use socket::SocketCounters;
 pub use tls::Revocations;

@@ -109,7 +109,8 @@ impl Rules {
         let named =
             EdgeCertificate::parse(end_entity).map_err(|_| CertificateError::NotValidForName)?;
         if named.fleet != self.fleet {
-            return Err(CertificateError::NotValidForName);
+            // Becomes alert access_denied, which nothing else does: `close` calls it wrong_fleet.
+            return Err(CertificateError::ApplicationVerificationFailure);
         }
         Ok(())
     }

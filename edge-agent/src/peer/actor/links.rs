@@ -1,0 +1,304 @@
+//! The connections of one peer: usually one, two while one replaces another.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use hawser_edge_core::id::PathId;
+use hawser_edge_core::keys::{Candidate, ConnectionNo, RekeyLimits, Role, Verdict, judge};
+use hawser_edge_core::time::Micros;
+use hawser_proto::peer::v1::peer_message::Message;
+use hawser_proto::peer::v1::{KeyRefusal, Superseded};
+use tokio::sync::mpsc;
+use tokio::task::AbortHandle;
+
+use super::Actor;
+use crate::peer::api::PeerEvent;
+use crate::peer::close::{Close, Ended};
+use crate::peer::hello;
+use crate::peer::identity::EdgeCertificate;
+use crate::peer::link::{Greeted, read_all, write_all};
+use crate::peer::shared::add;
+
+/// Connections of one peer at once; the oldest that keys nothing goes.
+const MAX_LINKS: usize = 4;
+/// A burst of messages for every path of a tunnel. A peer that reads none of them is as good as gone.
+const OUTBOX: usize = 512;
+/// The acceptor ends a connection that its opener has not replaced by then, in `rekey_after`s.
+const OVERDUE: f64 = 1.5;
+
+/// An established connection.
+pub(super) struct Link {
+    pub(super) connection: quinn::Connection,
+    outbox: mpsc::Sender<Message>,
+    reader: AbortHandle,
+    opened_here: bool,
+    peer_boot: String,
+    serials: Vec<Vec<u8>>,
+    /// Ours, and current: when the next one is opened.
+    pub(super) replace_at: Option<Micros>,
+    /// When it ends, at the latest, and why.
+    close_at: Option<(Micros, Close)>,
+    /// Paths that it has keyed.
+    pub(super) keyed: BTreeSet<PathId>,
+}
+
+impl Link {
+    pub(super) fn next_deadline(&self) -> Option<Micros> {
+        self.close_at.map(|(at, _)| at)
+    }
+}
+
+impl Actor {
+    pub(super) fn current_link(&self) -> Option<&Link> {
+        self.links.get(&self.current?)
+    }
+
+    /// A connection has been opened or accepted.
+    pub(super) async fn on_link(&mut self, greeted: Greeted) {
+        let now = self.shared.now();
+        if greeted.opened_here {
+            self.dial_succeeded(now);
+        }
+        if let Some((uplink, from)) = greeted.seen_at {
+            let edge = self.config.edge;
+            self.shared.routes.learn(edge, uplink, from);
+            self.shared.tell(PeerEvent::PeerSeen { edge, uplink, from }).await;
+        }
+        self.check_key(&greeted.certificate).await;
+        let facts = hello::facts(&greeted.hello);
+        let boot_id = greeted.hello.boot_id.clone();
+        let no = self.add_link(greeted);
+        let (edge, tunnel) = (self.config.edge, self.config.tunnel);
+        self.shared.tell(PeerEvent::PeerHello { edge, tunnel, boot_id, facts }).await;
+        self.choose(no).await;
+    }
+
+    fn add_link(&mut self, greeted: Greeted) -> ConnectionNo {
+        if self.links.len() >= MAX_LINKS
+            && let Some(oldest) = self.links.keys().copied().find(|no| Some(*no) != self.current)
+        {
+            self.drop_link(oldest, Close::Replaced);
+        }
+        let no = self.shared.connection_no();
+        let (outbox, messages) = mpsc::channel(OUTBOX);
+        self.tasks.spawn(write_all(greeted.send, messages));
+        let reader = self.tasks.spawn(read_all(no, greeted.recv, self.myself.clone()));
+        let link = Link {
+            connection: greeted.connection,
+            outbox,
+            reader,
+            opened_here: greeted.opened_here,
+            peer_boot: greeted.hello.boot_id,
+            serials: greeted.serials,
+            replace_at: None,
+            close_at: None,
+            keyed: BTreeSet::new(),
+        };
+        self.links.insert(no, link);
+        no
+    }
+
+    /// The new one, or the one we have?
+    async fn choose(&mut self, new: ConnectionNo) {
+        let verdict = match (self.current.and_then(|no| self.candidate(no)), self.candidate(new)) {
+            (Some(current), Some(new)) => judge(&current, &new),
+            _ => Verdict::Replace,
+        };
+        let loser = match verdict {
+            Verdict::Replace => self.adopt(new).await,
+            Verdict::Standby => Some(new),
+        };
+        let Some(loser) = loser else { return };
+        self.send(loser, Message::Superseded(Superseded {}));
+        let until = self.shared.now() + self.shared.settings.timers.handover;
+        if let Some(link) = self.links.get_mut(&loser) {
+            link.replace_at = None;
+            link.close_at = Some((until, Close::Replaced));
+        }
+    }
+
+    fn candidate(&self, no: ConnectionNo) -> Option<Candidate> {
+        let link = self.links.get(&no)?;
+        let opener = if link.opened_here { self.shared.settings.edge } else { self.config.edge };
+        Some(Candidate { opener, peer_boot: link.peer_boot.clone() })
+    }
+
+    /// Makes a connection the current one: it keys every path. Gives back the one that was.
+    async fn adopt(&mut self, no: ConnectionNo) -> Option<ConnectionNo> {
+        let now = self.shared.now();
+        let limits = RekeyLimits { after: self.config.rekey_after, after_bytes: 0, esn: true };
+        let link = self.links.get_mut(&no)?;
+        let opened_here = link.opened_here;
+        link.keyed.clear();
+        if opened_here {
+            link.replace_at = Some(limits.next_connection(now, rand::random()));
+            link.close_at = None;
+        } else {
+            let overdue = now + limits.after.mul_f64(OVERDUE) + Duration::from_secs(5);
+            link.close_at = Some((overdue, Close::Overdue));
+            if self.config.edge < self.shared.settings.edge {
+                // Theirs would win.
+                self.dialler.abort();
+            }
+        }
+        self.dialler.reset(now);
+        let role = if opened_here { Role::Client } else { Role::Server };
+        for agreement in self.agreements.values_mut() {
+            agreement.adopt(no, role, now);
+        }
+        let before = self.current.replace(no);
+        if let Some(message) = self.advertised.clone() {
+            self.send(no, Message::Reachability(message));
+        }
+        if before.is_none()
+            && let Some(key) = self.last_key
+        {
+            let (edge, tunnel) = (self.config.edge, self.config.tunnel);
+            self.shared.tell(PeerEvent::PeerUp { edge, tunnel, key, opened_here }).await;
+        }
+        before
+    }
+
+    /// The role that new agreements begin with.
+    pub(super) fn current_role(&self) -> Option<(ConnectionNo, Role)> {
+        let no = self.current?;
+        let opened_here = self.links.get(&no)?.opened_here;
+        Some((no, if opened_here { Role::Client } else { Role::Server }))
+    }
+
+    async fn check_key(&mut self, certificate: &EdgeCertificate) {
+        let new = certificate.key;
+        if let Some(old) = self.last_key.replace(new)
+            && old != new
+        {
+            let edge = self.config.edge;
+            self.shared.tell(PeerEvent::KeyChanged { edge, old, new }).await;
+        }
+    }
+
+    pub(super) async fn on_message(&mut self, no: ConnectionNo, message: Message) {
+        if !self.links.contains_key(&no) {
+            return;
+        }
+        let current = self.current == Some(no);
+        match message {
+            Message::Hello(_) => {
+                self.end_link(no, Close::Protocol, Ended::new("protocol", "a second hello")).await;
+            }
+            Message::KeyOffer(offer) if !current => {
+                let (path_id, epoch) = (offer.path_id, offer.epoch);
+                let code = "superseded".to_owned();
+                self.send(no, Message::KeyRefusal(KeyRefusal { path_id, epoch, code }));
+            }
+            // Both ends compare for themselves; what this says is known then, or comes with the other connection.
+            Message::Superseded(_) => {}
+            Message::Reachability(message) if current => {
+                let edge = self.config.edge;
+                self.shared.tell(PeerEvent::Reachability { edge, message }).await;
+            }
+            Message::Reachability(_) => add(&self.shared.counts.messages_ignored),
+            message => self.on_key_message(no, message),
+        }
+    }
+
+    pub(super) async fn on_closed(&mut self, no: ConnectionNo, ended: Ended) {
+        let close = if ended.code == "protocol" { Close::Protocol } else { Close::Replaced };
+        self.end_link(no, close, ended).await;
+    }
+
+    /// A connection is gone. If it was the current one, one that waits takes its place.
+    async fn end_link(&mut self, no: ConnectionNo, close: Close, ended: Ended) {
+        self.drop_link(no, close);
+        if self.current != Some(no) {
+            return;
+        }
+        self.current = None;
+        let standby =
+            self.links.iter().rev().find(|(_, link)| link.connection.close_reason().is_none());
+        match standby.map(|(no, _)| *no) {
+            Some(standby) => {
+                self.adopt(standby).await;
+            }
+            None => {
+                self.dialler.reset(self.shared.now());
+                self.tell_down(ended.code).await;
+            }
+        }
+    }
+
+    fn drop_link(&mut self, no: ConnectionNo, close: Close) {
+        let Some(link) = self.links.remove(&no) else { return };
+        close.end(&link.connection);
+        link.reader.abort();
+        for agreement in self.agreements.values_mut() {
+            agreement.connection_closed(no);
+        }
+    }
+
+    /// Ends what has been replaced for long enough, or has keyed for too long.
+    pub(super) async fn close_overdue(&mut self, now: Micros) {
+        let due: Vec<_> = self
+            .links
+            .iter()
+            .filter_map(|(no, link)| link.close_at.map(|(at, close)| (*no, at, close)))
+            .filter(|(_, at, _)| *at <= now)
+            .collect();
+        for (no, _, close) in due {
+            self.end_link(no, close, Ended::new(close.code(), "")).await;
+        }
+    }
+
+    /// Every path is keyed on the current connection: the others are not needed any more.
+    pub(super) fn close_replaced(&mut self) {
+        let all = self.agreements.len();
+        if self.current_link().is_none_or(|link| link.keyed.len() < all) {
+            return;
+        }
+        let others: Vec<_> =
+            self.links.keys().copied().filter(|no| Some(*no) != self.current).collect();
+        for no in others {
+            self.drop_link(no, Close::Replaced);
+        }
+    }
+
+    /// Ends every connection whose peer's certificate has been revoked.
+    pub(super) async fn close_revoked(&mut self) {
+        let revoked = self.shared.revoked.borrow().clone();
+        let gone: Vec<_> = self
+            .links
+            .iter()
+            .filter(|(_, link)| link.serials.iter().any(|serial| revoked.contains(serial)))
+            .map(|(no, _)| *no)
+            .collect();
+        // Not the current one first: it would be followed by one that must go too.
+        let current = self.current;
+        for no in gone.iter().copied().filter(|no| Some(*no) != current) {
+            self.drop_link(no, Close::Revoked);
+        }
+        if let Some(no) = self.current.filter(|no| gone.contains(no)) {
+            self.end_link(no, Close::Revoked, Ended::new("revoked", "")).await;
+        }
+    }
+
+    pub(super) fn close_all(&mut self, close: Close) {
+        for no in self.links.keys().copied().collect::<Vec<_>>() {
+            self.drop_link(no, close);
+        }
+        self.current = None;
+        self.dialler.reset(self.shared.now());
+    }
+
+    pub(super) fn send_current(&mut self, message: Message) {
+        if let Some(no) = self.current {
+            self.send(no, message);
+        }
+    }
+
+    pub(super) fn send(&mut self, no: ConnectionNo, message: Message) {
+        let Some(link) = self.links.get(&no) else { return };
+        if link.outbox.try_send(message).is_err() {
+            // Its reader reports the end.
+            Close::Protocol.end(&link.connection);
+        }
+    }
+}
