@@ -161,3 +161,13 @@ fn a_change_at_one_site_leaves_edges_alone_that_it_does_not_concern() {
         assert!(changed.added.is_empty() && changed.removed.is_empty());
     }
 }
+
+#[test]
+fn the_agent_takes_what_is_compiled() {
+    for document in [DEMO, REGIONS] {
+        for (edge, config) in compiled(document) {
+            let decoded = hawser_edge_core::config::decode(&config);
+            assert!(decoded.is_ok(), "{edge}: {:#?}", decoded.err());
+        }
+    }
+}

@@ -225,6 +225,9 @@ proptest! {
     fn every_configuration_keeps_its_promises((sites, shape) in (sites(), shape())) {
         prop_assume!(sites.len() > 2);
         let configs = compiled(&document(&sites, shape), &mut Allocations::default());
+        for config in configs.values() {
+            prop_assert_eq!(hawser_edge_core::config::decode(config).err(), None);
+        }
         check_paths(&configs);
         check_sources_and_routes(&configs);
         check_forwarding(&configs);

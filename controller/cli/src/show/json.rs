@@ -1,0 +1,245 @@
+//! Answers as JSON for programs. Names of fields never change their meaning; new ones may come.
+
+use hawser_proto::agent::v1::{Candidate, Decision, Fault, PathSample, UplinkFact};
+use hawser_proto::config::v1::GenerationId;
+use hawser_proto::operator::v1::{
+    ApplyResponse, CreateTokenResponse, EdgeStatus, Event, GetFleetResponse, GetStatusResponse,
+    Path, PathEnd, Site, TokenInfo,
+};
+use serde_json::{Value, json};
+
+use super::lists::{convergence_word, kind, token_state};
+use super::paths::{family, state};
+
+pub fn fault(fault: &Fault) -> Value {
+    json!({
+        "code": fault.code,
+        "path": fault.path,
+        "message": fault.message,
+        "mend": fault.mend,
+    })
+}
+
+pub fn valid() -> Value {
+    json!({"valid": true, "faults": []})
+}
+
+pub fn applied(response: &ApplyResponse) -> Value {
+    let changed = response.changed.iter().map(
+        |changed| json!({"edge": changed.edge, "generation": generation(changed.id.as_ref())}),
+    );
+    json!({
+        "revision": response.revision,
+        "unchanged": response.unchanged,
+        "changed": changed.collect::<Vec<_>>(),
+    })
+}
+
+pub fn fleet(response: &GetFleetResponse) -> Value {
+    json!({
+        "revision": response.revision,
+        "committed_unix_ms": response.committed_unix_ms,
+        "committed_by": response.committed_by,
+        "comment": response.comment,
+        "document": String::from_utf8_lossy(&response.document),
+    })
+}
+
+pub fn status(status: &GetStatusResponse) -> Value {
+    json!({
+        "fleet": status.fleet,
+        "controller_version": status.controller_version,
+        "revision": status.revision,
+        "sites": status.sites,
+        "edges": status.edges,
+        "edges_connected": status.edges_connected,
+        "edges_converged": status.edges_converged,
+        "paths": status.paths,
+        "paths_up": status.paths_up,
+        "uptime_s": status.uptime_s,
+        "counters": status.counters,
+    })
+}
+
+fn generation(id: Option<&GenerationId>) -> Value {
+    id.map_or(Value::Null, |id| json!({"epoch": id.epoch, "number": id.number}))
+}
+
+pub fn sites(sites: &[Site]) -> Value {
+    let site = |site: &Site| {
+        json!({
+            "name": site.name,
+            "role": site.role,
+            "edges": site.edges.iter().map(edge).collect::<Vec<_>>(),
+        })
+    };
+    json!({"sites": sites.iter().map(site).collect::<Vec<_>>()})
+}
+
+fn edge(edge: &EdgeStatus) -> Value {
+    let generations = edge.generations.as_ref();
+    json!({
+        "name": edge.name,
+        "edge_id": edge.edge_id,
+        "enrolled": edge.enrolled,
+        "connected": edge.connected,
+        "last_seen_unix_ms": edge.last_seen_unix_ms,
+        "agent_version": edge.agent_version,
+        "state": convergence_word(edge),
+        "desired": generation(edge.desired.as_ref()),
+        "applied": generation(generations.and_then(|state| state.applied.as_ref())),
+        "confirmed": generation(generations.and_then(|state| state.confirmed.as_ref())),
+        "last_nack": edge.last_nack.iter().map(fault).collect::<Vec<_>>(),
+        "uplinks": edge.uplinks.iter().map(uplink).collect::<Vec<_>>(),
+        "paths": edge.paths,
+        "paths_up": edge.paths_up,
+    })
+}
+
+fn uplink(uplink: &UplinkFact) -> Value {
+    json!({
+        "uplink_id": uplink.uplink_id,
+        "interface": uplink.interface,
+        "carrier": uplink.carrier,
+        "addresses": uplink.addresses,
+        "public_endpoints": uplink.public_endpoints,
+        "mtu_bytes": uplink.mtu_bytes,
+    })
+}
+
+pub fn paths(paths: &[Path]) -> Value {
+    let path = |path: &Path| {
+        json!({
+            "id": path.id,
+            "tunnel_id": path.tunnel_id,
+            "family": family(path),
+            "state": state(path.state()).0,
+            "a": path.a.as_ref().map(end),
+            "b": path.b.as_ref().map(end),
+        })
+    };
+    json!({"paths": paths.iter().map(path).collect::<Vec<_>>()})
+}
+
+fn end(end: &PathEnd) -> Value {
+    json!({
+        "site": end.site,
+        "edge": end.edge,
+        "uplink": end.uplink,
+        "sample_unix_ms": end.sample_unix_ms,
+        "sample": end.sample.as_ref().map(sample),
+    })
+}
+
+fn sample(sample: &PathSample) -> Value {
+    let verdict = |verdict: &hawser_proto::agent::v1::ClassVerdict| {
+        json!({
+            "sla_class": verdict.sla_class,
+            "meets": verdict.meets,
+            "reason": verdict.reason,
+        })
+    };
+    json!({
+        "state": state(sample.state()).0,
+        "rtt_us": sample.rtt_us,
+        "jitter_us": sample.jitter_us,
+        "loss_tx_ppm": sample.loss_tx_ppm,
+        "loss_rx_ppm": sample.loss_rx_ppm,
+        "tx_packets": sample.tx_packets,
+        "tx_bytes": sample.tx_bytes,
+        "rx_packets": sample.rx_packets,
+        "rx_bytes": sample.rx_bytes,
+        "selected_for": sample.selected_for,
+        "verdicts": sample.verdicts.iter().map(verdict).collect::<Vec<_>>(),
+        "rekeys": sample.rekeys,
+        "inner_mtu_bytes": sample.inner_mtu_bytes,
+        "remote_endpoint": sample.remote_endpoint,
+    })
+}
+
+pub fn decisions(site: &str, decisions: &[Decision]) -> Value {
+    json!({"site": site, "decisions": decisions.iter().map(decision).collect::<Vec<_>>()})
+}
+
+fn decision(decision: &Decision) -> Value {
+    json!({
+        "sequence": decision.sequence,
+        "unix_ms": decision.unix_ms,
+        "edge": decision.edge,
+        "peer_edge": decision.peer_edge,
+        "tunnel_id": decision.tunnel_id,
+        "traffic_class": decision.traffic_class,
+        "from_path_id": path_id(decision.from_path_id),
+        "to_path_id": path_id(decision.to_path_id),
+        "cause": decision.cause,
+        "summary": decision.summary,
+        "boot_id": decision.boot_id,
+        "candidates": decision.candidates.iter().map(candidate).collect::<Vec<_>>(),
+    })
+}
+
+/// On the wire 0 is none.
+fn path_id(id: u32) -> Option<u32> {
+    (id != 0).then_some(id)
+}
+
+fn candidate(candidate: &Candidate) -> Value {
+    json!({
+        "path_id": candidate.path_id,
+        "name": candidate.name,
+        "state": state(candidate.state()).0,
+        "chosen": candidate.chosen,
+        "refused_because": candidate.refused_because,
+        "rtt_us": candidate.rtt_us,
+        "jitter_us": candidate.jitter_us,
+        "loss_tx_ppm": candidate.loss_tx_ppm,
+        "loss_rx_ppm": candidate.loss_rx_ppm,
+        "limits_crossed": candidate.limits_crossed,
+    })
+}
+
+pub fn events(events: &[Event]) -> Value {
+    json!({"events": events.iter().map(event).collect::<Vec<_>>()})
+}
+
+pub fn event(event: &Event) -> Value {
+    json!({
+        "sequence": event.sequence,
+        "unix_ms": event.unix_ms,
+        "code": event.code,
+        "site": event.site,
+        "edge": event.edge,
+        "message": event.message,
+        "decision": event.decision.as_ref().map(decision),
+        "dropped_before": event.dropped_before,
+    })
+}
+
+pub fn token_created(created: &CreateTokenResponse, edge: Option<&str>) -> Value {
+    json!({
+        "id": created.id,
+        "token": created.token,
+        "expires_unix_ms": created.expires_unix_ms,
+        "edge": edge,
+    })
+}
+
+pub fn tokens(tokens: &[TokenInfo], now_unix_ms: u64) -> Value {
+    let token = |token: &TokenInfo| {
+        json!({
+            "id": token.id,
+            "kind": kind(token),
+            "edge": token.edge,
+            "role": token.role,
+            "created_unix_ms": token.created_unix_ms,
+            "expires_unix_ms": token.expires_unix_ms,
+            "state": token_state(token, now_unix_ms),
+            "comment": token.comment,
+        })
+    };
+    json!({"tokens": tokens.iter().map(token).collect::<Vec<_>>()})
+}
+
+pub fn token_revoked(id: &str) -> Value {
+    json!({"id": id, "revoked": true})
+}

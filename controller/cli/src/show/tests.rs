@@ -1,0 +1,346 @@
+use hawser_proto::agent::v1::{Candidate, Decision, Fault, GenerationState, PathSample, PathState};
+use hawser_proto::config::v1::{AddressFamily, GenerationId};
+use hawser_proto::operator::v1::*;
+
+use super::{Style, json};
+
+const PLAIN: Style = Style { colours: false, fit: false };
+const COLOURS: Style = Style { colours: true, fit: false };
+
+fn generation(number: u64) -> Option<GenerationId> {
+    Some(GenerationId { epoch: 1, number })
+}
+
+fn end(site: &str, uplink: &str, sample: Option<PathSample>) -> Option<PathEnd> {
+    let (site, edge) = (site.to_owned(), format!("{site}-1"));
+    Some(PathEnd { site, edge, uplink: uplink.to_owned(), sample, sample_unix_ms: 1 })
+}
+
+fn sample(rtt_us: u32, loss_tx_ppm: u32, selected: &[&str]) -> Option<PathSample> {
+    Some(PathSample {
+        state: PathState::Up.into(),
+        rtt_us,
+        jitter_us: 400,
+        loss_tx_ppm,
+        selected_for: selected.iter().map(ToString::to_string).collect(),
+        ..PathSample::default()
+    })
+}
+
+fn two_paths() -> Vec<Path> {
+    let path = |id, state: PathState, a, b| Path {
+        id,
+        tunnel_id: 1,
+        a,
+        b,
+        family: AddressFamily::Ipv4.into(),
+        state: state.into(),
+    };
+    let voice = sample(20_100, 0, &["voice", "default"]);
+    vec![
+        path(
+            1,
+            PathState::Up,
+            end("b1", "isp-a", voice),
+            end("hq", "isp-a", sample(1, 0, &["voice"])),
+        ),
+        path(
+            2,
+            PathState::Down,
+            end("b1", "isp-b", None),
+            end("hq", "isp-b", sample(9_900, 52_000, &[])),
+        ),
+    ]
+}
+
+fn decision() -> Decision {
+    let candidate = |path_id, name: &str, state: PathState, chosen, refused: &str| Candidate {
+        path_id,
+        name: name.to_owned(),
+        state: state.into(),
+        chosen,
+        refused_because: refused.to_owned(),
+        rtt_us: 35_100,
+        ..Candidate::default()
+    };
+    let mut down = candidate(1, "isp-a→isp-a", PathState::Down, false, "no answer for 320 ms");
+    down.loss_tx_ppm = 1_000_000;
+    down.limits_crossed = vec!["max_loss_ppm".to_owned()];
+    Decision {
+        sequence: 4,
+        unix_ms: 1_769_860_800_250,
+        edge: "b1-1".to_owned(),
+        peer_edge: "hq-1".to_owned(),
+        traffic_class: "voice".to_owned(),
+        from_path_id: 1,
+        to_path_id: 2,
+        cause: "PATH_DOWN".to_owned(),
+        candidates: vec![down, candidate(2, "isp-b→isp-a", PathState::Up, true, "")],
+        ..Decision::default()
+    }
+}
+
+#[test]
+fn faults_are_shown_with_place_reason_and_mend() {
+    let fault = Fault {
+        code: "UNKNOWN_FIELD".to_owned(),
+        path: "sites[0].edgs".to_owned(),
+        message: "there is no field \"edgs\" here".to_owned(),
+        mend: "did you mean \"edges\"?".to_owned(),
+    };
+    let whole = Fault { code: "DOCUMENT_EMPTY".to_owned(), ..Fault::default() };
+    let text = super::faults(&PLAIN, &[fault.clone(), whole]);
+    let lines: Vec<&str> = text.lines().collect();
+    assert!(lines[0].starts_with("WHERE") && lines[0].contains("MEND"), "{text}");
+    assert!(lines[1].starts_with("sites[0].edgs") && lines[1].ends_with("did you mean \"edges\"?"));
+    assert!(lines[1].contains("[UNKNOWN_FIELD]"));
+    assert!(lines[2].starts_with("document"));
+    assert_eq!(json::fault(&fault)["path"], "sites[0].edgs");
+}
+
+#[test]
+fn a_path_shows_both_directions_and_what_it_carries() {
+    let text = super::paths(&PLAIN, &two_paths());
+    let lines: Vec<&str> = text.lines().collect();
+    let words: Vec<&str> = lines[1].split_whitespace().collect();
+    let expected = [
+        "1", "b1-1", "isp-a", "hq-1", "isp-a", "4", "up", "20.1", "ms", "0.4", "ms", "0", "%", "0",
+        "%", "default", "→,", "voice", "↔",
+    ];
+    assert_eq!(words, expected);
+    // Only hq is heard: its outward loss is the inward loss of the other end.
+    let down: Vec<&str> = lines[2].split_whitespace().collect();
+    assert_eq!(down[6..], ["down", "9.9", "ms", "0.4", "ms", "0", "%", "5.2", "%"]);
+    assert!(text.ends_with("1 of 2 up"));
+    let json = json::paths(&two_paths());
+    assert_eq!(json["paths"][1]["state"], "down");
+    assert_eq!(json["paths"][0]["a"]["sample"]["rtt_us"], 20_100);
+    assert!(json["paths"][1]["a"]["sample"].is_null());
+}
+
+#[test]
+fn why_tells_the_decision_in_words_with_every_candidate() {
+    let text = super::why(&PLAIN, "b1", &[decision()]);
+    let lines: Vec<&str> = text.lines().collect();
+    assert_eq!(lines[0], "b1-1 → hq-1, traffic class voice  2026-01-31 12:00:00.250 UTC");
+    assert_eq!(
+        lines[1],
+        "It moved from isp-a→isp-a (path 1) to isp-b→isp-a (path 2), because the path it was on \
+         went down."
+    );
+    assert!(lines[4].contains("100.0 %") && lines[4].contains("refused: no answer for 320 ms"));
+    assert!(lines[4].contains("(max_loss_ppm)"), "{}", lines[4]);
+    assert!(lines[5].starts_with('→') && lines[5].ends_with("chosen"), "{}", lines[5]);
+    let json = json::decisions("b1", &[decision()]);
+    assert_eq!(json["decisions"][0]["candidates"][0]["limits_crossed"][0], "max_loss_ppm");
+}
+
+#[test]
+fn each_cause_has_its_sentence() {
+    let table = [
+        (0, 2, "START", "It takes isp-b→isp-a (path 2), as its first choice."),
+        (1, 0, "NONE_LEFT", "has no path now, because none is left that works."),
+        (2, 2, "CONFIG", "It stays on isp-b→isp-a (path 2), because the configuration changed."),
+        (1, 2, "FAIL_BACK", "because the preferred path has been good for long enough."),
+        (1, 2, "SLA_VIOLATED", "because the path it was on no longer met its SLA."),
+        (9, 2, "BETTER_PATH", "It moved from path 9 to isp-b→isp-a (path 2), because that path"),
+        (0, 0, "NEW_CAUSE", "It has no path, because of NEW_CAUSE."),
+    ];
+    for (from, to, cause, expected) in table {
+        let cause = cause.to_owned();
+        let decision = Decision { from_path_id: from, to_path_id: to, cause, ..decision() };
+        let text = super::why(&PLAIN, "b1", &[decision]);
+        assert!(text.contains(expected), "{text}");
+    }
+    assert!(super::why(&PLAIN, "b1", &[]).starts_with("No decision of b1 is known"));
+}
+
+#[test]
+fn sites_show_what_became_of_their_generation() {
+    let state = |applied, confirmed| {
+        Some(GenerationState {
+            applied: generation(applied),
+            confirmed: generation(confirmed),
+            ..GenerationState::default()
+        })
+    };
+    let edge = |name: &str, enrolled, connected, generations| EdgeStatus {
+        name: name.to_owned(),
+        enrolled,
+        connected,
+        last_seen_unix_ms: 40_000,
+        desired: generation(7),
+        generations,
+        paths: 4,
+        paths_up: 3,
+        ..EdgeStatus::default()
+    };
+    let mut refused = edge("d-1", true, true, state(6, 6));
+    let id = generation(7);
+    refused.generations.as_mut().unwrap().refused =
+        vec![hawser_proto::agent::v1::RefusedGeneration { id, kind: 1 }];
+    refused.last_nack = vec![Fault {
+        code: "INTERFACE_MISSING".to_owned(),
+        path: "lans[0]".to_owned(),
+        message: "there is no lan7".to_owned(),
+        mend: "plug it in".to_owned(),
+    }];
+    let edges = vec![
+        edge("a-1", false, false, None),
+        edge("b-1", true, true, state(7, 7)),
+        edge("c-1", true, false, state(7, 6)),
+        refused,
+    ];
+    let sites = [Site { name: "x".to_owned(), role: "hub".to_owned(), edges }];
+    let text = super::sites(&PLAIN, &sites, 100_000);
+    let lines: Vec<&str> = text.lines().collect();
+    let table = [
+        (1, "a-1", "not enrolled", "1.7 pending"),
+        (2, "b-1", "connected", "1.7"),
+        (3, "c-1", "seen 1m ago", "1.7 applied"),
+        (4, "d-1", "connected", "1.7 refused"),
+    ];
+    for (line, edge, link, generation) in table {
+        for part in [edge, link, generation, "3 of 4"] {
+            assert!(lines[line].contains(part), "{part} in {}", lines[line]);
+        }
+    }
+    assert!(text.contains("d-1 refused: lans[0]: there is no lan7 [INTERFACE_MISSING]"));
+    assert!(text.ends_with("plug it in"));
+    let states: Vec<_> =
+        (0..4).map(|i| json::sites(&sites)["sites"][0]["edges"][i]["state"].clone()).collect();
+    assert_eq!(states, ["pending", "confirmed", "applied", "refused"]);
+}
+
+#[test]
+fn tokens_show_their_state_and_never_their_secret() {
+    let token = |used, revoked, expires_unix_ms| TokenInfo {
+        id: "t1".to_owned(),
+        kind: TokenKind::Enrolment.into(),
+        edge: "b1-1".to_owned(),
+        expires_unix_ms,
+        used,
+        revoked,
+        ..TokenInfo::default()
+    };
+    let tokens = [
+        token(false, false, 3_600_000),
+        token(true, false, 3_600_000),
+        token(true, true, 3_600_000),
+        token(false, false, 1),
+    ];
+    let text = super::tokens(&PLAIN, &tokens, 60_000);
+    let lines: Vec<&str> = text.lines().skip(1).collect();
+    for (line, state) in lines.iter().zip(["valid for 59m", "used", "revoked", "expired"]) {
+        assert!(line.contains(state), "{line}");
+    }
+    assert_eq!(json::tokens(&tokens, 60_000)["tokens"][0]["state"], "valid");
+    let created = CreateTokenResponse {
+        id: "t1".to_owned(),
+        token: "hawser1.x".to_owned(),
+        ..Default::default()
+    };
+    let shown = super::token_created(&PLAIN, &created, Some("b1-1"));
+    assert!(shown.lines().any(|line| line == "hawser1.x"), "{shown}");
+}
+
+#[test]
+fn an_apply_tells_whom_it_changes() {
+    let mut response = ApplyResponse { revision: 3, unchanged: true, ..ApplyResponse::default() };
+    assert_eq!(super::applied(&PLAIN, &response), "Nothing to do: revision 3 says the same.");
+    response.unchanged = false;
+    assert_eq!(super::applied(&PLAIN, &response), "Revision 3 is committed. It changes no edge.");
+    response.changed = vec![EdgeGeneration { edge: "b1-1".to_owned(), id: generation(9) }];
+    let text = super::applied(&PLAIN, &response);
+    assert!(text.starts_with("Revision 3 is committed. 1 edge changes:\n"));
+    assert!(text.lines().last().unwrap().split_whitespace().eq(["b1-1", "1.9"]));
+    assert_eq!(json::applied(&response)["changed"][0]["generation"]["number"], 9);
+}
+
+#[test]
+fn a_shown_fleet_can_be_applied_again() {
+    let mut response = GetFleetResponse {
+        revision: 2,
+        document: b"fleet: acme\n".to_vec(),
+        committed_unix_ms: 1_769_860_800_000,
+        committed_by: "token:x".to_owned(),
+        comment: "first\nfleet: evil".to_owned(),
+    };
+    let text = super::fleet(&PLAIN, &response);
+    let kept: Vec<&str> = text.lines().filter(|line| !line.starts_with('#')).collect();
+    assert_eq!(kept, ["fleet: acme"]);
+    response.document = b"{\"fleet\": \"acme\"}".to_vec();
+    assert_eq!(super::fleet(&PLAIN, &response).as_bytes(), response.document);
+}
+
+#[test]
+fn events_are_lines_and_gaps_are_told() {
+    let event = Event {
+        sequence: 5,
+        unix_ms: 1_769_860_800_250,
+        code: "PATH_DOWN".to_owned(),
+        site: "b1".to_owned(),
+        edge: "b1-1".to_owned(),
+        message: "path 1 is down".to_owned(),
+        dropped_before: 3,
+        ..Event::default()
+    };
+    let text = super::event(&PLAIN, &event);
+    assert_eq!(
+        text,
+        "(3 events are missing here)\n\
+         2026-01-31 12:00:00.250  PATH_DOWN            b1-1         path 1 is down"
+    );
+    assert_eq!(json::event(&event)["dropped_before"], 3);
+    assert!(!json::event(&event).to_string().contains('\n'));
+}
+
+#[test]
+fn status_shows_figures_and_counters_that_count() {
+    let status = GetStatusResponse {
+        fleet: "acme".to_owned(),
+        revision: 3,
+        edges: 3,
+        edges_connected: 2,
+        edges_converged: 3,
+        uptime_s: 61,
+        counters: [("drops".to_owned(), 2), ("none".to_owned(), 0)].into(),
+        ..GetStatusResponse::default()
+    };
+    let text = super::status(&PLAIN, &status);
+    for part in ["acme", "2 of 3", "3 of 3", "up 1m 1s", "drops 2"] {
+        assert!(text.contains(part), "{part} in {text}");
+    }
+    assert!(!text.contains("none 0"));
+    assert_eq!(json::status(&status)["counters"]["none"], 0);
+}
+
+#[test]
+fn colours_are_there_only_if_they_are_wanted() {
+    let (paths, decisions) = (two_paths(), [decision()]);
+    for (style, expected) in [(PLAIN, false), (COLOURS, true)] {
+        assert_eq!(super::paths(&style, &paths).contains('\u{1b}'), expected);
+        assert_eq!(super::why(&style, "b1", &decisions).contains('\u{1b}'), expected);
+    }
+}
+
+#[test]
+fn text_from_elsewhere_can_not_command_the_terminal() {
+    let evil = "\u{1b}]0;owned\u{7}\n";
+    let mut decision = decision();
+    decision.summary = evil.to_owned();
+    decision.cause = evil.to_owned();
+    decision.candidates[0].refused_because = evil.to_owned();
+    let event = Event { message: evil.to_owned(), code: evil.to_owned(), ..Event::default() };
+    let mut path = two_paths();
+    path[0].a.as_mut().unwrap().uplink = evil.to_owned();
+    let shown = [
+        super::why(&PLAIN, evil, &[decision]),
+        super::why(&PLAIN, evil, &[]),
+        super::event(&PLAIN, &event),
+        super::paths(&PLAIN, &path),
+    ];
+    for text in shown {
+        assert!(!text.contains(['\u{1b}', '\u{7}']), "{text:?}");
+    }
+}
