@@ -89,7 +89,7 @@ impl CliError {
 fn in_parts(text: &str) -> Option<(&str, &str, &str)> {
     let (code, rest) = text.split_once(": ")?;
     let is_code = !code.is_empty() && code.bytes().all(|b| b.is_ascii_uppercase() || b == b'_');
-    let (message, mend) = rest.rsplit_once("; ").unwrap_or((rest, ""));
+    let (message, mend) = rest.split_once("; ").unwrap_or((rest, ""));
     is_code.then_some((code, message, mend))
 }
 

@@ -6,7 +6,7 @@ use hawser_proto::operator::v1::{Event, ListEventsRequest, WatchRequest};
 use tokio::time::sleep;
 
 use crate::client::{Client, Pauses, Session, worth_another_try};
-use crate::error::CliError;
+use crate::error::{CliError, Exit};
 use crate::output::Output;
 use crate::show::{self, json};
 use crate::time::{Since, now_unix_ms};
@@ -31,10 +31,19 @@ pub async fn follow(
     output: &Output,
 ) -> Result<(), CliError> {
     let mut shown = Shown::new(since.map_or(0, |since| since.unix_ms(now_unix_ms())));
+    let (mut watching, mut pauses) = (false, Pauses::default());
     loop {
         let request = WatchRequest { since_unix_ms: shown.unix_ms };
         let call = |mut client: Client| async move { client.watch(request).await };
-        let mut stream = session.read(call).await?;
+        let mut stream = match session.read(call).await {
+            Ok(stream) => stream,
+            Err(error) if watching && error.exit == Exit::Unreachable => {
+                sleep(pauses.next()).await;
+                continue;
+            }
+            Err(error) => return Err(error),
+        };
+        (watching, pauses) = (true, Pauses::default());
         let ended = loop {
             match stream.message().await {
                 Ok(Some(event)) => {
@@ -55,7 +64,7 @@ pub async fn follow(
         output.note("the controller closed the stream; trying again");
         // What happens while nobody watches is asked for.
         shown.resume_at(now_unix_ms());
-        sleep(Pauses::default().next()).await;
+        sleep(pauses.next()).await;
     }
 }
 

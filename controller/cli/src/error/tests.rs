@@ -26,13 +26,13 @@ fn each_answer_of_the_controller_has_its_exit_code() {
 
 #[test]
 fn the_controllers_code_and_mend_are_told_apart_from_its_message() {
-    let text = "REVISION_CONFLICT: the fleet is at revision 8, not 7; look at what changed";
+    let text = "REVISION_CONFLICT: the fleet is at revision 8, not 7; look; then apply";
     let error = CliError::from_status(&Status::aborted(text), "https://c:1");
     let expected = CliError::new(
         Exit::Refused,
         "REVISION_CONFLICT",
         "the fleet is at revision 8, not 7",
-        "look at what changed",
+        "look; then apply",
     );
     assert_eq!(error, expected);
     let plain = CliError::from_status(&Status::not_found("Nothing: here; really"), "https://c:1");

@@ -132,6 +132,7 @@ pub fn tokens(style: &Style, tokens: &[TokenInfo], now_unix_ms: u64) -> String {
     let mut table = style.table(&["ID", "KIND", "FOR", "STATE", "EXPIRES (UTC)", "COMMENT"]);
     for token in tokens {
         let (state, shade) = match token_state(token, now_unix_ms) {
+            "valid" if token.expires_unix_ms == 0 => ("valid".to_owned(), Shade::Good),
             "valid" => {
                 let left = token.expires_unix_ms.saturating_sub(now_unix_ms) / 1_000;
                 (format!("valid for {}", span(left)), Shade::Good)

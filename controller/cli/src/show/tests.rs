@@ -228,12 +228,14 @@ fn tokens_show_their_state_and_never_their_secret() {
         token(true, false, 3_600_000),
         token(true, true, 3_600_000),
         token(false, false, 1),
+        token(false, false, 0),
     ];
     let text = super::tokens(&PLAIN, &tokens, 60_000);
     let lines: Vec<&str> = text.lines().skip(1).collect();
     for (line, state) in lines.iter().zip(["valid for 59m", "used", "revoked", "expired"]) {
         assert!(line.contains(state), "{line}");
     }
+    assert!(lines[4].trim_end().ends_with("valid"), "{}", lines[4]);
     assert_eq!(json::tokens(&tokens, 60_000)["tokens"][0]["state"], "valid");
     let created = CreateTokenResponse {
         id: "t1".to_owned(),
