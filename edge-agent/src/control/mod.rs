@@ -18,6 +18,8 @@ mod link;
 pub mod local;
 mod outbox;
 #[cfg(test)]
+mod testing;
+#[cfg(test)]
 mod tests;
 
 use std::time::Duration;

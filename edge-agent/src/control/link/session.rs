@@ -22,7 +22,7 @@ const IN_FLIGHT: usize = 8;
 /// The controller's time to answer Hello.
 const WELCOME_TIMEOUT: Duration = Duration::from_secs(5);
 /// A controller that takes no message for so long is not there, whatever its kernel answers.
-const STALL_TIMEOUT: Duration = Duration::from_secs(30);
+const STALL_TIMEOUT: Duration = Duration::from_secs(if cfg!(test) { 2 } else { 30 });
 /// A replaced session may send what it took for so long.
 const FAREWELL_TIMEOUT: Duration = Duration::from_secs(2);
 /// Largest message from the controller: one generation of a hub of a large fleet.
