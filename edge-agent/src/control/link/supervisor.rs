@@ -86,6 +86,9 @@ pub struct Supervisor {
     next_id: u64,
     active: Option<Live>,
     pending: Option<Live>,
+    /// The session ended while its successor was on its way; the engine hears of it only if that
+    /// comes to nothing.
+    untold_end: bool,
     pub(super) want_fresh: bool,
     rotation: Rotation,
     failures: u32,
@@ -115,6 +118,7 @@ impl Supervisor {
             next_id: 0,
             active: None,
             pending: None,
+            untold_end: false,
             want_fresh: false,
             rotation: Rotation::default(),
             failures: 0,
@@ -318,7 +322,7 @@ impl Supervisor {
             SessionEvent::Ended { id, end } => {
                 if self.pending.as_ref().is_some_and(|p| p.id == id) {
                     self.pending = None;
-                    self.on_failure(&end);
+                    self.on_failure(&end).await;
                 } else if self.active.as_ref().is_some_and(|a| a.id == id) {
                     self.on_ended(&end).await;
                 }
@@ -333,6 +337,7 @@ impl Supervisor {
         }
         live.since = Instant::now();
         self.want_fresh = false;
+        self.untold_end = false;
         let connected = Connected {
             controller: live.controller.clone(),
             uplink: live.uplink.clone(),
@@ -355,7 +360,7 @@ impl Supervisor {
     }
 
     /// An attempt came to nothing.
-    fn on_failure(&mut self, end: &SessionEnd) {
+    async fn on_failure(&mut self, end: &SessionEnd) {
         self.parts.status.send_modify(|s| {
             s.failed_attempts += 1;
             s.last_error = describe(end);
@@ -363,12 +368,21 @@ impl Supervisor {
         tracing::debug!(code = end.code(), "attempt failed: {}", describe(end));
         self.failures = self.failures.saturating_add(1);
         self.next_way();
+        if std::mem::take(&mut self.untold_end) {
+            self.parts.status.send_modify(|s| s.connected = None);
+            self.tell(ControlEvent::Disconnected).await;
+        }
     }
 
     /// The session in use ended.
     async fn on_ended(&mut self, end: &SessionEnd) {
         let Some(live) = self.active.take() else { return };
         tracing::info!(code = end.code(), "session ended: {}", describe(end));
+        if self.pending.is_some() {
+            // The controller ends it as soon as the next one says Hello.
+            self.untold_end = true;
+            return;
+        }
         if live.since.elapsed() >= GOOD_SESSION {
             self.failures = 0;
         } else {
@@ -409,6 +423,7 @@ impl Supervisor {
         if let Some(pending) = self.pending.take() {
             pending.stop.cancel();
         }
+        // The next attempt's end tells of an untold one.
         self.want_fresh = true;
         self.failures = 0;
         self.next_attempt_at = Instant::now();
