@@ -1,0 +1,294 @@
+//! Makes a generation true: host first (what guards), then sockets and table, then the host's ways in, then keys,
+//! probes and selection. The host's part runs in a task of its own and reports back here.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hawser_edge_core::config::{EdgeState, Fault, Tunnel};
+use hawser_edge_core::generation::{ApplyReason, GenerationId};
+use hawser_edge_core::id::UplinkId;
+use hawser_edge_core::reconcile::Observed;
+
+use super::host_task::{HostHandle, chain};
+use super::path::{PathRuntime, intervals};
+use super::selection::sla_classes;
+use super::{Engine, Timer, forwarding};
+use crate::control::{Order, OrderReply, RevertOrder};
+use crate::dataplane::DataPlaneError;
+use crate::peer::{HelloFacts, KeySuite, PathKeying, PeerConfig};
+
+/// The host's part of an order is done.
+pub(super) struct Done {
+    id: Option<GenerationId>,
+    edge: Arc<EdgeState>,
+    reply: Option<OrderReply>,
+    stage: Stage,
+    result: Result<Observed, Vec<Fault>>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    /// Guards, rules and tables stand; the TUN does not exist yet.
+    Guarded,
+    /// The TUN's routes stand too.
+    Complete,
+}
+
+impl Engine {
+    pub(super) fn on_order(&mut self, order: Order) {
+        // At boot an interface may come later: what is there is used meanwhile.
+        let strict = order.reason == ApplyReason::Offered;
+        tracing::info!(generation = %order.id, reason = ?order.reason, "applying");
+        self.start_apply(Some(order.id), order.state, Some(order.reply), strict);
+    }
+
+    pub(super) fn on_revert(&mut self, order: RevertOrder) {
+        match order.to {
+            Some((id, state)) => {
+                tracing::warn!(generation = %id, "going back");
+                self.start_apply(Some(id), state, Some(order.reply), false);
+            }
+            None => {
+                // Guards stay: the host goes on holding what it holds.
+                self.tear_down();
+                let _ = order.reply.send(Ok(()));
+            }
+        }
+    }
+
+    fn start_apply(
+        &mut self,
+        id: Option<GenerationId>,
+        edge: Arc<EdgeState>,
+        reply: Option<OrderReply>,
+        strict: bool,
+    ) {
+        let (host, internal) = (self.host.clone(), self.internal.clone());
+        tokio::spawn(async move {
+            let result = guard(&host, &edge, strict).await;
+            let _ = internal.send(Done { id, edge, reply, stage: Stage::Guarded, result }).await;
+        });
+    }
+
+    pub(super) fn on_done(&mut self, done: Done) {
+        let Done { id, edge, reply, stage, result } = done;
+        let seen = match result {
+            Ok(seen) => seen,
+            Err(faults) => return refuse(id, reply, faults),
+        };
+        match stage {
+            Stage::Guarded => {
+                self.on_observed(seen);
+                if let Err(fault) = self.enact(edge.clone()) {
+                    return refuse(id, reply, vec![fault]);
+                }
+                let (host, internal) = (self.host.clone(), self.internal.clone());
+                tokio::spawn(async move {
+                    let result = host.hold(edge.clone()).await;
+                    let stage = Stage::Complete;
+                    let _ = internal.send(Done { id, edge, reply, stage, result }).await;
+                });
+            }
+            Stage::Complete => {
+                self.on_observed(seen);
+                if let Some(id) = id {
+                    tracing::info!(generation = %id, "applied");
+                }
+                if let Some(reply) = reply {
+                    let _ = reply.send(Ok(()));
+                }
+            }
+        }
+    }
+
+    /// Everything but the host's kernel. On a fault the old table stays.
+    fn enact(&mut self, edge: Arc<EdgeState>) -> Result<(), Fault> {
+        self.open_uplinks(&edge).map_err(|e| dataplane_fault("uplinks", &e))?;
+        let mtus = self.mtus(&edge);
+        self.dataplane
+            .apply(forwarding::table(&edge, &mtus))
+            .map_err(|e| dataplane_fault("tunnels", &e))?;
+        self.close_uplinks(&edge);
+        self.edge = Some(edge.clone());
+        self.refresh_paths(&edge);
+        self.refresh_all_endpoints();
+        self.refresh_hello();
+        self.peers.configure(edge.tunnels.values().map(peer_config));
+        self.refresh_selectors(&edge);
+        let interfaces = edge.uplinks.values().map(|u| u.interface.clone()).collect();
+        self.control.set_uplinks(interfaces);
+        Ok(())
+    }
+
+    fn open_uplinks(&mut self, edge: &EdgeState) -> Result<(), DataPlaneError> {
+        for spec in forwarding::uplinks(edge) {
+            if self.uplinks.get(&spec.id) != Some(&spec) {
+                self.dataplane.add_uplink(spec.clone())?;
+                self.uplinks.insert(spec.id, spec);
+            }
+        }
+        Ok(())
+    }
+
+    fn close_uplinks(&mut self, edge: &EdgeState) {
+        let gone: Vec<UplinkId> =
+            self.uplinks.keys().filter(|id| !edge.uplinks.contains_key(id)).copied().collect();
+        for id in gone {
+            self.dataplane.remove_uplink(id);
+            self.uplinks.remove(&id);
+        }
+    }
+
+    fn refresh_paths(&mut self, edge: &EdgeState) {
+        let now = self.clock.now();
+        let mut old = std::mem::take(&mut self.paths);
+        for (tunnel, path) in edge.paths() {
+            let runtime = match old.remove(&path.id) {
+                Some(mut kept) if kept.config == *path && kept.tunnel == tunnel.id => {
+                    kept.session.set_intervals(intervals(tunnel), now);
+                    kept.monitor.set_classes(sla_classes(edge));
+                    kept
+                }
+                _ => PathRuntime::new(*path, tunnel, edge.edge_id, sla_classes(edge), &self.clock),
+            };
+            self.paths.insert(path.id, runtime);
+            self.timers.set(Timer::Path(path.id), Some(now));
+        }
+        for id in old.into_keys() {
+            self.timers.set(Timer::Path(id), None);
+        }
+    }
+
+    /// MTUs changed: the same table with new inner MTUs.
+    pub(super) fn refresh_table(&mut self) {
+        let Some(edge) = self.edge.clone() else { return };
+        let table = forwarding::table(&edge, &self.mtus(&edge));
+        if let Err(error) = self.dataplane.apply(table) {
+            tracing::warn!(code = error.code(), "new MTUs are not in force: {}", chain(&error));
+        }
+    }
+
+    /// Ours as the kernel has them, our peers' as they say.
+    pub(super) fn mtus(&self, edge: &EdgeState) -> BTreeMap<UplinkId, u32> {
+        let mut mtus = self.peer_mtus.clone();
+        mtus.extend(edge.uplinks.values().filter_map(|uplink| {
+            self.seen.links.get(&uplink.interface).map(|link| (uplink.id, link.mtu_bytes))
+        }));
+        mtus
+    }
+
+    /// A new look at the kernel: carrier, addresses and MTUs may have changed.
+    pub(super) fn on_observed(&mut self, seen: Observed) {
+        let old = std::mem::replace(&mut self.seen, seen);
+        let Some(edge) = self.edge.clone() else { return };
+        let mut changed = false;
+        for uplink in edge.uplinks.values() {
+            let (was, is) = (old.links.get(&uplink.interface), self.seen.links.get(&uplink.interface));
+            let running = |link: Option<&hawser_edge_core::reconcile::Link>| link.is_some_and(|l| l.running);
+            let (was_up, up) = (running(was), running(is));
+            changed |= was != is;
+            if was_up != up {
+                self.on_carrier(uplink.id, up);
+            }
+        }
+        if changed {
+            self.refresh_table();
+            self.refresh_hello();
+            self.report_local_facts();
+        }
+    }
+
+    fn refresh_hello(&mut self) {
+        let Some(edge) = self.edge.clone() else { return };
+        let mut facts = HelloFacts::default();
+        for uplink in edge.uplinks.values() {
+            let Some(link) = self.seen.links.get(&uplink.interface) else { continue };
+            facts.uplink_mtu_bytes.insert(uplink.id, link.mtu_bytes);
+            let endpoints = super::endpoints::own_endpoints(&edge, &link.addresses);
+            facts.endpoints.insert(uplink.id, endpoints);
+        }
+        self.peers.set_hello(facts);
+    }
+
+    fn tear_down(&mut self) {
+        self.peers.configure([]);
+        for id in std::mem::take(&mut self.uplinks).into_keys() {
+            self.dataplane.remove_uplink(id);
+        }
+        if let Err(error) = self.dataplane.apply(Default::default()) {
+            tracing::warn!(code = error.code(), "the table was not emptied: {}", chain(&error));
+        }
+        self.paths.clear();
+        self.selections.clear();
+        self.timers = Default::default();
+        self.edge = None;
+    }
+}
+
+/// Finds what is missing before anything is touched, then lets the guards stand.
+async fn guard(
+    host: &HostHandle,
+    edge: &Arc<EdgeState>,
+    strict: bool,
+) -> Result<Observed, Vec<Fault>> {
+    if strict {
+        host.check(edge.clone()).await?;
+    }
+    // At boot a driver may bring an interface late: the host task tries again by itself.
+    let mut pause = Duration::from_millis(200);
+    loop {
+        match host.hold(edge.clone()).await {
+            Err(faults) if !strict && pause < Duration::from_secs(10) => {
+                tracing::warn!(code = faults[0].code, "{}; tried again", faults[0].message);
+                tokio::time::sleep(pause).await;
+                pause *= 2;
+            }
+            result => return result,
+        }
+    }
+}
+
+fn refuse(id: Option<GenerationId>, reply: Option<OrderReply>, faults: Vec<Fault>) {
+    for fault in &faults {
+        tracing::warn!(
+            generation = id.map(|id| id.to_string()),
+            code = fault.code,
+            path = fault.path,
+            mend = fault.mend,
+            "{}",
+            fault.message
+        );
+    }
+    if let Some(reply) = reply {
+        let _ = reply.send(Err(faults));
+    }
+}
+
+fn dataplane_fault(path: &str, error: &DataPlaneError) -> Fault {
+    Fault {
+        code: "DATA_PLANE",
+        path: path.to_owned(),
+        message: chain(error),
+        mend: "the agent needs /dev/net/tun, CAP_NET_ADMIN, and the fabric port free".to_owned(),
+    }
+}
+
+fn peer_config(tunnel: &Tunnel) -> PeerConfig {
+    let profile = &tunnel.profile;
+    let keying = KeySuite::from_name(&profile.suite).map(|suite| PathKeying {
+        suite,
+        esn: profile.esn,
+        replay_window_packets: profile.replay_window_packets,
+        rekey_after_bytes: profile.rekey_after_bytes,
+    });
+    PeerConfig {
+        edge: tunnel.peer_edge_id,
+        edge_name: tunnel.peer_edge.clone(),
+        tunnel: tunnel.id,
+        rekey_after: Duration::from_secs(u64::from(profile.rekey_after_s)),
+        known_key: None,
+        // `decode` let no unknown suite through.
+        paths: tunnel.paths.keys().filter_map(|&id| Some((id, keying?))).collect(),
+    }
+}

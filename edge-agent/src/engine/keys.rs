@@ -1,0 +1,91 @@
+//! Keys from the peer connections, into the data plane.
+
+use hawser_edge_core::id::{EdgeId, PathId};
+
+use super::Engine;
+use crate::dataplane::{DataPlaneError, InboundSaSpec, OutboundSaSpec};
+use crate::peer::{HelloFacts, InstallFailed, PeerEvent};
+
+impl Engine {
+    /// In the order of arrival: an answer to the peer waits for each installation.
+    pub(super) fn on_peer(&mut self, event: PeerEvent) {
+        match event {
+            PeerEvent::InstallInbound { sa, done, .. } => {
+                let _ = done.send(self.install_inbound(sa).map_err(failed));
+            }
+            PeerEvent::InstallOutbound { sa, done, .. } => {
+                let _ = done.send(self.install_outbound(sa).map_err(failed));
+            }
+            PeerEvent::RetireInbound { spi, .. } => self.dataplane.remove_inbound(spi),
+            PeerEvent::OutboundExhausted { path } => self.dataplane.remove_outbound(path),
+            PeerEvent::Rekeyed { path, epoch, fresh_connection } => {
+                self.rekeyed(path, epoch, fresh_connection);
+            }
+            PeerEvent::PeerUp { edge, opened_here, .. } => {
+                self.peers_up.insert(edge);
+                let how = if opened_here { "opened here" } else { "opened by the peer" };
+                self.event("PEER_UP", &self.edge_name(edge), &format!("peer connection up, {how}"));
+            }
+            PeerEvent::PeerDown { edge, code, .. } => {
+                self.peers_up.remove(&edge);
+                let message = format!("peer connection lost ({code}); its keys stay in use");
+                self.event("PEER_DOWN", &self.edge_name(edge), &message);
+            }
+            PeerEvent::PeerHello { edge, facts, .. } => self.on_hello(edge, facts),
+            PeerEvent::PeerSeen { .. } => {}
+            // Advertised prefixes become routes with several origins; until then the generation's routes hold.
+            PeerEvent::Reachability { .. } => self.count("reachability_ignored"),
+            PeerEvent::KeyChanged { edge, old, new } => {
+                let message = format!("the peer's key changed from {old} to {new}");
+                self.event("PEER_KEY_CHANGED", &self.edge_name(edge), &message);
+            }
+            PeerEvent::PeerRefused { edge_name, from, code, detail } => {
+                self.count(&format!("peer_refused_{code}"));
+                let from = from.map(|(_, a)| a.to_string()).unwrap_or_default();
+                let subject = edge_name.unwrap_or_else(|| from.clone());
+                self.event("PEER_REFUSED", &subject, &format!("{code}: {detail} {from}"));
+            }
+            PeerEvent::KeyingRefused { path, code } => {
+                self.count("keying_refused");
+                self.event("KEYING_REFUSED", &self.path_name(path), &code);
+            }
+        }
+    }
+
+    fn install_inbound(&mut self, sa: InboundSaSpec) -> Result<(), DataPlaneError> {
+        self.dataplane.install_inbound(sa)
+    }
+
+    fn install_outbound(&mut self, sa: OutboundSaSpec) -> Result<(), DataPlaneError> {
+        let path = sa.path;
+        self.dataplane.install_outbound(sa)?;
+        if let Some(path) = self.paths.get_mut(&path) {
+            path.keyed = true;
+        }
+        Ok(())
+    }
+
+    fn rekeyed(&mut self, id: PathId, epoch: u64, fresh_connection: bool) {
+        let Some(path) = self.paths.get_mut(&id) else { return };
+        path.keyings += 1;
+        if path.keyings > 1 {
+            let how = if fresh_connection { "by a fresh handshake" } else { "on the same connection" };
+            self.event("REKEYED", &self.path_name(id), &format!("new keys {how}, epoch {epoch}"));
+        }
+    }
+
+    fn on_hello(&mut self, edge: EdgeId, facts: HelloFacts) {
+        let changed = facts.uplink_mtu_bytes.iter().any(|(uplink, mtu)| {
+            self.peer_mtus.insert(*uplink, *mtu) != Some(*mtu)
+        });
+        self.hello_endpoints.extend(facts.endpoints);
+        if changed {
+            self.refresh_table();
+        }
+        self.refresh_endpoints(edge);
+    }
+}
+
+fn failed(error: DataPlaneError) -> InstallFailed {
+    InstallFailed { code: error.code() }
+}

@@ -1,0 +1,129 @@
+//! The engine: one task that owns an edge's run-time state and ties the parts together.
+//!
+//! Events come in from the data plane, the peer connections, the controller link, the host's kernel and local questions;
+//! what they mean is decided in `hawser-edge-core`; effects go out through the same parts' handles. Nothing here
+//! waits for the network or the kernel: what takes longer runs in a task of its own and reports back.
+
+mod apply;
+mod clock;
+mod endpoints;
+mod forwarding;
+mod host_task;
+mod keys;
+mod path;
+mod probes;
+mod report;
+mod run;
+mod selection;
+#[cfg(test)]
+mod tests;
+mod timers;
+mod views;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hawser_edge_core::config::EdgeState;
+use hawser_edge_core::id::{ClassId, EdgeId, PathId, TunnelId, UplinkId};
+use hawser_edge_core::reconcile::Observed;
+use hawser_edge_core::select::Selector;
+use hawser_proto::agent::v1 as wire;
+use tokio::sync::mpsc;
+
+use crate::control::ControlHandle;
+use crate::dataplane::DataPlane;
+use crate::peer::{PeerHandle, PeerRoutes};
+use clock::Clock;
+use forwarding::UplinkMtus;
+use host_task::HostHandle;
+use path::PathRuntime;
+use timers::Timers;
+
+pub use run::{EngineError, Options, run};
+
+/// Decisions kept for `hawser-edge why`.
+const MAX_DECISIONS_KEPT: usize = 256;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Timer {
+    Path(PathId),
+    Selection(TunnelId, ClassId),
+}
+
+/// A selection that the engine holds: the selector and since when its path carries.
+struct Selection {
+    selector: Selector,
+    since_unix_ms: u64,
+}
+
+struct Engine {
+    clock: Clock,
+    own: Own,
+    control: ControlHandle,
+    host: HostHandle,
+    dataplane: Arc<dyn DataPlane>,
+    peers: PeerHandle,
+    routes: Arc<PeerRoutes>,
+    internal: mpsc::Sender<apply::Done>,
+    /// The generation in force.
+    edge: Option<Arc<EdgeState>>,
+    /// Opened in the data plane.
+    uplinks: BTreeMap<UplinkId, crate::dataplane::UplinkSpec>,
+    /// The last look at the kernel.
+    seen: Observed,
+    /// MTUs of our uplinks and of our peers'.
+    peer_mtus: UplinkMtus,
+    /// What peers said of their own uplinks.
+    hello_endpoints: BTreeMap<UplinkId, Vec<SocketAddr>>,
+    /// What the controller knows of peers' uplinks.
+    fact_endpoints: BTreeMap<UplinkId, Vec<SocketAddr>>,
+    peers_up: BTreeSet<EdgeId>,
+    paths: BTreeMap<PathId, PathRuntime>,
+    selections: BTreeMap<(TunnelId, ClassId), Selection>,
+    timers: Timers<Timer>,
+    decisions: VecDeque<wire::Decision>,
+    counters: BTreeMap<String, u64>,
+    telemetry_interval: Duration,
+    /// The operator's flag wins over the controller's wish.
+    telemetry_fixed: bool,
+}
+
+/// Who this is, from its certificate.
+struct Own {
+    fleet: String,
+    edge: String,
+}
+
+impl Engine {
+    /// What an event is named after; a number where the generation knows no name.
+    fn edge_name(&self, id: EdgeId) -> String {
+        let tunnels = self.edge.iter().flat_map(|e| e.tunnels.values());
+        tunnels
+            .filter(|t| t.peer_edge_id == id)
+            .map(|t| t.peer_edge.clone())
+            .next()
+            .unwrap_or_else(|| format!("edge {id}"))
+    }
+
+    fn path_name(&self, id: PathId) -> String {
+        self.edge.as_ref().map_or_else(|| format!("path {id}"), |e| e.path_name(id))
+    }
+
+    /// Something that an operator may want to know.
+    fn event(&self, code: &str, subject: &str, message: &str) {
+        tracing::info!(code, subject, "{message}");
+        self.control.event(wire::AgentEvent {
+            unix_ms: clock::unix_ms(),
+            code: code.to_owned(),
+            subject: subject.to_owned(),
+            message: message.to_owned(),
+        });
+    }
+
+    /// Reasons come from code, never from the network: the table is bounded.
+    fn count(&mut self, reason: &str) {
+        *self.counters.entry(reason.to_owned()).or_default() += 1;
+    }
+}

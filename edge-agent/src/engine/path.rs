@@ -1,0 +1,82 @@
+//! One path at run time: its probes, its verdicts, its endpoint.
+
+use std::net::SocketAddr;
+
+use hawser_edge_core::config;
+use hawser_edge_core::endpoint::EndpointTracker;
+use hawser_edge_core::id::{EdgeId, TunnelId};
+use hawser_edge_core::probe::{Cadence, Intervals, ProbeConfig, ProbeSession};
+use hawser_edge_core::sla::{PathMonitor, Reach, SlaClass};
+use hawser_edge_core::time::Micros;
+
+use super::clock::Clock;
+
+/// A path of the generation in force.
+pub struct PathRuntime {
+    pub config: config::Path,
+    pub tunnel: TunnelId,
+    pub peer: EdgeId,
+    pub session: ProbeSession,
+    pub monitor: PathMonitor,
+    pub tracker: EndpointTracker,
+    /// Where its packets go, as the data plane was told.
+    pub remote: Option<SocketAddr>,
+    /// It has an outbound SA.
+    pub keyed: bool,
+    /// How often it got fresh keys.
+    pub keyings: u64,
+    /// As last reported in an event.
+    pub reach: Reach,
+}
+
+impl PathRuntime {
+    /// A path that nothing is known of yet.
+    pub fn new(
+        config: config::Path,
+        tunnel: &config::Tunnel,
+        local: EdgeId,
+        classes: Vec<SlaClass>,
+        clock: &Clock,
+    ) -> PathRuntime {
+        let now = clock.now();
+        let seed = rand::random();
+        let session = ProbeSession::new(
+            ProbeConfig {
+                path: config.id,
+                local,
+                peer: tunnel.peer_edge_id,
+                intervals: intervals(tunnel),
+                cadence: Cadence::Used,
+                seed,
+                unix_at_zero: clock.unix_at_start(),
+                least_bytes: 0,
+            },
+            now,
+        );
+        PathRuntime {
+            config,
+            tunnel: tunnel.id,
+            peer: tunnel.peer_edge_id,
+            session,
+            monitor: PathMonitor::new(config.id, classes, now),
+            tracker: EndpointTracker::new(None, now),
+            remote: None,
+            keyed: false,
+            keyings: 0,
+            reach: Reach::Connecting,
+        }
+    }
+
+    /// When this path has something to do by itself.
+    pub fn next_deadline(&mut self) -> Option<Micros> {
+        let monitor = self.monitor.next_deadline();
+        // Without keys there is nothing to probe with.
+        let session = self.keyed.then(|| self.session.next_deadline());
+        [session, monitor].into_iter().flatten().min()
+    }
+}
+
+/// From the tunnel's profile.
+pub fn intervals(tunnel: &config::Tunnel) -> Intervals {
+    Intervals::from_profile(tunnel.profile.probe_interval_ms, tunnel.profile.probe_idle_interval_ms)
+}

@@ -1,0 +1,157 @@
+//! Probes: sent, reflected, judged. What they say goes on to selection.
+
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use hawser_edge_core::id::{PathId, TunnelId};
+use hawser_edge_core::probe::{ReplyKind, Request};
+use hawser_edge_core::sla::Reach;
+use hawser_edge_core::stamp::{self, DigestEntry, Kind};
+use hawser_edge_core::time::Micros;
+
+use super::{Engine, Timer};
+use crate::dataplane::Event;
+
+impl Engine {
+    pub(super) fn on_dataplane(&mut self, event: Event) {
+        match event {
+            Event::Probe { path, inner, received, from, newest } => {
+                self.on_source(path, from, newest);
+                self.on_probe(path, &inner, received, from);
+            }
+            Event::SourceSeen { path, from, newest } => self.on_source(path, from, newest),
+            Event::UplinkFailed { uplink, family, reason } => {
+                let name = self.uplink_name(uplink);
+                self.event("UPLINK_FAILED", &name, &format!("{family:?}: {reason}"));
+            }
+            Event::UplinkReady { uplink, family, port } => {
+                let name = self.uplink_name(uplink);
+                self.event("UPLINK_READY", &name, &format!("{family:?} socket open on port {port}"));
+            }
+        }
+    }
+
+    fn on_probe(&mut self, id: PathId, inner: &[u8], received: Instant, from: SocketAddr) {
+        let packet = match stamp::decapsulate(inner) {
+            Ok(packet) => packet,
+            Err(error) => return self.count(error.code()),
+        };
+        let (received, now) = (self.clock.at(received), self.clock.now());
+        let Some(tunnel) = self.paths.get(&id).map(|p| p.tunnel) else {
+            return self.count("probe_unknown_path");
+        };
+        let digest = match packet.kind {
+            Kind::Request => {
+                let digest = self.digest(tunnel, now);
+                let Some(path) = self.paths.get_mut(&id) else { return };
+                match path.session.handle_request(&packet, received, now, &digest) {
+                    Ok(Request { reply, peer_digest, .. }) => {
+                        // A peer that is not known yet is answered where it asks from; it is challenged besides.
+                        let to = path.remote.is_none().then_some(from);
+                        let sent = self.dataplane.send_on_path(id, to, &reply);
+                        self.note_send(sent);
+                        peer_digest
+                    }
+                    Err(refused) => return self.count(refused.code()),
+                }
+            }
+            Kind::Reply => {
+                let Some(path) = self.paths.get_mut(&id) else { return };
+                match path.session.handle_reply(&packet, received) {
+                    Ok(reply) => {
+                        if let ReplyKind::Challenge { octets } = reply.kind {
+                            self.on_challenge_answer(id, from, octets, now);
+                        }
+                        reply.peer_digest
+                    }
+                    Err(refused) => return self.count(refused.code()),
+                }
+            }
+        };
+        self.on_peer_digest(tunnel, &digest, now);
+        self.judge(id, now);
+    }
+
+    /// What the peer receives, on whichever path it told.
+    fn on_peer_digest(&mut self, tunnel: TunnelId, digest: &[DigestEntry], now: Micros) {
+        for entry in digest {
+            let of_tunnel = self.paths.get_mut(&entry.path).filter(|p| p.tunnel == tunnel);
+            if let Some(path) = of_tunnel {
+                path.monitor.handle_peer_digest(entry, now);
+                self.judge(entry.path, now);
+            }
+        }
+    }
+
+    /// What this edge receives on each path of a tunnel.
+    fn digest(&mut self, tunnel: TunnelId, now: Micros) -> Vec<DigestEntry> {
+        let Some(edge) = &self.edge else { return Vec::new() };
+        let Some(tunnel) = edge.tunnels.get(&tunnel) else { return Vec::new() };
+        let paths = tunnel.paths.keys().take(stamp::MAX_DIGEST_ENTRIES);
+        let mut digest = Vec::with_capacity(tunnel.paths.len());
+        for id in paths {
+            if let Some(path) = self.paths.get_mut(id) {
+                digest.push(path.session.heard(now));
+            }
+        }
+        digest
+    }
+
+    /// A path's deadline has come.
+    pub(super) fn on_path_timer(&mut self, id: PathId) {
+        let now = self.clock.now();
+        let Some(path) = self.paths.get(&id) else { return };
+        let (tunnel, keyed) = (path.tunnel, path.keyed);
+        if keyed {
+            let digest = self.digest(tunnel, now);
+            let Some(path) = self.paths.get_mut(&id) else { return };
+            if let Some(probe) = path.session.poll_transmit(now, &digest)
+                && path.remote.is_some()
+            {
+                let sent = self.dataplane.send_on_path(id, None, &probe.inner);
+                self.note_send(sent);
+            }
+        }
+        self.judge(id, now);
+    }
+
+    fn note_send(&mut self, sent: Result<(), crate::dataplane::DataPlaneError>) {
+        if let Err(error) = sent {
+            self.count(&format!("probe_send_{}", error.code()));
+        }
+    }
+
+    /// Takes new samples in; where the verdict may have changed, selection hears it.
+    pub(super) fn judge(&mut self, id: PathId, now: Micros) {
+        let Some(path) = self.paths.get_mut(&id) else { return };
+        while let Some(sample) = path.session.poll_sample() {
+            path.monitor.handle_sample(&sample);
+        }
+        path.monitor.set_interval(path.session.interval(), now);
+        let heard = path.session.heard(now);
+        path.monitor.handle_heard(&heard, now);
+        path.monitor.handle_time(now);
+        let reach = path.monitor.reach();
+        let was = std::mem::replace(&mut path.reach, reach);
+        let deadline = path.next_deadline();
+        let (tunnel, peer) = (path.tunnel, path.peer);
+        self.timers.set(Timer::Path(id), deadline);
+        if was != reach {
+            self.on_reach(id, was, reach);
+            self.refresh_best(peer);
+        }
+        self.select_tunnel(tunnel, Some(id), now);
+    }
+
+    fn on_reach(&mut self, id: PathId, was: Reach, reach: Reach) {
+        let name = self.path_name(id);
+        match reach {
+            Reach::Up if was == Reach::Connecting => {
+                self.event("PATH_UP", &name, "the first probes were answered");
+            }
+            Reach::Up => self.event("PATH_UP", &name, "probes are answered again"),
+            Reach::Down => self.event("PATH_DOWN", &name, "probes are not answered"),
+            Reach::Connecting => {}
+        }
+    }
+}

@@ -1,0 +1,209 @@
+//! The edge's own answers: `hawser-edge status|paths|why`.
+
+use hawser_edge_core::config::EdgeState;
+use hawser_edge_core::id::PathId;
+use hawser_edge_core::sla::{Reach, SlaState};
+use hawser_proto::agent::v1 as wire;
+
+use super::{Engine, forwarding};
+use crate::control::local::{
+    CandidateView, ControllerView, DecisionView, GenerationsView, LocalAnswer, LocalQuery,
+    PathView, QueryKind, SelectionView, StatusView, TunnelView, UplinkView, WhyView,
+};
+
+/// As many decisions as an asker may want.
+const MAX_LIMIT: u32 = 256;
+
+impl Engine {
+    pub(super) fn on_query(&mut self, query: LocalQuery) {
+        let answer = match query.kind {
+            QueryKind::Status => LocalAnswer::Status(self.status_view()),
+            QueryKind::Paths => LocalAnswer::Paths(self.path_views()),
+            QueryKind::Why { peer, traffic_class, limit } => {
+                LocalAnswer::Why(self.why_view(peer.as_deref(), traffic_class.as_deref(), limit))
+            }
+        };
+        // The asker may have gone away.
+        let _ = query.reply.send(answer);
+    }
+
+    fn status_view(&self) -> StatusView {
+        let link = self.control.link_status();
+        let generations = self.control.generations();
+        let text = |id: Option<hawser_edge_core::generation::GenerationId>| {
+            id.map(|id| id.to_string()).unwrap_or_default()
+        };
+        let connected = link.connected.as_ref();
+        StatusView {
+            fleet: self.own.fleet.clone(),
+            site: self.edge.as_ref().map(|e| e.site.clone()).unwrap_or_default(),
+            edge: self.own.edge.clone(),
+            agent_version: env!("CARGO_PKG_VERSION").to_owned(),
+            uptime_s: self.clock.now().0 / 1_000_000,
+            controller: ControllerView {
+                connected: connected.is_some(),
+                address: connected.map(|c| c.controller.clone()).unwrap_or_default(),
+                uplink: connected.and_then(|c| c.uplink.clone()).unwrap_or_default(),
+                last_error: link.last_error.clone(),
+            },
+            generations: GenerationsView {
+                highest_seen: text(generations.highest_seen_id()),
+                applied: text(generations.applied_id()),
+                confirmed: text(generations.confirmed_id()),
+                refused: generations.refused_ids().map(|id| id.to_string()).collect(),
+            },
+            uplinks: self.uplink_views(),
+            tunnels: self.edge.as_deref().map(|e| self.tunnel_views(e)).unwrap_or_default(),
+            counters: self.all_counters(&self.dataplane.counters()),
+        }
+    }
+
+    fn uplink_views(&self) -> Vec<UplinkView> {
+        let facts = self.uplink_facts();
+        let edge = self.edge.as_deref();
+        let configured = edge.map(|e| e.uplinks.values()).into_iter().flatten();
+        configured
+            .zip(facts)
+            .map(|(uplink, fact)| UplinkView {
+                name: uplink.name.clone(),
+                interface: fact.interface,
+                carrier: fact.carrier,
+                addresses: fact.addresses,
+                public_endpoints: fact.public_endpoints,
+                mtu_bytes: fact.mtu_bytes,
+                metered: uplink.metered,
+            })
+            .collect()
+    }
+
+    fn tunnel_views(&self, edge: &EdgeState) -> Vec<TunnelView> {
+        let up = |tunnel| {
+            let paths = self.paths.values().filter(|p| p.tunnel == tunnel);
+            paths.filter(|p| p.reach == Reach::Up).count() as u32
+        };
+        edge.tunnels
+            .values()
+            .map(|tunnel| TunnelView {
+                tunnel_id: tunnel.id.0,
+                peer_site: tunnel.peer_site.clone(),
+                peer_edge: tunnel.peer_edge.clone(),
+                paths: tunnel.paths.len() as u32,
+                paths_up: up(tunnel.id),
+                peer_connected: self.peers_up.contains(&tunnel.peer_edge_id),
+            })
+            .collect()
+    }
+
+    fn path_views(&self) -> Vec<PathView> {
+        let Some(edge) = self.edge.clone() else { return Vec::new() };
+        let (counters, mtus) = (self.dataplane.counters(), self.mtus(&edge));
+        let now = self.clock.now();
+        let mut views = Vec::new();
+        for (tunnel, path) in edge.paths() {
+            let Some(runtime) = self.paths.get(&path.id) else { continue };
+            let figures = runtime.monitor.quality(now).figures;
+            let traffic = counters.paths.get(&path.id).copied().unwrap_or_default();
+            let remote = tunnel.peer_uplinks.get(&path.remote_uplink);
+            views.push(PathView {
+                path_id: path.id.0,
+                peer_site: tunnel.peer_site.clone(),
+                peer_edge: tunnel.peer_edge.clone(),
+                local_uplink: self.uplink_name(path.local_uplink),
+                remote_uplink: remote.map(|u| u.name.clone()).unwrap_or_default(),
+                state: reach_text(runtime.reach).to_owned(),
+                rtt_us: figures.rtt_us,
+                jitter_us: figures.jitter_us,
+                loss_tx_ppm: figures.loss_tx_ppm,
+                loss_rx_ppm: figures.loss_rx_ppm,
+                tx_bytes: traffic.tx_bytes,
+                rx_bytes: traffic.rx_bytes,
+                inner_mtu_bytes: u32::from(forwarding::path_mtu(&edge, path.id, &mtus)),
+                rekeys: runtime.keyings.saturating_sub(1),
+                remote_endpoint: runtime.remote.map(|r| r.to_string()).unwrap_or_default(),
+                selected_for: self.selected_for(path.id),
+            });
+        }
+        views
+    }
+
+    fn why_view(&self, peer: Option<&str>, class: Option<&str>, limit: u32) -> WhyView {
+        let Some(edge) = self.edge.clone() else { return WhyView::default() };
+        let now = self.clock.now();
+        let mut selections = Vec::new();
+        for ((tunnel, _), selection) in &self.selections {
+            let Some(tunnel) = edge.tunnels.get(tunnel) else { continue };
+            let name = &selection.selector.policy().class_name;
+            let wanted = peer.is_none_or(|p| p == tunnel.peer_edge || p == tunnel.peer_site)
+                && class.is_none_or(|c| c == name);
+            if !wanted {
+                continue;
+            }
+            let explanation = selection.selector.explain(now);
+            let chosen = explanation.candidates.iter().find(|c| c.chosen);
+            selections.push(SelectionView {
+                peer_edge: tunnel.peer_edge.clone(),
+                traffic_class: name.clone(),
+                path: explanation.selected.map(|p| self.path_name(p)).unwrap_or_default(),
+                meets_sla: chosen.is_some_and(|c| c.state == SlaState::Meets),
+                since_unix_ms: selection.since_unix_ms,
+                because: explanation.summary,
+            });
+        }
+        let site_of = |edge_name: &str| {
+            let tunnel = edge.tunnels.values().find(|t| t.peer_edge == edge_name);
+            tunnel.map(|t| t.peer_site.clone()).unwrap_or_default()
+        };
+        let decisions = self
+            .decisions
+            .iter()
+            .rev()
+            .filter(|d| peer.is_none_or(|p| p == d.peer_edge || p == site_of(&d.peer_edge)))
+            .filter(|d| class.is_none_or(|c| c == d.traffic_class))
+            .take(limit.clamp(1, MAX_LIMIT) as usize)
+            .map(|d| self.decision_view(d))
+            .collect();
+        WhyView { selections, decisions }
+    }
+
+    fn decision_view(&self, decision: &wire::Decision) -> DecisionView {
+        let name = |id: u32| if id == 0 { String::new() } else { self.path_name(PathId(id)) };
+        DecisionView {
+            sequence: decision.sequence,
+            unix_ms: decision.unix_ms,
+            peer_edge: decision.peer_edge.clone(),
+            traffic_class: decision.traffic_class.clone(),
+            from_path: name(decision.from_path_id),
+            to_path: name(decision.to_path_id),
+            cause: decision.cause.clone(),
+            summary: decision.summary.clone(),
+            candidates: decision.candidates.iter().map(candidate_view).collect(),
+        }
+    }
+}
+
+fn candidate_view(candidate: &wire::Candidate) -> CandidateView {
+    let state = match candidate.state() {
+        wire::PathState::Up => "up",
+        wire::PathState::Down => "down",
+        wire::PathState::Connecting | wire::PathState::Unspecified => "connecting",
+    };
+    CandidateView {
+        path: candidate.name.clone(),
+        state: state.to_owned(),
+        chosen: candidate.chosen,
+        refused_because: candidate.refused_because.clone(),
+        rtt_us: candidate.rtt_us,
+        jitter_us: candidate.jitter_us,
+        loss_tx_ppm: candidate.loss_tx_ppm,
+        loss_rx_ppm: candidate.loss_rx_ppm,
+        limits_crossed: candidate.limits_crossed.clone(),
+    }
+}
+
+fn reach_text(reach: Reach) -> &'static str {
+    match reach {
+        Reach::Connecting => "connecting",
+        Reach::Up => "up",
+        Reach::Down => "down",
+    }
+}
