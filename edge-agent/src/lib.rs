@@ -3,5 +3,6 @@
 pub mod cli;
 pub mod control;
 pub mod dataplane;
+pub mod engine;
 pub mod host;
 pub mod peer;

@@ -7,6 +7,7 @@
 mod apply;
 mod clock;
 mod endpoints;
+mod facts;
 mod forwarding;
 mod host_task;
 mod keys;
@@ -15,8 +16,6 @@ mod probes;
 mod report;
 mod run;
 mod selection;
-#[cfg(test)]
-mod tests;
 mod timers;
 mod views;
 

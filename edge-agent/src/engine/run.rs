@@ -1,0 +1,236 @@
+//! Starts every part, then runs the engine until it is told to stop.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
+use tokio_util::sync::CancellationToken;
+
+use super::clock::{Clock, unix_ms};
+use super::{Engine, Own, Timer, host_task};
+use crate::control::{self, ControlEvent, Identity, IdentityError, StartError, local};
+use crate::dataplane::{Event, EventReceivers, UserspaceDataPlane};
+use crate::host::HostError;
+use crate::peer::{self, DataPlaneSender, PeerEvent, PeerRoutes, PeerSettings, PeerTimers};
+
+/// Until the controller says otherwise.
+const TELEMETRY_INTERVAL: Duration = Duration::from_secs(10);
+/// How often key usage is looked at: far less than a budget of bytes lasts.
+const USAGE_INTERVAL: Duration = Duration::from_secs(1);
+const INTERNAL_EVENTS: usize = 16;
+const OBSERVATIONS: usize = 4;
+/// Events of the data plane taken in a row before timers get their turn.
+const BATCH: usize = 64;
+
+/// What `hawser-edge run` was told.
+#[derive(Debug, Clone)]
+pub struct Options {
+    pub state_dir: PathBuf,
+    /// `None`: as the controller wishes.
+    pub telemetry_interval: Option<Duration>,
+}
+
+/// Why the agent can't run.
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+    #[error("the state directory can't be used")]
+    Control(#[from] StartError),
+    #[error("the local socket can't be opened")]
+    Local(#[from] control::FileError),
+    #[error("the kernel can't be reached")]
+    Host(#[from] HostError),
+    #[error("peer connections can't be started")]
+    Peer(#[from] peer::StartError),
+}
+
+impl EngineError {
+    /// Stable, upper case.
+    pub fn code(&self) -> &'static str {
+        match self {
+            EngineError::Identity(error) => error.code(),
+            EngineError::Control(error) => error.code(),
+            EngineError::Local(_) => "LOCAL_SOCKET",
+            EngineError::Host(_) => "HOST",
+            EngineError::Peer(_) => "PEER",
+        }
+    }
+
+    /// What to do about it.
+    pub fn mend(&self) -> &'static str {
+        match self {
+            EngineError::Identity(error) => error.mend(),
+            EngineError::Control(StartError::InUse(_)) => "stop the other agent first",
+            EngineError::Control(_) | EngineError::Local(_) => {
+                "check the state directory's owner and free space"
+            }
+            EngineError::Host(_) => "run as root, or with CAP_NET_ADMIN",
+            EngineError::Peer(_) => "enrol this edge again: hawser-edge enrol --replace",
+        }
+    }
+}
+
+/// Runs the agent until `stop`. Tunnels' guards stay behind; the TUN and its keys go with the process.
+///
+/// # Errors
+/// A part can't be started. What happens later is mended or reported, and ends nothing.
+pub async fn run(options: Options, stop: CancellationToken) -> Result<(), EngineError> {
+    let identity = Arc::new(Identity::load(&options.state_dir)?);
+    let control = control::start(identity.clone(), &options.state_dir)?;
+    let (queries, query_inbox) = mpsc::channel(local::LOCAL_QUERIES);
+    let socket = local::serve(&options.state_dir, queries, stop.clone())?;
+    let (observed, observations) = mpsc::channel(OBSERVATIONS);
+    let host = host_task::start(observed)?;
+    let (dataplane, EventReceivers { events, datagrams }) = UserspaceDataPlane::new();
+    let dataplane = Arc::new(dataplane);
+    let routes = Arc::new(PeerRoutes::new());
+    let (peers, peer_events) = peer::start(
+        PeerSettings {
+            fleet: identity.fleet().to_owned(),
+            edge_name: identity.edge().to_owned(),
+            boot_id: control.handle.boot_id().to_owned(),
+            timers: PeerTimers::default(),
+        },
+        peer::Identity::from_der(
+            identity.chain().to_vec(),
+            identity.key().der(),
+            identity.root().clone(),
+        ),
+        routes.clone(),
+        Arc::new(DataPlaneSender(dataplane.clone())),
+        datagrams,
+    )?;
+    let (internal, internal_inbox) = mpsc::channel(INTERNAL_EVENTS);
+    let engine = Engine {
+        clock: Clock::start(),
+        own: Own { fleet: identity.fleet().to_owned(), edge: identity.edge().to_owned() },
+        control: control.handle.clone(),
+        host,
+        dataplane,
+        peers,
+        routes,
+        internal,
+        edge: None,
+        uplinks: Default::default(),
+        seen: Default::default(),
+        peer_mtus: Default::default(),
+        hello_endpoints: Default::default(),
+        fact_endpoints: Default::default(),
+        peers_up: Default::default(),
+        paths: Default::default(),
+        selections: Default::default(),
+        timers: Default::default(),
+        decisions: Default::default(),
+        counters: Default::default(),
+        telemetry_interval: options.telemetry_interval.unwrap_or(TELEMETRY_INTERVAL),
+        telemetry_fixed: options.telemetry_interval.is_some(),
+    };
+    let inboxes = Inboxes {
+        control: control.events,
+        dataplane: events,
+        peers: peer_events,
+        internal: internal_inbox,
+        observations,
+        queries: query_inbox,
+    };
+    tracing::info!(
+        fleet = identity.fleet(),
+        edge = identity.edge(),
+        version = env!("CARGO_PKG_VERSION"),
+        "agent started"
+    );
+    engine.run(inboxes, stop).await;
+    control.handle.stop();
+    let _ = control.task.await;
+    let _ = socket.await;
+    tracing::info!("agent stopped; overlay prefixes stay unreachable until it runs again");
+    Ok(())
+}
+
+/// Where everything comes in. All bounded by their makers.
+struct Inboxes {
+    control: mpsc::Receiver<ControlEvent>,
+    dataplane: mpsc::Receiver<Event>,
+    peers: mpsc::Receiver<PeerEvent>,
+    internal: mpsc::Receiver<super::apply::Done>,
+    observations: mpsc::Receiver<hawser_edge_core::reconcile::Observed>,
+    queries: mpsc::Receiver<local::LocalQuery>,
+}
+
+impl Engine {
+    async fn run(mut self, mut inboxes: Inboxes, stop: CancellationToken) {
+        let mut usage = interval(USAGE_INTERVAL);
+        usage.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        let mut next_report = Instant::now() + self.telemetry_interval;
+        loop {
+            let timer = self.timers.next().map(|at| Instant::from_std(self.clock.instant(at)));
+            // Probes first: what they say of time must not wait in a queue.
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => return,
+                Some(event) = inboxes.dataplane.recv() => {
+                    self.on_dataplane(event);
+                    for _ in 0..BATCH {
+                        let Ok(event) = inboxes.dataplane.try_recv() else { break };
+                        self.on_dataplane(event);
+                    }
+                }
+                () = sleep_until(timer.unwrap_or_else(Instant::now)), if timer.is_some() => {}
+                Some(event) = inboxes.peers.recv() => self.on_peer(event),
+                Some(done) = inboxes.internal.recv() => self.on_done(done),
+                Some(seen) = inboxes.observations.recv() => self.on_observed(seen),
+                event = inboxes.control.recv() => match event {
+                    Some(event) => self.on_control(event),
+                    None => return,
+                },
+                Some(query) = inboxes.queries.recv() => self.on_query(query),
+                _ = usage.tick() => self.report_usage(),
+                () = sleep_until(next_report) => {
+                    self.report();
+                    next_report = Instant::now() + self.telemetry_interval;
+                }
+            }
+            next_report = next_report.min(Instant::now() + self.telemetry_interval);
+            self.run_timers();
+        }
+    }
+
+    fn run_timers(&mut self) {
+        let now = self.clock.now();
+        // Each key at most once a round: a deadline that does not move on can't hold the loop.
+        let mut due = Vec::new();
+        while let Some(timer) = self.timers.pop_due(now) {
+            due.push(timer);
+        }
+        for timer in due {
+            match timer {
+                Timer::Path(id) => self.on_path_timer(id),
+                Timer::Selection(tunnel, _) => self.on_selection_timer(tunnel),
+            }
+        }
+    }
+
+    fn on_control(&mut self, event: ControlEvent) {
+        match event {
+            ControlEvent::ApplyGeneration(order) => self.on_order(order),
+            ControlEvent::Revert(order) => self.on_revert(order),
+            ControlEvent::Facts(facts) => self.on_facts(&facts),
+            ControlEvent::Advice(advice) => self.on_advice(&advice),
+            ControlEvent::Connected(connected) => {
+                tracing::info!(controller = connected.controller, "connected");
+                if !self.telemetry_fixed && connected.telemetry_interval_ms > 0 {
+                    let wish = Duration::from_millis(u64::from(connected.telemetry_interval_ms));
+                    self.telemetry_interval = wish.max(Duration::from_millis(100));
+                }
+                self.report_local_facts();
+                self.report();
+            }
+            ControlEvent::Disconnected => {
+                tracing::info!(unix_ms = unix_ms(), "controller lost; everything goes on without it");
+            }
+        }
+    }
+}
