@@ -16,7 +16,8 @@ use super::selection::sla_classes;
 use super::{Engine, Timer, forwarding};
 use crate::control::{Order, OrderReply, RevertOrder};
 use crate::dataplane::DataPlaneError;
-use crate::peer::{HelloFacts, KeySuite, PathKeying, PeerConfig};
+use crate::peer::{HelloFacts, PathKeying, PeerConfig};
+use hawser_edge_core::keys::KeySuite;
 
 /// The host's part of an order is done.
 pub(super) struct Done {
@@ -92,6 +93,8 @@ impl Engine {
             }
             Stage::Complete => {
                 self.on_observed(seen);
+                self.report_local_facts();
+                self.report_soon = true;
                 if let Some(id) = id {
                     tracing::info!(generation = %id, "applied");
                 }
@@ -114,11 +117,23 @@ impl Engine {
         self.refresh_paths(&edge);
         self.refresh_all_endpoints();
         self.refresh_hello();
-        self.peers.configure(edge.tunnels.values().map(peer_config));
+        self.peers.configure(&edge, edge.tunnels.values().map(peer_config));
         self.refresh_selectors(&edge);
+        self.refresh_carrier(&edge);
         let interfaces = edge.uplinks.values().map(|u| u.interface.clone()).collect();
         self.control.set_uplinks(interfaces);
         Ok(())
+    }
+
+    /// Selectors take carrier to be there until told otherwise.
+    fn refresh_carrier(&mut self, edge: &EdgeState) {
+        let now = self.clock.now();
+        for uplink in edge.uplinks.values() {
+            let up = self.seen.links.get(&uplink.interface).is_some_and(|l| l.running);
+            for selection in self.selections.values_mut() {
+                selection.selector.handle_carrier(uplink.id, up, now);
+            }
+        }
     }
 
     fn open_uplinks(&mut self, edge: &EdgeState) -> Result<(), DataPlaneError> {
@@ -184,8 +199,10 @@ impl Engine {
         let Some(edge) = self.edge.clone() else { return };
         let mut changed = false;
         for uplink in edge.uplinks.values() {
-            let (was, is) = (old.links.get(&uplink.interface), self.seen.links.get(&uplink.interface));
-            let running = |link: Option<&hawser_edge_core::reconcile::Link>| link.is_some_and(|l| l.running);
+            let (was, is) =
+                (old.links.get(&uplink.interface), self.seen.links.get(&uplink.interface));
+            let running =
+                |link: Option<&hawser_edge_core::reconcile::Link>| link.is_some_and(|l| l.running);
             let (was_up, up) = (running(was), running(is));
             changed |= was != is;
             if was_up != up {
@@ -212,7 +229,7 @@ impl Engine {
     }
 
     fn tear_down(&mut self) {
-        self.peers.configure([]);
+        self.peers.forget_all();
         for id in std::mem::take(&mut self.uplinks).into_keys() {
             self.dataplane.remove_uplink(id);
         }

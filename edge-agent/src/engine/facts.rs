@@ -24,7 +24,10 @@ impl Engine {
             Ok(serials) => self.peers.set_revoked(serials),
             Err(text) => {
                 // Fail towards safety: the list that is in force stays.
-                tracing::warn!(serial = text, "a revoked serial is not hexadecimal; list not taken");
+                tracing::warn!(
+                    serial = text,
+                    "a revoked serial is not hexadecimal; list not taken"
+                );
             }
         }
         let peers: Vec<EdgeId> = facts.endpoints.iter().map(|e| EdgeId(e.edge_id)).collect();

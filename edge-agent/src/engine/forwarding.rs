@@ -26,7 +26,7 @@ pub fn path_mtu(edge: &EdgeState, path: PathId, mtus: &UplinkMtus) -> u16 {
     };
     let of = |uplink| mtus.get(&uplink).copied().unwrap_or(USUAL_MTU_BYTES);
     let outer = of(path.local_uplink).min(of(path.remote_uplink));
-    let inner = hawser_esp::inner_mtu(outer as usize, path.ipv6);
+    let inner = hawser_esp::wire::inner_mtu(outer as usize, path.ipv6);
     inner.clamp(LEAST_INNER_MTU_BYTES, usize::from(u16::MAX)) as u16
 }
 

@@ -65,7 +65,8 @@ impl HostHandle {
 /// The kernel refuses a netlink socket.
 pub fn start(observed: mpsc::Sender<Observed>) -> Result<HostHandle, HostError> {
     let (requests, inbox) = mpsc::channel(REQUESTS);
-    let task = HostTask { host: Host::open()?, changes: Changes::subscribe()?, held: None, observed };
+    let task =
+        HostTask { host: Host::open()?, changes: Changes::subscribe()?, held: None, observed };
     tokio::spawn(task.run(inbox));
     Ok(HostHandle { requests })
 }
@@ -124,7 +125,11 @@ impl HostTask {
             }
             Err(faults) => {
                 for fault in faults {
-                    tracing::warn!(code = fault.code, "{}; tried again in {RECONCILE_EVERY:?}", fault.message);
+                    tracing::warn!(
+                        code = fault.code,
+                        "{}; tried again in {RECONCILE_EVERY:?}",
+                        fault.message
+                    );
                 }
             }
         }

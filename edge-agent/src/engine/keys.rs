@@ -69,15 +69,17 @@ impl Engine {
         let Some(path) = self.paths.get_mut(&id) else { return };
         path.keyings += 1;
         if path.keyings > 1 {
-            let how = if fresh_connection { "by a fresh handshake" } else { "on the same connection" };
+            let how =
+                if fresh_connection { "by a fresh handshake" } else { "on the same connection" };
             self.event("REKEYED", &self.path_name(id), &format!("new keys {how}, epoch {epoch}"));
         }
     }
 
     fn on_hello(&mut self, edge: EdgeId, facts: HelloFacts) {
-        let changed = facts.uplink_mtu_bytes.iter().any(|(uplink, mtu)| {
-            self.peer_mtus.insert(*uplink, *mtu) != Some(*mtu)
-        });
+        let changed = facts
+            .uplink_mtu_bytes
+            .iter()
+            .any(|(uplink, mtu)| self.peer_mtus.insert(*uplink, *mtu) != Some(*mtu));
         self.hello_endpoints.extend(facts.endpoints);
         if changed {
             self.refresh_table();

@@ -12,6 +12,7 @@ mod forwarding;
 mod host_task;
 mod keys;
 mod path;
+mod peering;
 mod probes;
 mod report;
 mod run;
@@ -33,14 +34,15 @@ use tokio::sync::mpsc;
 
 use crate::control::ControlHandle;
 use crate::dataplane::DataPlane;
-use crate::peer::{PeerHandle, PeerRoutes};
+use crate::peer::PeerRoutes;
 use clock::Clock;
 use forwarding::UplinkMtus;
 use host_task::HostHandle;
 use path::PathRuntime;
+use peering::Peering;
 use timers::Timers;
 
-pub use run::{EngineError, Options, run};
+pub use run::{EngineError, Options, run, start};
 
 /// Decisions kept for `hawser-edge why`.
 const MAX_DECISIONS_KEPT: usize = 256;
@@ -63,7 +65,7 @@ struct Engine {
     control: ControlHandle,
     host: HostHandle,
     dataplane: Arc<dyn DataPlane>,
-    peers: PeerHandle,
+    peers: Peering,
     routes: Arc<PeerRoutes>,
     internal: mpsc::Sender<apply::Done>,
     /// The generation in force.
@@ -85,6 +87,8 @@ struct Engine {
     decisions: VecDeque<wire::Decision>,
     counters: BTreeMap<String, u64>,
     telemetry_interval: Duration,
+    /// Something changed that people wait for: the next report comes early.
+    report_soon: bool,
     /// The operator's flag wins over the controller's wish.
     telemetry_fixed: bool,
 }

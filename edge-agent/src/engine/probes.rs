@@ -24,9 +24,17 @@ impl Engine {
                 let name = self.uplink_name(uplink);
                 self.event("UPLINK_FAILED", &name, &format!("{family:?}: {reason}"));
             }
+            Event::SegmentFailed { segment, reason } => {
+                self.event("SEGMENT_FAILED", &format!("segment {segment}"), &reason);
+                self.refresh_table();
+            }
             Event::UplinkReady { uplink, family, port } => {
                 let name = self.uplink_name(uplink);
-                self.event("UPLINK_READY", &name, &format!("{family:?} socket open on port {port}"));
+                self.event(
+                    "UPLINK_READY",
+                    &name,
+                    &format!("{family:?} socket open on port {port}"),
+                );
             }
         }
     }
@@ -137,6 +145,7 @@ impl Engine {
         let (tunnel, peer) = (path.tunnel, path.peer);
         self.timers.set(Timer::Path(id), deadline);
         if was != reach {
+            self.report_soon = true;
             self.on_reach(id, was, reach);
             self.refresh_best(peer);
         }

@@ -102,7 +102,11 @@ impl Engine {
                 wire::ClassVerdict {
                     sla_class: name.clone(),
                     meets: health.state == SlaState::Meets,
-                    reason: if crossed.is_empty() { health.state.to_string() } else { crossed.join(", ") },
+                    reason: if crossed.is_empty() {
+                        health.state.to_string()
+                    } else {
+                        crossed.join(", ")
+                    },
                 }
             })
             .collect()

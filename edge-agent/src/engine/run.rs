@@ -1,24 +1,31 @@
 //! Starts every part, then runs the engine until it is told to stop.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 use tokio_util::sync::CancellationToken;
+use tracing_subscriber::EnvFilter;
 
 use super::clock::{Clock, unix_ms};
+use super::peering::{Parts, Peering};
 use super::{Engine, Own, Timer, host_task};
+use crate::cli::{EXIT_FAILED, EXIT_NO_AGENT, RunArgs, complain};
 use crate::control::{self, ControlEvent, Identity, IdentityError, StartError, local};
 use crate::dataplane::{Event, EventReceivers, UserspaceDataPlane};
 use crate::host::HostError;
-use crate::peer::{self, DataPlaneSender, PeerEvent, PeerRoutes, PeerSettings, PeerTimers};
+use crate::peer::PeerRoutes;
 
 /// Until the controller says otherwise.
 const TELEMETRY_INTERVAL: Duration = Duration::from_secs(10);
 /// How often key usage is looked at: far less than a budget of bytes lasts.
 const USAGE_INTERVAL: Duration = Duration::from_secs(1);
+/// After a change: long enough to gather what changes with it.
+const REPORT_SOON: Duration = Duration::from_millis(200);
 const INTERNAL_EVENTS: usize = 16;
 const OBSERVATIONS: usize = 4;
 /// Events of the data plane taken in a row before timers get their turn.
@@ -43,8 +50,6 @@ pub enum EngineError {
     Local(#[from] control::FileError),
     #[error("the kernel can't be reached")]
     Host(#[from] HostError),
-    #[error("peer connections can't be started")]
-    Peer(#[from] peer::StartError),
 }
 
 impl EngineError {
@@ -55,7 +60,6 @@ impl EngineError {
             EngineError::Control(error) => error.code(),
             EngineError::Local(_) => "LOCAL_SOCKET",
             EngineError::Host(_) => "HOST",
-            EngineError::Peer(_) => "PEER",
         }
     }
 
@@ -68,8 +72,64 @@ impl EngineError {
                 "check the state directory's owner and free space"
             }
             EngineError::Host(_) => "run as root, or with CAP_NET_ADMIN",
-            EngineError::Peer(_) => "enrol this edge again: hawser-edge enrol --replace",
         }
+    }
+}
+
+/// `hawser-edge run`: logs, a runtime, signals, and [`run`] between them.
+pub fn start(state_dir: &Path, arguments: RunArgs) -> ExitCode {
+    init_logs(arguments.log_json);
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let interval = u64::from(arguments.telemetry_interval_ms);
+    let options = Options {
+        state_dir: state_dir.to_owned(),
+        telemetry_interval: (interval > 0).then(|| Duration::from_millis(interval)),
+    };
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            complain("RUNTIME", &error, "raise the limit of open files or threads");
+            return EXIT_FAILED.into();
+        }
+    };
+    match runtime.block_on(run_until_signal(options)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            complain(error.code(), &error, error.mend());
+            match error {
+                EngineError::Identity(_) => EXIT_NO_AGENT.into(),
+                _ => EXIT_FAILED.into(),
+            }
+        }
+    }
+}
+
+async fn run_until_signal(options: Options) -> Result<(), EngineError> {
+    let stop = CancellationToken::new();
+    let signalled = stop.clone();
+    tokio::spawn(async move {
+        let terminate = async {
+            match signal(SignalKind::terminate()) {
+                Ok(mut terminate) => terminate.recv().await,
+                Err(_) => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            _ = tokio::signal::ctrl_c() => {}
+            _ = terminate => {}
+        }
+        signalled.cancel();
+    });
+    run(options, stop).await
+}
+
+fn init_logs(json: bool) {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    if json {
+        logs.json().init();
+    } else {
+        logs.with_target(false).init();
     }
 }
 
@@ -87,22 +147,13 @@ pub async fn run(options: Options, stop: CancellationToken) -> Result<(), Engine
     let (dataplane, EventReceivers { events, datagrams }) = UserspaceDataPlane::new();
     let dataplane = Arc::new(dataplane);
     let routes = Arc::new(PeerRoutes::new());
-    let (peers, peer_events) = peer::start(
-        PeerSettings {
-            fleet: identity.fleet().to_owned(),
-            edge_name: identity.edge().to_owned(),
-            boot_id: control.handle.boot_id().to_owned(),
-            timers: PeerTimers::default(),
-        },
-        peer::Identity::from_der(
-            identity.chain().to_vec(),
-            identity.key().der(),
-            identity.root().clone(),
-        ),
-        routes.clone(),
-        Arc::new(DataPlaneSender(dataplane.clone())),
+    let peers = Peering::new(Parts {
+        identity: identity.clone(),
+        boot_id: control.handle.boot_id().to_owned(),
+        dataplane: dataplane.clone(),
         datagrams,
-    )?;
+        routes: routes.clone(),
+    });
     let (internal, internal_inbox) = mpsc::channel(INTERNAL_EVENTS);
     let engine = Engine {
         clock: Clock::start(),
@@ -126,12 +177,12 @@ pub async fn run(options: Options, stop: CancellationToken) -> Result<(), Engine
         decisions: Default::default(),
         counters: Default::default(),
         telemetry_interval: options.telemetry_interval.unwrap_or(TELEMETRY_INTERVAL),
+        report_soon: false,
         telemetry_fixed: options.telemetry_interval.is_some(),
     };
     let inboxes = Inboxes {
         control: control.events,
         dataplane: events,
-        peers: peer_events,
         internal: internal_inbox,
         observations,
         queries: query_inbox,
@@ -154,7 +205,6 @@ pub async fn run(options: Options, stop: CancellationToken) -> Result<(), Engine
 struct Inboxes {
     control: mpsc::Receiver<ControlEvent>,
     dataplane: mpsc::Receiver<Event>,
-    peers: mpsc::Receiver<PeerEvent>,
     internal: mpsc::Receiver<super::apply::Done>,
     observations: mpsc::Receiver<hawser_edge_core::reconcile::Observed>,
     queries: mpsc::Receiver<local::LocalQuery>,
@@ -179,7 +229,7 @@ impl Engine {
                     }
                 }
                 () = sleep_until(timer.unwrap_or_else(Instant::now)), if timer.is_some() => {}
-                Some(event) = inboxes.peers.recv() => self.on_peer(event),
+                event = self.peers.event() => self.on_peer(event),
                 Some(done) = inboxes.internal.recv() => self.on_done(done),
                 Some(seen) = inboxes.observations.recv() => self.on_observed(seen),
                 event = inboxes.control.recv() => match event {
@@ -193,8 +243,13 @@ impl Engine {
                     next_report = Instant::now() + self.telemetry_interval;
                 }
             }
-            next_report = next_report.min(Instant::now() + self.telemetry_interval);
             self.run_timers();
+            let soon = if std::mem::take(&mut self.report_soon) {
+                REPORT_SOON
+            } else {
+                self.telemetry_interval
+            };
+            next_report = next_report.min(Instant::now() + soon);
         }
     }
 
@@ -229,7 +284,10 @@ impl Engine {
                 self.report();
             }
             ControlEvent::Disconnected => {
-                tracing::info!(unix_ms = unix_ms(), "controller lost; everything goes on without it");
+                tracing::info!(
+                    unix_ms = unix_ms(),
+                    "controller lost; everything goes on without it"
+                );
             }
         }
     }

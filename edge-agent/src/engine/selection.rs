@@ -70,6 +70,7 @@ impl Engine {
             self.timers.set(Timer::Selection(tunnel, class.id), deadline);
         }
         if !decisions.is_empty() {
+            self.report_soon = true;
             self.refresh_cadence(tunnel, now);
             for decision in decisions {
                 self.record(&edge, &decision);

@@ -47,10 +47,10 @@ impl Engine {
                 last_error: link.last_error.clone(),
             },
             generations: GenerationsView {
-                highest_seen: text(generations.highest_seen_id()),
+                highest_seen: text(generations.highest_seen.as_ref().map(|s| s.id)),
                 applied: text(generations.applied_id()),
                 confirmed: text(generations.confirmed_id()),
-                refused: generations.refused_ids().map(|id| id.to_string()).collect(),
+                refused: generations.refused.iter().map(|(id, _)| id.to_string()).collect(),
             },
             uplinks: self.uplink_views(),
             tunnels: self.edge.as_deref().map(|e| self.tunnel_views(e)).unwrap_or_default(),
