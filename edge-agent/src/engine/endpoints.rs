@@ -10,11 +10,7 @@ use hawser_edge_core::time::Micros;
 use super::Engine;
 
 impl Engine {
-    /// The best guess for a path whose remote nothing has proven yet: intent, then facts, then the peer's own word.
-    fn configured_remote(&self, tunnel: &Tunnel, path: &Path) -> Option<SocketAddr> {
-        self.candidates_of(tunnel, path).into_iter().next()
-    }
-
+    /// Where a path's peer may be, best guess first: the intent, the controller's facts, the peer's own word.
     fn candidates_of(&self, tunnel: &Tunnel, path: &Path) -> Vec<SocketAddr> {
         let uplink = path.remote_uplink;
         let intent = tunnel.peer_uplinks.get(&uplink).map(|u| u.endpoints.as_slice());
@@ -36,18 +32,13 @@ impl Engine {
         let mut ways: Vec<(UplinkId, SocketAddr)> = Vec::new();
         for tunnel in edge.tunnels.values().filter(|t| t.peer_edge_id == peer) {
             for path in tunnel.paths.values() {
-                for endpoint in self.candidates_of(tunnel, path) {
+                let candidates = self.candidates_of(tunnel, path);
+                for &endpoint in &candidates {
                     if !ways.contains(&(path.local_uplink, endpoint)) {
                         ways.push((path.local_uplink, endpoint));
                     }
                 }
-                let unknown = self.paths.get(&path.id).is_some_and(|p| {
-                    // What a packet has proven beats what anybody says, for as long as it works.
-                    p.remote.is_none() || p.reach != Reach::Up
-                });
-                if unknown && let Some(remote) = self.configured_remote(tunnel, path) {
-                    self.set_remote(path.id, remote);
-                }
+                self.offer_remote(path.id, candidates);
             }
         }
         self.routes.set_candidates(peer, ways);
@@ -61,9 +52,16 @@ impl Engine {
         }
     }
 
-    fn set_remote(&mut self, id: PathId, remote: SocketAddr) {
+    /// What a packet has proven beats what anybody says, while it works and until they say something else.
+    fn offer_remote(&mut self, id: PathId, candidates: Vec<SocketAddr>) {
         let Some(path) = self.paths.get_mut(&id) else { return };
-        if path.remote != Some(remote) {
+        let news = path.candidates != candidates && path.reach != Reach::Up;
+        let first = candidates.first().copied();
+        path.candidates = candidates;
+        if (path.remote.is_none() || news)
+            && let Some(remote) = first
+            && path.remote != Some(remote)
+        {
             path.remote = Some(remote);
             path.tracker.set_current(Some(remote));
             self.dataplane.set_remote(id, Some(remote));

@@ -21,6 +21,8 @@ pub struct PathRuntime {
     pub tracker: EndpointTracker,
     /// Where its packets go, as the data plane was told.
     pub remote: Option<SocketAddr>,
+    /// Where it may be, by what others say.
+    pub candidates: Vec<SocketAddr>,
     /// It has an outbound SA.
     pub keyed: bool,
     /// How often it got fresh keys.
@@ -61,6 +63,7 @@ impl PathRuntime {
             monitor: PathMonitor::new(config.id, classes, now),
             tracker: EndpointTracker::new(None, now),
             remote: None,
+            candidates: Vec::new(),
             keyed: false,
             keyings: 0,
             reach: Reach::Connecting,
