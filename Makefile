@@ -35,6 +35,7 @@ lint: ## rustfmt, clippy with warnings as errors, cargo-deny's offline checks
 .PHONY: bench-dataplane
 bench-dataplane: ## One TCP stream through the data plane, and beside it a bare veth → target/reports/bench-dataplane.json
 	@tools/setup $(PACKAGES_LAB) $(PACKAGES_BENCH)
-	$(CARGO) build --workspace --bins --examples
+	$(CARGO) build -p hawser-edge --example bench_dataplane
 	@mkdir -p $(REPORTS)
-	@target/debug/examples/bench_dataplane --report $(REPORTS)/bench-dataplane.json
+	@target/debug/examples/bench_dataplane 5 3 > $(REPORTS)/bench-dataplane.json
+	@cat $(REPORTS)/bench-dataplane.json
