@@ -1,5 +1,8 @@
 //! From a generation to the data plane's table.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeMap;
 
 use hawser_edge_core::config::{EdgeState, Match, Tunnel};
@@ -7,8 +10,8 @@ use hawser_edge_core::id::{PathId, SegmentId, UplinkId};
 use hawser_edge_core::reconcile::tun_name;
 
 use crate::dataplane::{
-    ClassMatch, ClassSpec, Family, ForwardingSpec, PathSpec, RouteSpec, SegmentSpec, Suite,
-    TunnelSpec, UplinkSpec,
+    ClassMatch, ClassSpec, Family, ForwardingSpec, PathSpec, RouteSpec, SegmentSpec, TunnelSpec,
+    UplinkSpec,
 };
 
 /// Outer MTUs by uplink, ours and our peers', in bytes. One that is not known counts as [`USUAL_MTU_BYTES`].
@@ -117,14 +120,4 @@ pub fn uplinks(edge: &EdgeState) -> Vec<UplinkSpec> {
             v6: uses(uplink.id, true),
         })
         .collect()
-}
-
-/// A suite by its name in a tunnel profile; `decode` let no other through.
-pub fn suite(name: &str) -> Option<Suite> {
-    match name {
-        "aes-128-gcm" => Some(Suite::Aes128Gcm),
-        "aes-256-gcm" => Some(Suite::Aes256Gcm),
-        "chacha20-poly1305" => Some(Suite::ChaCha20Poly1305),
-        _ => None,
-    }
 }
