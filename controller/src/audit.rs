@@ -1,7 +1,8 @@
 //! The append-only log of changes and refusals, each entry chained to the one before by its hash.
 //!
-//! An entry is written in the same transaction as the change that it records. Refusals can be caused by anybody who
-//! reaches the port, so they are limited in rate, and an entry says how many were left out before it.
+//! An entry is written in the same transaction as the change that it records. Refusals can be
+//! caused by anybody who reaches the port, so they are limited in rate, and an entry says how many
+//! were left out before it.
 
 use serde::{Deserialize, Serialize};
 use tokio::sync::Mutex;
@@ -100,7 +101,8 @@ impl Default for Audit {
 }
 
 impl Audit {
-    /// Runs a change together with its entry. If its own compares fail nothing is written, and `succeeded` is false.
+    /// Runs a change together with its entry. If its own compares fail nothing is written, and
+    /// `succeeded` is false.
     pub async fn commit(
         &self,
         store: &dyn Store,
@@ -148,7 +150,8 @@ impl Audit {
                 limits.suppressed = 0;
                 return Ok(outcome);
             }
-            // The caller's compares failed, unless it was the chain that moved on under another writer.
+            // The caller's compares failed, unless it was the chain that moved on under another
+            // writer.
             if outcome.gets.pop().flatten() == stored {
                 return Ok(outcome);
             }
@@ -220,3 +223,5 @@ fn bounded(mut text: String) -> String {
     text
 }
 
+#[cfg(test)]
+mod tests;

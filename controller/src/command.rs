@@ -1,6 +1,7 @@
 //! `hawser-controller init` and `hawser-controller run`.
 
 use std::error::Error;
+use std::io::IsTerminal as _;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;

@@ -48,7 +48,8 @@ pub enum InitError {
     #[error("{0} is not empty; init never overwrites")]
     NotEmpty(PathBuf),
     #[error(
-        "{0} holds no controller yet; make one: hawser-controller init --data {0} --fleet NAME --advertise HOST:PORT"
+        "{0} holds no controller yet; make one: hawser-controller init --data {0} --fleet NAME \
+         --advertise HOST:PORT"
     )]
     NotInitialised(PathBuf),
     #[error("{0:?} is no name for a fleet: 1 to 63 of a-z, 0-9 and -, not - at either end")]
@@ -67,7 +68,8 @@ pub enum InitError {
     Store(#[from] StoreError),
 }
 
-/// Makes the CA, the store and the first admin token. An unfinished one is no controller: remove the folder.
+/// Makes the CA, the store and the first admin token. An unfinished one is no controller: remove
+/// the folder.
 pub async fn init(data: &Path, setup: &Setup) -> Result<Made, InitError> {
     let lower = setup.fleet.bytes().all(|b| !b.is_ascii_uppercase());
     if !lower || !pki::is_label(&setup.fleet) {

@@ -6,7 +6,8 @@
 //!                            ├─ index             what is live: sessions, samples, decisions
 //!                            └─ controller/core   what a document means
 //! ```
-//! `service` decides, `grpc` translates. What a fleet means is decided in `hawser-controller-core` alone.
+//! `service` decides, `grpc` translates. What a fleet means is decided in `hawser-controller-core`
+//! alone.
 
 #![forbid(unsafe_code)]
 

@@ -1,7 +1,7 @@
 //! The one listener: TCP, then TLS 1.3 with an optional client certificate of the fleet's CA.
 //!
-//! Handshakes run beside each other, each bounded in time; connections are bounded in number. What is refused is counted
-//! and, when a certificate was the reason, audited.
+//! Handshakes run beside each other, each bounded in time; connections are bounded in number. What
+//! is refused is counted and, when a certificate was the reason, audited.
 
 use std::io;
 use std::net::SocketAddr;
@@ -99,7 +99,7 @@ async fn handshake(
         Ok(Err(error)) => {
             controller.count("tls_handshakes_failed");
             if let Some(problem) = certificate_problem(&error) {
-                let actor = format!("address:{}", address.ip());
+                let actor = format!("address:{}", address.ip().to_canonical());
                 controller.refused(actor, "TLS_CERTIFICATE_REFUSED", "", problem).await;
             }
             None
@@ -111,7 +111,8 @@ async fn handshake(
     }
 }
 
-/// Why the client's certificate was refused, if it was; a scan or a broken connection is nothing to record.
+/// Why the client's certificate was refused, if it was; a scan or a broken connection is nothing to
+/// record.
 fn certificate_problem(error: &io::Error) -> Option<String> {
     let tls = error.get_ref()?.downcast_ref::<rustls::Error>()?;
     match tls {

@@ -22,6 +22,7 @@ const RENEWAL_CHECK_EVERY: Duration = Duration::from_secs(3_600);
 const HEALTH_CHECK_EVERY: Duration = Duration::from_secs(1);
 /// Open requests get this long when the controller stops.
 const STOP_WITHIN: Duration = Duration::from_secs(5);
+const RELEASE_CHECK_EVERY: Duration = Duration::from_millis(10);
 
 #[derive(Debug, Clone)]
 pub struct Options {
@@ -73,7 +74,7 @@ pub async fn start(options: Options) -> Result<Running, RunError> {
         telemetry_interval: options.telemetry_interval,
     };
     let shared: Arc<dyn Store> = store.clone();
-    let controller = Controller::open(settings, shared, pki, &opened).await?;
+    let controller = Controller::open(settings, shared, pki).await?;
     let listener = listener::bind(options.listen).await?;
     let address = listener
         .local_addr()
@@ -133,6 +134,8 @@ impl Running {
             return Err(RunError::StoreFailed);
         }
         self.controller.checkpoint().await?;
+        drop(self.controller);
+        release(self.store).await;
         served
     }
 }
@@ -143,6 +146,14 @@ async fn open_store(data: &Path) -> Result<(SledStore, OpenReport), RunError> {
         .await
         .map_err(|_| RunError::Panicked)?
         .map_err(RunError::from)
+}
+
+/// Sessions and timers end by themselves; the store's folder is free once they have.
+async fn release(store: Arc<SledStore>) {
+    let end = tokio::time::Instant::now() + STOP_WITHIN;
+    while Arc::strong_count(&store) > 1 && tokio::time::Instant::now() < end {
+        tokio::time::sleep(RELEASE_CHECK_EVERY).await;
+    }
 }
 
 async fn timers(controller: Arc<Controller>) {

@@ -1,7 +1,8 @@
-//! The enrolment token: one line of text that carries all that a new edge needs to find and trust its controller.
+//! The enrolment token: one line of text that carries all that a new edge needs to find and trust
+//! its controller.
 //!
-//! `hawser1.` and the base64url (no padding) of a protobuf message. The secret half of it is only ever compared as a
-//! hash by the controller; `Debug` redacts it.
+//! `hawser1.` and the base64url (no padding) of a protobuf message. The secret half of it is only
+//! ever compared as a hash by the controller; `Debug` redacts it.
 
 use std::fmt;
 use std::str::FromStr;
@@ -24,7 +25,8 @@ pub const MAX_CONTROLLERS: usize = 16;
 pub struct EnrolmentToken {
     /// `host:port`, in order of preference; never empty.
     pub controllers: Vec<String>,
-    /// SHA-256 of the root CA certificate's SubjectPublicKeyInfo (DER). The controller's TLS chain ends in that root.
+    /// SHA-256 of the root CA certificate's SubjectPublicKeyInfo (DER). The controller's TLS chain
+    /// ends in that root.
     pub root_pin: [u8; 32],
     /// The credential: 128 random bits.
     pub secret: [u8; 16],

@@ -35,6 +35,8 @@ impl Connection {
         address: SocketAddr,
         place: OwnedSemaphorePermit,
     ) -> Self {
+        // A dual-stack listener shows IPv4 clients as ::ffff:a.b.c.d.
+        let address = SocketAddr::new(address.ip().to_canonical(), address.port());
         let (_, tls) = stream.get_ref();
         let certificate = tls.peer_certificates().and_then(|chain| chain.first());
         let certificate = certificate.map(|own| Arc::new(own.clone().into_owned()));

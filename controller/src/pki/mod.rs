@@ -1,11 +1,13 @@
 //! The fleet's certificates.
 //!
 //! ```text
-//! root (offline, 20 years) ── intermediate of the fleet (5 years, the controller's) ─┬─ controller (90 days, serverAuth)
-//!                                                                                    └─ edges (90 days, clientAuth + serverAuth)
+//! root (offline, 20 years)
+//!  └─ intermediate of the fleet (5 years, the controller's)
+//!      ├─ controller (90 days, serverAuth)
+//!      └─ edges (90 days, clientAuth + serverAuth)
 //! ```
-//! Keys are ECDSA P-256. The TLS server presents its whole chain with the root in it, so that an agent that has only the
-//! root's pin can check it.
+//! Keys are ECDSA P-256. The TLS server presents its whole chain with the root in it, so that an
+//! agent that has only the root's pin can check it.
 
 mod issue;
 mod parse;
@@ -98,8 +100,8 @@ impl std::fmt::Debug for Pki {
     }
 }
 
-/// Makes root, intermediate and the controller's first certificate in `data`. Nothing is overwritten by the caller's
-/// own check; see [`crate::init`].
+/// Makes root, intermediate and the controller's first certificate in `data`. Nothing is
+/// overwritten by the caller's own check; see [`crate::init`].
 pub fn create(data: &Path, fleet: &str, advertised: &[Advertised]) -> Result<Pki, PkiError> {
     let dir = data.join("pki");
     files::create_private_dir(&dir)?;
@@ -115,14 +117,15 @@ pub fn create(data: &Path, fleet: &str, advertised: &[Advertised]) -> Result<Pki
     Pki::load(data, fleet, advertised)
 }
 
-/// Where [`create`] leaves the root's key. It signs intermediates and nothing else, and belongs off the machine.
+/// Where [`create`] leaves the root's key. It signs intermediates and nothing else, and belongs off
+/// the machine.
 pub fn root_key_path(data: &Path) -> PathBuf {
     data.join("root-offline.key")
 }
 
 impl Pki {
-    /// Reads what [`create`] made; renews the controller's certificate if it is past half of its life, or names
-    /// other addresses.
+    /// Reads what [`create`] made; renews the controller's certificate if it is past half of its
+    /// life, or names other addresses.
     pub fn load(data: &Path, fleet: &str, advertised: &[Advertised]) -> Result<Self, PkiError> {
         let dir = data.join("pki");
         let root = read_certificate(&dir.join("root.pem"), "root")?;
@@ -149,7 +152,8 @@ impl Pki {
         })
     }
 
-    /// Signs an edge's PKCS#10 request (DER). Of the request only its key is taken; names are the controller's to give.
+    /// Signs an edge's PKCS#10 request (DER). Of the request only its key is taken; names are the
+    /// controller's to give.
     pub fn issue_edge(&self, request_der: &[u8], edge: &str) -> Result<IssuedEdge, PkiError> {
         let certificate = issue::edge(&self.issuer, request_der, &self.fleet, edge)?;
         let (_, not_after_unix_s) = validity_unix_s(&certificate.der)?;
@@ -186,7 +190,8 @@ impl Pki {
         Arc::clone(&server.certified)
     }
 
-    /// Makes a new certificate for the controller if the present one is past half of its life. True: it did.
+    /// Makes a new certificate for the controller if the present one is past half of its life.
+    /// True: it did.
     pub fn renew_server(&self) -> Result<bool, PkiError> {
         let due = {
             let server = self.server.read().unwrap_or_else(|e| e.into_inner());
@@ -202,7 +207,8 @@ impl Pki {
     }
 }
 
-/// The stored certificate, if it is whole, names every address and is in the first half of its life.
+/// The stored certificate, if it is whole, names every address and is in the first half of its
+/// life.
 fn load_server(
     dir: &Path,
     chain: &[CertificateDer<'static>; 2],
@@ -226,7 +232,8 @@ fn make_server(
 ) -> Result<Server, PkiError> {
     let made = issue::controller(issuer, advertised, CONTROLLER_DAYS)?;
     let key_path = dir.join("controller.key");
-    // Key first: a crash between the two leaves a pair that does not match, which is then made anew.
+    // Key first: a crash between the two leaves a pair that does not match, which is then made
+    // anew.
     files::write_atomic(&key_path, made.key_pem().as_bytes(), Access::Secret)?;
     let pem = made.pem();
     files::write_atomic(&dir.join("controller.pem"), pem.as_bytes(), Access::Public)?;
@@ -313,3 +320,5 @@ pub fn is_label(label: &str) -> bool {
         && !label.ends_with('-')
 }
 
+#[cfg(test)]
+mod tests;

@@ -1,4 +1,5 @@
-//! The one place that calls the pure core: a document to faults, or to what each edge must make true.
+//! The one place that calls the pure core: a document to faults, or to what each edge must make
+//! true.
 
 use std::collections::BTreeMap;
 

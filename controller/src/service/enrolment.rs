@@ -61,7 +61,8 @@ pub(super) async fn load_records(
 }
 
 impl Controller {
-    /// Consumes the token with the first key that it is used with; the same key may ask again until it expires.
+    /// Consumes the token with the first key that it is used with; the same key may ask again until
+    /// it expires.
     pub async fn enrol(&self, request: EnrolmentRequest) -> Result<EnrolmentAnswer, ServiceError> {
         let source = request.source;
         let allowed = {

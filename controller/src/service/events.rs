@@ -45,7 +45,8 @@ impl Events {
             ring.events.pop_front();
         }
         ring.events.push_back(event.clone());
-        // Sent under the lock, so that a subscriber misses none and gets none twice. An error: nobody watches.
+        // Sent under the lock, so that a subscriber misses none and gets none twice. An error:
+        // nobody watches.
         let _ = self.watchers.send(event);
     }
 

@@ -1,5 +1,5 @@
-//! Runtime facts: where the uplinks of edges can be reached, as far as they have told. Versioned, persisted, sent to the
-//! edges that have a tunnel with that edge.
+//! Runtime facts: where the uplinks of edges can be reached, as far as they have told. Versioned,
+//! persisted, sent to the edges that have a tunnel with that edge.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
@@ -54,17 +54,19 @@ impl Facts {
         self.version.subscribe()
     }
 
-    /// Takes what an edge says of its uplinks. False: it changes nothing.
+    /// This is what is stored of the edge.
+    pub fn knows(&self, edge: &str, uplinks: &BTreeMap<u32, Vec<SocketAddr>>) -> bool {
+        self.lock().get(edge).is_some_and(|facts| facts.uplinks == *uplinks)
+    }
+
+    /// Takes what an edge says of its uplinks; durable before anybody is told.
     pub async fn learn(
         &self,
         store: &dyn Store,
         edge: &str,
         uplinks: BTreeMap<u32, Vec<SocketAddr>>,
-    ) -> Result<bool, StoreError> {
+    ) -> Result<(), StoreError> {
         let _writing = self.writing.lock().await;
-        if self.of(edge).is_some_and(|facts| facts.uplinks == uplinks) {
-            return Ok(false);
-        }
         let version = *self.version.borrow() + 1;
         let facts = EdgeFacts { version, uplinks };
         let key = format!("{PREFIX}{edge}");
@@ -75,7 +77,7 @@ impl Facts {
         store.txn(txn).await?;
         self.lock().insert(edge.to_owned(), facts);
         self.version.send_replace(version);
-        Ok(true)
+        Ok(())
     }
 
     /// Everything about these edges.
@@ -110,16 +112,13 @@ impl Facts {
         agent::Facts { version: newest, full: false, endpoints, revoked_serials: Vec::new() }
     }
 
-    fn of(&self, edge: &str) -> Option<EdgeFacts> {
-        self.lock().get(edge).cloned()
-    }
-
     fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, EdgeFacts>> {
         self.edges.lock().unwrap_or_else(|e| e.into_inner())
     }
 }
 
-/// Where peers may try to reach an uplink: public endpoints first, then its own addresses with the fabric port.
+/// Where peers may try to reach an uplink: public endpoints first, then its own addresses with the
+/// fabric port.
 pub fn candidates(fact: &agent::UplinkFact, fabric_port: u16) -> Vec<SocketAddr> {
     let public = fact.public_endpoints.iter().filter_map(|e| e.parse().ok());
     let own = fact.addresses.iter().filter_map(|address| {

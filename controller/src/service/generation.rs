@@ -3,8 +3,9 @@
 use hawser_proto::config::v1::GenerationId;
 use serde::{Deserialize, Serialize};
 
-/// The number rises strictly per edge. Agents take a higher epoch only with the CA's signature, so this controller stays in
-/// the first one; after a restore it steps over every number that may have been given before.
+/// The number rises strictly per edge. Agents take a higher epoch only with the CA's signature, so
+/// this controller stays in the first one; after a restore it steps over every number that may have
+/// been given before.
 #[derive(
     Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
 )]

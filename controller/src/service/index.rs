@@ -1,5 +1,6 @@
-//! What is live about each edge: its session, its generations, its newest samples and decisions. All of it may be lost with
-//! the process; agents tell it again. Only enrolments and the last NACK are read back from the store.
+//! What is live about each edge: its session, its generations, its newest samples and decisions.
+//! All of it may be lost with the process; agents tell it again. Only enrolments and the last NACK
+//! are read back from the store.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Mutex, MutexGuard};
@@ -28,6 +29,9 @@ const EVENTS_PER_SECOND: f64 = 20.0;
 /// New names for one configuration, at once and per second.
 const REISSUE_BURST: u32 = 10;
 const REISSUES_PER_SECOND: f64 = 1.0 / 60.0;
+/// Changes of one edge's endpoints that are stored and spread, at once and per second.
+const FACTS_BURST: u32 = 30;
+const FACTS_PER_SECOND: f64 = 0.5;
 
 /// The newest sample of one path from one end.
 #[derive(Debug, Clone)]
@@ -73,6 +77,7 @@ pub struct EdgeLive {
     boots: VecDeque<(String, u64)>,
     pub events: Bucket,
     pub reissues: Bucket,
+    pub facts: Bucket,
 }
 
 impl Default for EdgeLive {
@@ -91,6 +96,7 @@ impl Default for EdgeLive {
             boots: VecDeque::new(),
             events: Bucket::new(EVENT_BURST, EVENTS_PER_SECOND),
             reissues: Bucket::new(REISSUE_BURST, REISSUES_PER_SECOND),
+            facts: Bucket::new(FACTS_BURST, FACTS_PER_SECOND),
         }
     }
 }
@@ -133,7 +139,8 @@ impl EdgeLive {
         refused.push(RefusedGeneration { id: Some(id.into()), kind: kind.into() });
     }
 
-    /// False: it was taken before. An agent sends its decisions in order, and again what was not acknowledged.
+    /// False: it was taken before. An agent sends its decisions in order, and again what was not
+    /// acknowledged.
     pub fn take_decision(&mut self, decision: Decision) -> bool {
         let boot = self.boots.iter_mut().find(|(id, _)| *id == decision.boot_id);
         match boot {
@@ -194,7 +201,8 @@ impl Index {
         look(&self.lock())
     }
 
-    /// A new session of the edge; an older one is told to end. Returns the session's number and its end signal.
+    /// A new session of the edge; an older one is told to end. Returns the session's number and its
+    /// end signal.
     pub fn connect(&self, edge: &str) -> (u64, CancellationToken) {
         let order = std::sync::atomic::Ordering::Relaxed;
         let id = self.next_session.fetch_add(1, order);

@@ -19,7 +19,7 @@ use crate::audit::Record;
 use crate::clock::now_unix_ms;
 use crate::secret;
 use crate::store::blob::{self, BlobRef, BlobWriter};
-use crate::store::{Op, Txn};
+use crate::store::{Op, RESTORED_KEY, Txn};
 
 const MAX_COMMENT_BYTES: usize = 4_096;
 /// More generations than an edge gets between two exports of the store.
@@ -55,8 +55,9 @@ impl Controller {
         Ok(self.parse(document).await?.err().unwrap_or_default())
     }
 
-    /// Commits a document as a new revision with a new generation for each edge whose configuration changed: all of it
-    /// or nothing, durable when this returns. `expected_revision` 0: whatever the fleet is at.
+    /// Commits a document as a new revision with a new generation for each edge whose configuration
+    /// changed: all of it or nothing, durable when this returns. `expected_revision` 0: whatever
+    /// the fleet is at.
     pub async fn apply(
         &self,
         by: &Principal,
@@ -114,8 +115,8 @@ impl Controller {
         })
     }
 
-    /// Gives the same configuration a new name above `seen`, if the edge's desired generation is still `old`. An agent
-    /// that could not confirm gets this once per configuration.
+    /// Gives the same configuration a new name above `seen`, if the edge's desired generation is
+    /// still `old`. An agent that could not confirm gets this once per configuration.
     pub(super) async fn reissue(
         &self,
         edge: &str,
@@ -155,14 +156,17 @@ impl Controller {
         self.commit(&state, next, BlobWriter::new(self.store.as_ref()), Vec::new(), audit).await
     }
 
-    /// Records that the store was restored, and steps over every number that may have been given since its export.
+    /// Records that the store was restored, and steps over every number that may have been given
+    /// since its export.
     pub(super) async fn after_restore(&self, at: u64, reason: &str) -> Result<(), ServiceError> {
         let detail = format!("to the export of store revision {at}: {reason}");
         self.events.publish(event("STORE_RESTORED", "", "", detail.clone()));
         let audit = Record::new("controller", "STORE_RESTORED", "store", detail);
         let state = self.state();
+        let told = Op::delete(RESTORED_KEY);
         if state.head == 0 {
-            self.audit.commit(self.store.as_ref(), Txn::default(), audit).await?;
+            let txn = Txn { then: vec![told], ..Txn::default() };
+            self.audit.commit(self.store.as_ref(), txn, audit).await?;
             return Ok(());
         }
         let given = state.edges.values().map(|e| e.desired.id);
@@ -170,7 +174,7 @@ impl Controller {
         let mut floor = newest.unwrap_or_default().max(state.floor);
         floor.number = floor.number.saturating_add(RESTORE_STEP);
         let next = FleetState { floor, ..clone_of(&state) };
-        self.commit(&state, next, BlobWriter::new(self.store.as_ref()), Vec::new(), audit).await
+        self.commit(&state, next, BlobWriter::new(self.store.as_ref()), vec![told], audit).await
     }
 
     async fn parse(&self, document: Vec<u8>) -> Result<Result<Fleet, Vec<Fault>>, ServiceError> {

@@ -1,5 +1,6 @@
-//! How the fleet stands in the store: one head that names a manifest, which names everything else. Changing the head is
-//! the commit, so a revision with all of its generations appears at once or not at all.
+//! How the fleet stands in the store: one head that names a manifest, which names everything else.
+//! Changing the head is the commit, so a revision with all of its generations appears at once or
+//! not at all.
 
 use std::collections::BTreeMap;
 

@@ -1,7 +1,7 @@
 //! The domain: what the controller does, whoever asks. Adapters (gRPC now) only translate.
 //!
-//! [`FleetState`] is swapped as a whole and watched; [`Index`] holds what is live and may be lost; the store holds the
-//! rest. Changes of the fleet take `change_lock`, then commit, then swap.
+//! [`FleetState`] is swapped as a whole and watched; [`Index`] holds what is live and may be lost;
+//! the store holds the rest. Changes of the fleet take `change_lock`, then commit, then swap.
 
 mod bounds;
 mod compiler;
@@ -40,7 +40,7 @@ use crate::audit::{Audit, Record};
 use crate::bucket::{Bucket, SourceBuckets};
 use crate::pki::Pki;
 use crate::store::blob::{self, BlobRef};
-use crate::store::{OpenReport, Store};
+use crate::store::{RESTORED_KEY, Store};
 use counters::Counters;
 use events::{Events, event};
 use index::Index;
@@ -78,12 +78,12 @@ pub struct Controller {
 }
 
 impl Controller {
-    /// Reads the store. After a restore new generations step over the numbers that agents may know already.
+    /// Reads the store. After a restore new generations step over the numbers that agents may know
+    /// already.
     pub async fn open(
         settings: Settings,
         store: Arc<dyn Store>,
         pki: Arc<Pki>,
-        report: &OpenReport,
     ) -> Result<Arc<Self>, ServiceError> {
         let state = FleetState::load(store.as_ref()).await?;
         let facts = Facts::load(store.as_ref()).await?;
@@ -104,8 +104,9 @@ impl Controller {
             started: Instant::now(),
             stop: CancellationToken::new(),
         });
-        if let OpenReport::Restored { revision, reason } = report {
-            controller.after_restore(*revision, reason).await?;
+        if let Some(restored) = controller.store.get(RESTORED_KEY).await? {
+            let reason = String::from_utf8_lossy(&restored.value);
+            controller.after_restore(restored.revision, &reason).await?;
         }
         controller.sweep().await?;
         Ok(controller)
@@ -141,7 +142,8 @@ impl Controller {
         Ok(self.store.checkpoint().await?)
     }
 
-    /// Follows the head of the fleet in the store, so that what another controller commits is seen here too.
+    /// Follows the head of the fleet in the store, so that what another controller commits is seen
+    /// here too.
     pub async fn follow_store(self: Arc<Self>) {
         let mut watcher = self.store.watch(manifest::HEAD_KEY);
         loop {
@@ -168,7 +170,8 @@ impl Controller {
         Ok(())
     }
 
-    /// A refusal: counted, audited as far as the rate allows, and an event if an edge of the fleet is concerned.
+    /// A refusal: counted, audited as far as the rate allows, and an event if an edge of the fleet
+    /// is concerned.
     pub async fn refused(&self, actor: String, code: &'static str, subject: &str, detail: String) {
         self.counters.add("refusals", 1);
         tracing::info!(actor, code, subject, detail, "refused");

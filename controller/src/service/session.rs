@@ -1,4 +1,5 @@
-//! One agent's stream. It starts with Hello; then the agent gets what it lacks, and whatever changes for it.
+//! One agent's stream. It starts with Hello; then the agent gets what it lacks, and whatever
+//! changes for it.
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -16,6 +17,7 @@ use super::events::event;
 use super::generation::Generation;
 use super::index::LastNack;
 use super::intent::config_sha256;
+use super::telemetry::Uplinks;
 use super::{Controller, ServiceError, bounds};
 use crate::clock::{ms, now_unix_ms};
 use crate::pki::EdgeIdentity;
@@ -136,7 +138,8 @@ impl Controller {
         let enrolled = self.index.with(&identity.edge, |live| {
             live.enrolment.as_ref().map(|record| record.key_sha256.clone())
         });
-        // Without a record the store was restored from before the enrolment; the CA's word is enough then.
+        // Without a record the store was restored from before the enrolment; the CA's word is
+        // enough then.
         if enrolled.is_some_and(|key| key != identity.key_sha256) {
             return Some(refusal(
                 "CERTIFICATE_SUPERSEDED",
@@ -286,7 +289,7 @@ impl Session<'_> {
             Some(FromAgent::Ack(ack)) => self.acked(ack).await?,
             Some(FromAgent::Nack(nack)) => self.nacked(nack).await?,
             Some(FromAgent::LocalFacts(facts)) => {
-                controller.take_uplinks(self.edge, facts.uplinks).await?;
+                controller.take_uplinks(self.edge, facts.uplinks, Uplinks::All).await?;
             }
             Some(FromAgent::Telemetry(telemetry)) => {
                 controller.take_telemetry(self.edge, telemetry).await?;
@@ -365,8 +368,9 @@ impl Session<'_> {
     }
 
     async fn fleet_changed(&mut self) -> Result<(), End> {
-        let neighbours = self.controller.state().neighbours(self.edge);
-        if neighbours != self.neighbours {
+        let state = self.controller.state();
+        let stays = state.edges.contains_key(self.edge);
+        if stays && state.neighbours(self.edge) != self.neighbours {
             self.send_all_facts().await?;
         }
         self.offer().await

@@ -1,4 +1,5 @@
-//! The fleet as it stands now: an immutable picture that is swapped as a whole, and watched by every session.
+//! The fleet as it stands now: an immutable picture that is swapped as a whole, and watched by
+//! every session.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -172,7 +173,8 @@ pub fn paths_of(edges: &BTreeMap<String, Arc<EdgeState>>) -> BTreeMap<u32, PathI
     paths
 }
 
-/// A document that an older version accepted may be refused by this one: the compiled generations still stand.
+/// A document that an older version accepted may be refused by this one: the compiled generations
+/// still stand.
 async fn parse_stored(document: Vec<u8>) -> Option<Fleet> {
     let parsed = tokio::task::spawn_blocking(move || hawser_controller_core::parse(&document));
     match parsed.await {

@@ -10,6 +10,14 @@ use super::index::Sample;
 use super::{Controller, ServiceError, bounds, facts};
 use crate::clock::now_unix_ms;
 
+/// How much of an edge's uplinks a message covers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Uplinks {
+    All,
+    /// Those that are named; public endpoints that are left out are as they were.
+    Some,
+}
+
 impl Controller {
     /// Keeps the newest sample of each path that is the edge's own.
     pub(super) async fn take_telemetry(
@@ -53,33 +61,47 @@ impl Controller {
                 live.samples.insert(sample.sample.path_id, sample);
             }
         });
-        if telemetry.uplinks.is_empty() {
-            return Ok(());
-        }
-        self.take_uplinks(edge, telemetry.uplinks).await
+        self.take_uplinks(edge, telemetry.uplinks, Uplinks::Some).await
     }
 
     /// Keeps what an edge says of its uplinks, and tells its neighbours where they can be reached.
     pub(super) async fn take_uplinks(
         &self,
         edge: &str,
-        mut uplinks: Vec<agent::UplinkFact>,
+        mut told: Vec<agent::UplinkFact>,
+        which: Uplinks,
     ) -> Result<(), ServiceError> {
         let state = self.state();
         let Some(desired) = state.edges.get(edge) else {
             return Ok(());
         };
-        let config = &desired.config;
-        let offered = uplinks.len() as u64;
-        uplinks.retain(|fact| config.uplinks.iter().any(|u| u.id == fact.uplink_id));
-        uplinks.truncate(bounds::MAX_UPLINKS);
-        self.counters.add("uplink_facts_dropped", offered - uplinks.len() as u64);
-        uplinks.iter_mut().for_each(bounds::uplink);
-        let port = u16::try_from(config.fabric_port).unwrap_or(0);
-        let known: BTreeMap<u32, _> =
-            uplinks.iter().map(|fact| (fact.uplink_id, facts::candidates(fact, port))).collect();
-        self.index.with(edge, |live| live.uplinks = uplinks);
-        self.facts.learn(self.store.as_ref(), edge, known).await?;
+        let own = |id: u32| desired.config.uplinks.iter().any(|u| u.id == id);
+        let offered = told.len() as u64;
+        told.retain(|fact| own(fact.uplink_id));
+        told.truncate(bounds::MAX_UPLINKS);
+        self.counters.add("uplink_facts_dropped", offered - told.len() as u64);
+        told.iter_mut().for_each(bounds::uplink);
+        let port = u16::try_from(desired.config.fabric_port).unwrap_or(0);
+        let now = now_unix_ms();
+        let (known, allowed) = self.index.with(edge, |live| {
+            live.uplinks.retain(|fact| own(fact.uplink_id));
+            match which {
+                Uplinks::All => live.uplinks = told,
+                Uplinks::Some => merge(&mut live.uplinks, told),
+            }
+            let candidates =
+                |fact: &agent::UplinkFact| (fact.uplink_id, facts::candidates(fact, port));
+            let known: BTreeMap<_, _> = live.uplinks.iter().map(candidates).collect();
+            // Nothing said yet since this controller's start: what is stored stands.
+            let news = !known.is_empty() && !self.facts.knows(edge, &known);
+            (known, news.then(|| live.facts.take(now)))
+        });
+        match allowed {
+            None => {}
+            Some(true) => self.facts.learn(self.store.as_ref(), edge, known).await?,
+            // It is looked at again with the next telemetry.
+            Some(false) => self.counters.add("facts_rate_limited", 1),
+        }
         Ok(())
     }
 
@@ -143,6 +165,20 @@ impl Controller {
             self.events.publish(event);
         } else {
             self.counters.add("events_rate_limited", 1);
+        }
+    }
+}
+
+fn merge(known: &mut Vec<agent::UplinkFact>, told: Vec<agent::UplinkFact>) {
+    for mut fact in told {
+        match known.iter_mut().find(|k| k.uplink_id == fact.uplink_id) {
+            None => known.push(fact),
+            Some(before) => {
+                if fact.public_endpoints.is_empty() {
+                    fact.public_endpoints = std::mem::take(&mut before.public_endpoints);
+                }
+                *before = fact;
+            }
         }
     }
 }

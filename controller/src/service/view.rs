@@ -90,7 +90,8 @@ impl Controller {
         ListSitesResponse { sites, next_page_token }
     }
 
-    /// By ID; the page token is the last ID of the page before. A site's paths are those with an end there.
+    /// By ID; the page token is the last ID of the page before. A site's paths are those with an
+    /// end there.
     pub fn paths(
         &self,
         site: &str,

@@ -1,6 +1,7 @@
-//! Values that are bigger than one key may hold: chunks under `blob/<id>/`, named by a [`BlobRef`] that the owner keeps
-//! under its own key. Chunks are written before the key that names them, so a crash leaves unnamed chunks and never a
-//! name without chunks; [`sweep`] removes them at the next start.
+//! Values that are bigger than one key may hold: chunks under `blob/<id>/`, named by a [`BlobRef`]
+//! that the owner keeps under its own key. Chunks are written before the key that names them, so a
+//! crash leaves unnamed chunks and never a name without chunks; [`sweep`] removes them at the next
+//! start.
 
 use std::collections::BTreeSet;
 

@@ -1,8 +1,9 @@
 //! Checksummed copies of the whole store, of which the newest few are kept.
 //!
-//! A file is: magic, store revision (u64), number of entries (u64), then for each entry key length (u32), value length
-//! (u32), key, value; then the SHA-256 of all before it. Integers are big-endian. Values are as stored, so they keep
-//! their revision. The name carries the revision, so that the newest sorts last.
+//! A file is: magic, store revision (u64), number of entries (u64), then for each entry key length
+//! (u32), value length (u32), key, value; then the SHA-256 of all before it. Integers are
+//! big-endian. Values are as stored, so they keep their revision. The name carries the revision, so
+//! that the newest sorts last.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{BufWriter, Read, Write};

@@ -1,7 +1,8 @@
-//! Where the controller keeps what must outlive it: a small key-value store with etcd's transactions.
+//! Where the controller keeps what must outlive it: a small key-value store with etcd's
+//! transactions.
 //!
-//! Keys are text with `/` as the separator. A write is acknowledged only when it is durable. Values are at most
-//! [`MAX_VALUE_BYTES`]; what is bigger is cut into chunks by [`blob`].
+//! Keys are text with `/` as the separator. A write is acknowledged only when it is durable. Values
+//! are at most [`MAX_VALUE_BYTES`]; what is bigger is cut into chunks by [`blob`].
 
 pub mod blob;
 mod export;
@@ -16,12 +17,15 @@ use tokio::sync::broadcast;
 pub use self::recovery::OpenReport;
 pub use self::sled::SledStore;
 
-/// Largest value: sled never reclaims what it puts into its blob folder (128 KiB and more), etcd limits requests.
+/// Largest value: sled never reclaims what it puts into its blob folder (128 KiB and more), etcd
+/// limits requests.
 pub const MAX_VALUE_BYTES: usize = 60 * 1024;
 /// Longest key.
 pub const MAX_KEY_BYTES: usize = 512;
 /// Most operations in one transaction, compares included.
 pub const MAX_TXN_OPS: usize = 100;
+/// There after a restore until its owner deletes it: the reason, under the revision restored to.
+pub const RESTORED_KEY: &str = "store/restored";
 /// Changes that a slow watcher may be behind before it misses some.
 const WATCH_DEPTH: usize = 1024;
 
@@ -138,7 +142,8 @@ pub trait Store: Send + Sync + std::fmt::Debug + 'static {
 
     fn watch(&self, prefix: &str) -> Watcher;
 
-    /// Copies the whole store to a place from which a damaged one is restored. Does nothing if nothing changed.
+    /// Copies the whole store to a place from which a damaged one is restored. Does nothing if
+    /// nothing changed.
     async fn checkpoint(&self) -> Result<(), StoreError>;
 }
 
@@ -198,3 +203,5 @@ fn check_limits(txn: &Txn) -> Result<(), StoreError> {
     Ok(())
 }
 
+#[cfg(test)]
+mod tests;

@@ -1,7 +1,8 @@
 //! Opening a database that may have been killed, cut off or overwritten.
 //!
-//! sled may refuse to open, panic while it opens or reads, or open an older state without a word. Each of them
-//! ends in the same place: the damaged folder is put aside and a new one is filled from the newest good export.
+//! sled may refuse to open, panic while it opens or reads, or open an older state without a word.
+//! Each of them ends in the same place: the damaged folder is put aside and a new one is filled
+//! from the newest good export.
 
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -9,8 +10,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::export::{self, Export, file_error};
-use super::sled::{REVISION_KEY, decode_revision};
-use super::{Revision, StoreError};
+use super::sled::{REVISION_KEY, decode_revision, encode};
+use super::{RESTORED_KEY, Revision, StoreError};
 
 const LOCK_TRIES: u32 = 50;
 const LOCK_WAIT: Duration = Duration::from_millis(20);
@@ -33,7 +34,7 @@ pub fn open(dir: &Path, exports: &Path) -> Result<(sled::Db, OpenReport), StoreE
     let existed = dir.exists();
     let newest = export::newest_good(exports)?;
     let exported = newest.as_ref().map_or(0, |export| export.revision);
-    let reason = match open_checked(dir) {
+    let reason = match open_checked(dir, existed) {
         Ok((db, revision)) if revision >= exported => {
             let report = if existed { OpenReport::Opened } else { OpenReport::Created };
             return Ok((db, report));
@@ -48,8 +49,8 @@ pub fn open(dir: &Path, exports: &Path) -> Result<(sled::Db, OpenReport), StoreE
     let export = newest.ok_or_else(|| StoreError::Lost { path: dir.to_owned() })?;
     tracing::error!(path = %dir.display(), reason, "database damaged, restoring");
     put_aside(dir)?;
-    let db = refill(dir, &export)?;
     let revision = export.revision;
+    let db = refill(dir, &export, &reason)?;
     Ok((db, OpenReport::Restored { revision, reason }))
 }
 
@@ -58,10 +59,16 @@ enum Damage {
     Other(StoreError),
 }
 
-/// Opens and reads everything once, so that damage shows now and not in the middle of a request.
-fn open_checked(dir: &Path) -> Result<(sled::Db, Revision), Damage> {
+/// Opens and reads everything once, so that damage shows now and not in the middle of a request. A
+/// new database gets its revision at once: one without is what sled makes of a file that it can't
+/// read.
+fn open_checked(dir: &Path, existed: bool) -> Result<(sled::Db, Revision), Damage> {
     let attempt = catch_unwind(AssertUnwindSafe(|| {
         let db = open_plain(dir)?;
+        if !existed {
+            db.insert(REVISION_KEY, &0_u64.to_be_bytes())?;
+            db.flush()?;
+        }
         for pair in db.iter() {
             pair?;
         }
@@ -69,12 +76,9 @@ fn open_checked(dir: &Path) -> Result<(sled::Db, Revision), Damage> {
         Ok((db, revision))
     }));
     match attempt {
-        Ok(Ok((db, revision))) => match revision {
-            None => Ok((db, 0)),
-            Some(bytes) => match decode_revision(&bytes) {
-                Some(revision) => Ok((db, revision)),
-                None => Err(Damage::Corrupt("its revision is unreadable".into())),
-            },
+        Ok(Ok((db, revision))) => match revision.as_deref().and_then(decode_revision) {
+            Some(revision) => Ok((db, revision)),
+            None => Err(Damage::Corrupt("it has lost its revision".into())),
         },
         Ok(Err(sled::Error::Io(source))) if !is_damage(&source) => {
             Err(Damage::Other(file_error("opening", dir, source)))
@@ -90,8 +94,8 @@ fn is_damage(error: &std::io::Error) -> bool {
     matches!(error.kind(), InvalidData | InvalidInput | UnexpectedEof)
 }
 
-/// sled's own timer is off: every acknowledged write is flushed by the writer. A handle that was just dropped may hold
-/// sled's lock for a moment longer; nobody else can, since ours is held.
+/// sled's own timer is off: every acknowledged write is flushed by the writer. A handle that was
+/// just dropped may hold sled's lock for a moment longer; nobody else can, since ours is held.
 fn open_plain(dir: &Path) -> sled::Result<sled::Db> {
     let config = sled::Config::new().path(dir).flush_every_ms(None).cache_capacity(64 << 20);
     for _ in 0..LOCK_TRIES {
@@ -119,8 +123,9 @@ fn put_aside(dir: &Path) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Fills a new folder beside the final one, then names it: a crash leaves either none or a whole one.
-fn refill(dir: &Path, export: &Export) -> Result<sled::Db, StoreError> {
+/// Fills a new folder beside the final one, then names it: a crash leaves either none or a whole
+/// one.
+fn refill(dir: &Path, export: &Export, reason: &str) -> Result<sled::Db, StoreError> {
     let database = |doing| move |source| StoreError::Database { doing, source };
     let mut partial = dir.as_os_str().to_owned();
     partial.push(".partial");
@@ -132,6 +137,8 @@ fn refill(dir: &Path, export: &Export) -> Result<sled::Db, StoreError> {
     for (key, value) in &export.pairs {
         db.insert(key, value.as_slice()).map_err(database("being restored"))?;
     }
+    let told = encode(export.revision, reason.as_bytes());
+    db.insert(RESTORED_KEY, told).map_err(database("being restored"))?;
     db.flush().map_err(database("being restored"))?;
     drop(db);
     fs::rename(&partial, dir).map_err(|e| file_error("naming", dir, e))?;

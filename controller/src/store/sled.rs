@@ -1,8 +1,8 @@
 //! The embedded store: sled behind one writer thread.
 //!
-//! The writer takes what is waiting, applies each transaction as one atomic batch, then flushes and syncs once for all
-//! of them and only then acknowledges: `flush` alone is no barrier against power loss. There is one writer, so compares
-//! are plain reads and no closure ever runs twice.
+//! The writer takes what is waiting, applies each transaction as one atomic batch, then flushes and
+//! syncs once for all of them and only then acknowledges: `flush` alone is no barrier against power
+//! loss. There is one writer, so compares are plain reads and no closure ever runs twice.
 
 use std::fs::{self, File};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -238,7 +238,8 @@ impl Writer {
         }
     }
 
-    /// Runs one step; after an error or a panic what is in memory may not be what is on disk, so nothing follows.
+    /// Runs one step; after an error or a panic what is in memory may not be what is on disk, so
+    /// nothing follows.
     fn guarded<T>(
         &mut self,
         doing: &'static str,
@@ -337,7 +338,7 @@ fn read_revision(db: &sled::Db) -> Result<Revision, StoreError> {
     raw.map_or(Ok(0), |bytes| decode_revision(&bytes).ok_or_else(|| garbled(REVISION_KEY)))
 }
 
-fn encode(revision: Revision, value: &[u8]) -> Vec<u8> {
+pub fn encode(revision: Revision, value: &[u8]) -> Vec<u8> {
     let mut raw = Vec::with_capacity(REVISION_BYTES + value.len());
     raw.extend_from_slice(&revision.to_be_bytes());
     raw.extend_from_slice(value);

@@ -1,0 +1,83 @@
+use super::*;
+use crate::store::SledStore;
+
+async fn store() -> (tempfile::TempDir, SledStore) {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, _) = SledStore::open(dir.path()).unwrap();
+    (dir, store)
+}
+
+fn record(n: usize) -> Record {
+    Record::new("token:a", "TEST", format!("subject {n}"), "detail")
+}
+
+#[tokio::test]
+async fn entries_are_chained_and_an_altered_or_missing_one_is_found() {
+    let (_dir, store) = store().await;
+    let audit = Audit::default();
+    for n in 0..5 {
+        audit.commit(&store, Txn::default(), record(n)).await.unwrap();
+    }
+    let entries = read(&store, 100).await.unwrap();
+    assert_eq!(entries.iter().map(|e| e.sequence).collect::<Vec<_>>(), [1, 2, 3, 4, 5]);
+    assert_eq!(first_break(&entries), None);
+
+    let mut altered = entries.clone();
+    altered[2].record.detail = "something else".into();
+    assert_eq!(first_break(&altered), Some(3));
+    altered[2].hash = altered[2].computed_hash();
+    assert_eq!(first_break(&altered), Some(4));
+    let mut missing = entries.clone();
+    missing.remove(1);
+    assert_eq!(first_break(&missing), Some(3));
+    assert_eq!(read(&store, 2).await.unwrap(), entries[3..]);
+}
+
+#[tokio::test]
+async fn a_change_and_its_entry_happen_together_or_not_at_all() {
+    let (_dir, store) = store().await;
+    let audit = Audit::default();
+    let change = |value: &str| Txn {
+        compare: vec![Compare::Absent { key: "thing".into() }],
+        then: vec![Op::put("thing", value)],
+        ..Txn::default()
+    };
+    assert!(audit.commit(&store, change("a"), record(1)).await.unwrap().succeeded);
+    assert!(!audit.commit(&store, change("b"), record(2)).await.unwrap().succeeded);
+    assert_eq!(store.get("thing").await.unwrap().unwrap().value, b"a");
+    assert_eq!(read(&store, 100).await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn two_writers_share_one_chain() {
+    let (_dir, store) = store().await;
+    let (a, b) = (Audit::default(), Audit::default());
+    let write = async |audit: &Audit| {
+        for n in 0..20 {
+            audit.commit(&store, Txn::default(), record(n)).await.unwrap();
+        }
+    };
+    tokio::join!(write(&a), write(&b));
+    let entries = read(&store, 100).await.unwrap();
+    assert_eq!((entries.len(), first_break(&entries)), (40, None));
+}
+
+#[tokio::test]
+async fn refusals_are_limited_and_the_next_entry_says_how_many_are_missing() {
+    let (_dir, store) = store().await;
+    let audit = Audit::default();
+    let mut written = 0;
+    for n in 0..REFUSAL_BURST as usize + 30 {
+        written += usize::from(audit.refusal(&store, record(n)).await.unwrap());
+    }
+    assert!((200..=205).contains(&written), "{written}");
+    audit.commit(&store, Txn::default(), record(0)).await.unwrap();
+    let last = read(&store, 1).await.unwrap().remove(0);
+    assert_eq!(last.suppressed as usize, REFUSAL_BURST as usize + 30 - written);
+}
+
+#[test]
+fn long_texts_are_cut_at_a_character() {
+    let record = Record::new("a", "B", "é".repeat(400), "");
+    assert_eq!(record.subject.len(), MAX_TEXT_BYTES);
+}

@@ -1,0 +1,8 @@
+//! The real controller on loopback: real TLS, real certificates, real clients, a folder of its own.
+
+mod durability;
+mod enrolment;
+mod generations;
+mod harness;
+mod operators;
+mod telemetry;
