@@ -4,6 +4,8 @@
 //! caused by anybody who reaches the port, so they are limited in rate, and an entry says how many
 //! were left out before it.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 use tokio::sync::Mutex;
 
@@ -20,7 +22,9 @@ pub const KEPT: u64 = 100_000;
 const REFUSAL_BURST: u32 = 200;
 const REFUSALS_PER_HOUR: u32 = 600;
 const MAX_TEXT_BYTES: usize = 512;
-const TRIES: usize = 8;
+/// Another writer of the same store may be first so often; each time waits a little longer.
+const TRIES: u32 = 32;
+const TRY_STEP: Duration = Duration::from_millis(1);
 
 /// What is known of an entry before it has its place in the chain.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -131,7 +135,8 @@ impl Audit {
         change: &Txn,
         record: Record,
     ) -> Result<TxnOutcome, StoreError> {
-        for _ in 0..TRIES {
+        for attempt in 0..TRIES {
+            tokio::time::sleep(TRY_STEP * attempt).await;
             let stored = store.get(HEAD).await?;
             let (head, unmoved) = match &stored {
                 None => (Head::default(), Compare::Absent { key: HEAD.into() }),
@@ -156,7 +161,7 @@ impl Audit {
                 return Ok(outcome);
             }
         }
-        Err(StoreError::Failed)
+        Err(StoreError::Contended)
     }
 }
 

@@ -173,6 +173,8 @@ pub enum StoreError {
     BadExport { path: PathBuf, what: &'static str },
     #[error("an earlier write failed, so nothing more is accepted until a restart")]
     Failed,
+    #[error("too many others write at the same time")]
+    Contended,
     #[error("the store is closed")]
     Closed,
     #[error("{what} is over its limit of {limit}")]
