@@ -2,7 +2,7 @@
 
 use hawser_edge_core::id::{EdgeId, PathId};
 
-use super::Engine;
+use super::{Engine, Timer};
 use crate::dataplane::{DataPlaneError, InboundSaSpec, OutboundSaSpec};
 use crate::peer::{HelloFacts, InstallFailed, PeerEvent};
 
@@ -59,8 +59,11 @@ impl Engine {
     fn install_outbound(&mut self, sa: OutboundSaSpec) -> Result<(), DataPlaneError> {
         let path = sa.path;
         self.dataplane.install_outbound(sa)?;
-        if let Some(path) = self.paths.get_mut(&path) {
-            path.keyed = true;
+        if let Some(runtime) = self.paths.get_mut(&path) {
+            runtime.keyed = true;
+            // Probes begin with the first keys.
+            let deadline = runtime.next_deadline();
+            self.timers.set(Timer::Path(path), deadline);
         }
         Ok(())
     }
