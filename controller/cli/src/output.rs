@@ -23,6 +23,10 @@ impl Output {
         Self { json, style: style(out), errors: style(err) }
     }
 
+    pub fn is_json(&self) -> bool {
+        self.json
+    }
+
     /// The answer: `people` for people, `programs` with --json.
     pub fn answer(
         &self,

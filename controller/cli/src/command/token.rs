@@ -24,10 +24,11 @@ pub async fn create(session: &Session, new: CreateToken, output: &Output) -> Res
     let call = |mut client: Client| async move { client.create_token(request).await };
     let created = session.change(call).await?;
     let edge = new.edge.as_deref();
-    output.answer(
-        |style| show::token_created(style, &created, edge),
-        || json::token_created(&created, edge),
-    )
+    if !output.is_json() {
+        // Beside the answer: `hawser token create ... > FILE` holds the token and nothing else.
+        output.note(&show::token_created(&created, edge));
+    }
+    output.answer(|style| style.strong(&created.token), || json::token_created(&created, edge))
 }
 
 pub async fn list(session: &Session, output: &Output) -> Result<(), CliError> {

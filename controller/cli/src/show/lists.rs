@@ -173,12 +173,12 @@ pub(super) fn token_state(token: &TokenInfo, now_unix_ms: u64) -> &'static str {
 }
 
 /// The token stands alone on its line, so that it can be copied.
-pub fn token_created(style: &Style, created: &CreateTokenResponse, edge: Option<&str>) -> String {
+pub fn token_created(created: &CreateTokenResponse, edge: Option<&str>) -> String {
     let (id, expires) = (clean(&created.id), utc(created.expires_unix_ms));
-    let head = match edge {
-        Some(edge) => format!("Token {id} lets edge {edge} enrol once, until {expires} UTC:"),
-        None => format!("API token {id} is valid until {expires} UTC:"),
-    };
-    let foot = style.faint("It is shown only now.");
-    format!("{head}\n\n{}\n\n{foot}", style.strong(&clean(&created.token)))
+    match edge {
+        Some(edge) => {
+            format!("Token {id} lets edge {edge} enrol once, until {expires} UTC; shown only now:")
+        }
+        None => format!("API token {id} is valid until {expires} UTC; shown only now:"),
+    }
 }

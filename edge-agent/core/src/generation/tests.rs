@@ -376,12 +376,12 @@ impl Agent {
                     prop_assert!(!again, "{} was rejected before", generation.id());
                     self.applied_on.push((*generation).clone());
                 }
-                Effect::Nack { id, kind: RefusedKind::Rejected, .. } => {
-                    // Outright refusals of what was never tried don't count.
-                    if self.disk.refused.get(id) == Some(RefusedKind::Rejected) {
-                        let tried = self.applied_on.iter().filter(|g| g.id() == id).cloned();
-                        self.rejected.extend(tried);
-                    }
+                // Outright refusals of what was never tried don't count.
+                Effect::Nack { id, kind: RefusedKind::Rejected, .. }
+                    if self.disk.refused.get(id) == Some(RefusedKind::Rejected) =>
+                {
+                    let tried = self.applied_on.iter().filter(|g| g.id() == id).cloned();
+                    self.rejected.extend(tried);
                 }
                 _ => {}
             }
