@@ -189,6 +189,9 @@ impl Actor {
         self.apply_effects().await;
         self.agreements.retain(|path, _| self.config.paths.contains_key(path));
         self.configure_paths();
+        if old.rekey_after != self.config.rekey_after {
+            self.limit_current();
+        }
         if renamed {
             self.close_all(Close::UnknownPeer);
         }

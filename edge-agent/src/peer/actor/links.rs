@@ -126,20 +126,13 @@ impl Actor {
     /// Makes a connection the current one: it keys every path. Gives back the one that was.
     async fn adopt(&mut self, no: ConnectionNo) -> Option<ConnectionNo> {
         let now = self.shared.now();
-        let limits = RekeyLimits { after: self.config.rekey_after, after_bytes: 0, esn: true };
         let link = self.links.get_mut(&no)?;
         let opened_here = link.opened_here;
         link.keyed.clear();
-        if opened_here {
-            link.replace_at = Some(limits.next_connection(now, rand::random()));
-            link.close_at = None;
-        } else {
-            let overdue = now + limits.after.mul_f64(OVERDUE) + Duration::from_secs(5);
-            link.close_at = Some((overdue, Close::Overdue));
-            if self.config.edge < self.shared.settings.edge {
-                // Theirs would win.
-                self.dialler.abort();
-            }
+        (link.replace_at, link.close_at) = (None, None);
+        if !opened_here && self.config.edge < self.shared.settings.edge {
+            // Theirs would win.
+            self.dialler.abort();
         }
         self.dialler.reset(now);
         let role = if opened_here { Role::Client } else { Role::Server };
@@ -147,6 +140,7 @@ impl Actor {
             agreement.adopt(no, role, now);
         }
         let before = self.current.replace(no);
+        self.limit_current();
         if let Some(message) = self.advertised.clone() {
             self.send(no, Message::Reachability(message));
         }
@@ -157,6 +151,21 @@ impl Actor {
             self.shared.tell(PeerEvent::PeerUp { edge, tunnel, key, opened_here }).await;
         }
         before
+    }
+
+    /// When the current connection has keyed for long enough. A changed limit counts from now on, and never puts off
+    /// what is due.
+    pub(super) fn limit_current(&mut self) {
+        let now = self.shared.now();
+        let limits = RekeyLimits { after: self.config.rekey_after, after_bytes: 0, esn: true };
+        let Some(link) = self.current.and_then(|no| self.links.get_mut(&no)) else { return };
+        if link.opened_here {
+            let next = limits.next_connection(now, rand::random());
+            link.replace_at = Some(link.replace_at.map_or(next, |at| at.min(next)));
+        } else {
+            let overdue = now + limits.after.mul_f64(OVERDUE) + Duration::from_secs(5);
+            link.close_at = Some((overdue, Close::Overdue));
+        }
     }
 
     /// The role that new agreements begin with.
