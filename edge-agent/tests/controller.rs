@@ -183,7 +183,12 @@ async fn from_token_to_confirmed_generation_and_through_a_restart_of_either_side
         })
         .await;
     let handle = control.handle.clone();
-    assert_eq!(handle.generations().confirmed_id().map(|id| id.number), Some(first_number));
+    let knows = async {
+        while handle.generations().confirmed_id().map(|id| id.number) != Some(first_number) {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(SOON, knows).await.expect("the agent knows it too");
 
     // What it can't do it rejects, and says why.
     let changed = FLEET.replace("probe_interval_ms: 100", "probe_interval_ms: 150");

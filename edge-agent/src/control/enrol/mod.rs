@@ -105,6 +105,13 @@ impl EnrolError {
         }
     }
 
+    /// Who answers is not the token's controller; time does not change that.
+    fn is_distrust(&self) -> bool {
+        // How rustls's own errors come out of the stream; timeouts and resets are of other kinds.
+        matches!(self, EnrolError::Dial(DialError::Tls { source, .. })
+            if source.kind() == std::io::ErrorKind::InvalidData)
+    }
+
     /// Another controller, or a later attempt, may do better.
     fn is_transient(&self) -> bool {
         matches!(self, EnrolError::Dial(_) | EnrolError::NoAnswer(_))
@@ -184,12 +191,17 @@ async fn ask_until(
 ) -> Result<wire::EnrolResponse, EnrolError> {
     let end = Instant::now() + patience;
     let mut last = EnrolError::TimedOut;
+    let mut impostors = 0;
     for (failures, controller) in (0..).zip(controllers.iter().cycle()) {
         match timeout_at(end, ask(controller, tls, request)).await {
             Ok(Ok(response)) => return Ok(response),
             Ok(Err(error)) if error.is_transient() => last = error,
             Ok(Err(error)) => return Err(error),
             Err(_) => return Err(last),
+        }
+        impostors = if last.is_distrust() { impostors + 1 } else { 0 };
+        if impostors == controllers.len() {
+            break;
         }
         tracing::debug!(controller, code = last.code(), "enrolment attempt failed: {last}");
         let wait = backoff::wait(failures, controllers.len(), rand::random());

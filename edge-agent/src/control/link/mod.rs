@@ -2,6 +2,7 @@
 
 mod effects;
 mod session;
+mod sessions;
 mod supervisor;
 #[cfg(test)]
 mod tests;

@@ -5,11 +5,10 @@ use std::fs::File;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use hawser_edge_core::config::{FEATURES, Fault};
+use hawser_edge_core::config::Fault;
 use hawser_edge_core::generation::{
     Effect, EpochProof, Generation, GenerationId, GenerationState, Generations, Offer,
 };
-use hawser_edge_core::time::Micros;
 use hawser_proto::agent::v1 as wire;
 use hawser_proto::agent::v1::agent_message::Message as Up;
 use hawser_proto::agent::v1::controller_message::Message as Down;
@@ -18,9 +17,10 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use super::session::{Session, SessionEnd, SessionEvent};
-use crate::control::api::{Connected, ControlEvent, LinkStatus};
-use crate::control::backoff::{self, Rotation};
+use super::session::SessionEvent;
+use super::sessions::Live;
+use crate::control::api::{ControlEvent, LinkStatus};
+use crate::control::backoff::Rotation;
 use crate::control::clock::{self, Calendar};
 use crate::control::facts::FactsStore;
 use crate::control::identity::Identity;
@@ -28,12 +28,8 @@ use crate::control::ledger::Ledger;
 use crate::control::outbox::Outbox;
 use crate::control::{APPLY_TIMEOUT, events};
 
-/// Protocol version in Hello.
-const PROTOCOL: (u32, u32) = (1, 0);
 /// Events of sessions that are not handled yet; a session waits when it is full.
 const SESSION_EVENTS: usize = 64;
-/// A session that lived so long was a good one: the next attempt comes soon.
-const GOOD_SESSION: Duration = Duration::from_secs(5);
 /// A state that could not be written is tried again so soon.
 const WRITE_RETRY: Duration = Duration::from_secs(2);
 /// The engine has so long to boot into a generation before the first attempt to connect.
@@ -62,17 +58,6 @@ pub struct SupervisorParts {
     pub lock: File,
 }
 
-/// A connection that is being opened or is in use.
-pub(super) struct Live {
-    id: u64,
-    opened_at: Micros,
-    since: Instant,
-    controller: String,
-    uplink: Option<String>,
-    go: CancellationToken,
-    stop: CancellationToken,
-}
-
 /// The engine's answer that is due.
 pub(super) struct Due {
     pub reply: oneshot::Receiver<Result<(), Vec<Fault>>>,
@@ -81,17 +66,17 @@ pub(super) struct Due {
 
 pub struct Supervisor {
     pub(super) parts: SupervisorParts,
-    session_tx: mpsc::Sender<SessionEvent>,
+    pub(super) session_tx: mpsc::Sender<SessionEvent>,
     session_rx: mpsc::Receiver<SessionEvent>,
-    next_id: u64,
-    active: Option<Live>,
-    pending: Option<Live>,
+    pub(super) next_id: u64,
+    pub(super) active: Option<Live>,
+    pub(super) pending: Option<Live>,
     /// The session ended while its successor was on its way; the engine hears of it only if that
     /// comes to nothing.
-    untold_end: bool,
+    pub(super) untold_end: bool,
     pub(super) want_fresh: bool,
-    rotation: Rotation,
-    failures: u32,
+    pub(super) rotation: Rotation,
+    pub(super) failures: u32,
     pub(super) next_attempt_at: Instant,
     pub(super) due: Option<Due>,
     /// A state that could not be written yet.
@@ -240,198 +225,7 @@ impl Supervisor {
         self.parts.effects.extend(effects);
     }
 
-    // Sessions ------------------------------------------------------------------------------------
-
-    fn controllers(&self) -> Vec<String> {
-        let mut controllers = self.applied_controllers();
-        for fallback in self.parts.identity.controllers() {
-            if !controllers.contains(fallback) {
-                controllers.push(fallback.clone());
-            }
-        }
-        controllers
-    }
-
-    fn dial_wanted(&self) -> bool {
-        self.pending.is_none() && (self.active.is_none() || self.want_fresh)
-    }
-
-    fn dial_if_due(&mut self) {
-        if !self.dial_wanted() || Instant::now() < self.next_attempt_at {
-            return;
-        }
-        let controllers = self.controllers();
-        let uplinks = self.parts.uplinks.borrow().clone();
-        let Some((controller, uplink)) = self.rotation.pick(&controllers, &uplinks) else {
-            self.next_attempt_at = Instant::now() + backoff::LONGEST;
-            return;
-        };
-        self.next_id += 1;
-        let live = Live {
-            id: self.next_id,
-            opened_at: clock::since_boot(),
-            since: Instant::now(),
-            controller: controller.to_owned(),
-            uplink: uplink.map(str::to_owned),
-            go: CancellationToken::new(),
-            stop: CancellationToken::new(),
-        };
-        let session = Session {
-            id: live.id,
-            controller: live.controller.clone(),
-            uplink: live.uplink.clone(),
-            tls: self.parts.tls.clone(),
-            hello: self.hello(),
-            outbox: self.parts.outbox.clone(),
-            events: self.session_tx.clone(),
-            go: live.go.clone(),
-            stop: live.stop.clone(),
-        };
-        tracing::debug!(controller, uplink, "dialling");
-        tokio::spawn(session.run());
-        self.pending = Some(live);
-    }
-
-    fn hello(&self) -> wire::Hello {
-        wire::Hello {
-            protocol_major: PROTOCOL.0,
-            protocol_minor: PROTOCOL.1,
-            agent_version: env!("CARGO_PKG_VERSION").to_owned(),
-            fleet: self.parts.identity.fleet().to_owned(),
-            edge: self.parts.identity.edge().to_owned(),
-            // What is durable: that is what a controller may rely on.
-            generations: Some(self.parts.generations.borrow().to_proto()),
-            facts_version: lock(&self.parts.facts).version(),
-            features: FEATURES.iter().map(|f| (*f).to_owned()).collect(),
-            boot_id: self.parts.outbox.boot_id().to_owned(),
-        }
-    }
-
-    async fn on_session(&mut self, event: SessionEvent) {
-        match event {
-            SessionEvent::Opened { id, welcome } => {
-                if self.pending.as_ref().is_some_and(|p| p.id == id) {
-                    self.on_opened(welcome).await;
-                }
-            }
-            SessionEvent::Message { id, message } => {
-                if self.active.as_ref().is_some_and(|a| a.id == id) {
-                    self.on_message(message).await;
-                }
-            }
-            SessionEvent::Ended { id, end } => {
-                if self.pending.as_ref().is_some_and(|p| p.id == id) {
-                    self.pending = None;
-                    self.on_failure(&end).await;
-                } else if self.active.as_ref().is_some_and(|a| a.id == id) {
-                    self.on_ended(&end).await;
-                }
-            }
-        }
-    }
-
-    async fn on_opened(&mut self, welcome: wire::Welcome) {
-        let Some(mut live) = self.pending.take() else { return };
-        if let Some(old) = self.active.take() {
-            old.stop.cancel();
-        }
-        live.since = Instant::now();
-        self.want_fresh = false;
-        self.untold_end = false;
-        let connected = Connected {
-            controller: live.controller.clone(),
-            uplink: live.uplink.clone(),
-            controller_version: welcome.controller_version,
-            telemetry_interval_ms: welcome.telemetry_interval_ms,
-            observed_address: welcome.observed_address,
-        };
-        tracing::info!(controller = live.controller, uplink = live.uplink, "session opened");
-        self.parts.status.send_modify(|s| {
-            s.connected = Some(connected.clone());
-            s.sessions += 1;
-        });
-        let names = welcome.confirmed.as_ref().and_then(GenerationId::from_proto);
-        let effects = self.parts.machine.confirmed_by_exchange(live.opened_at, names);
-        self.parts.effects.extend(effects);
-        self.parts.outbox.new_session();
-        live.go.cancel();
-        self.active = Some(live);
-        self.tell(ControlEvent::Connected(connected)).await;
-    }
-
-    /// An attempt came to nothing.
-    async fn on_failure(&mut self, end: &SessionEnd) {
-        self.parts.status.send_modify(|s| {
-            s.failed_attempts += 1;
-            s.last_error = describe(end);
-        });
-        tracing::debug!(code = end.code(), "attempt failed: {}", describe(end));
-        self.failures = self.failures.saturating_add(1);
-        self.next_way();
-        if std::mem::take(&mut self.untold_end) {
-            self.parts.status.send_modify(|s| s.connected = None);
-            self.tell(ControlEvent::Disconnected).await;
-        }
-    }
-
-    /// The session in use ended.
-    async fn on_ended(&mut self, end: &SessionEnd) {
-        let Some(live) = self.active.take() else { return };
-        tracing::info!(code = end.code(), "session ended: {}", describe(end));
-        if self.pending.is_some() {
-            // The controller ends it as soon as the next one says Hello.
-            self.untold_end = true;
-            return;
-        }
-        if live.since.elapsed() >= GOOD_SESSION {
-            self.failures = 0;
-        } else {
-            self.failures = self.failures.saturating_add(1);
-        }
-        self.parts.status.send_modify(|s| {
-            s.connected = None;
-            s.last_error = describe(end);
-        });
-        self.next_way();
-        self.tell(ControlEvent::Disconnected).await;
-    }
-
-    fn next_way(&mut self) {
-        self.rotation.advance();
-        let round = Rotation::round(&self.controllers(), &self.parts.uplinks.borrow());
-        let wait = backoff::wait(self.failures, round, rand::random());
-        self.next_attempt_at = Instant::now() + wait;
-    }
-
-    fn on_uplinks(&mut self) {
-        let uplinks = self.parts.uplinks.borrow_and_update().clone();
-        self.rotation = Rotation::default();
-        let allowed = |live: &Live| match &live.uplink {
-            Some(uplink) => uplinks.contains(uplink),
-            None => uplinks.is_empty(),
-        };
-        if self.active.as_ref().is_some_and(|live| !allowed(live)) {
-            self.open_fresh();
-        } else if let Some(live) = self.pending.take_if(|live| !allowed(live)) {
-            live.stop.cancel();
-            self.next_attempt_at = Instant::now();
-        }
-    }
-
-    /// Replaces the session by a new connection, before the old one is let go.
-    pub(super) fn open_fresh(&mut self) {
-        if let Some(pending) = self.pending.take() {
-            pending.stop.cancel();
-        }
-        // The next attempt's end tells of an untold one.
-        self.want_fresh = true;
-        self.failures = 0;
-        self.next_attempt_at = Instant::now();
-    }
-
-    // Messages ------------------------------------------------------------------------------------
-
-    async fn on_message(&mut self, message: Down) {
+    pub(super) async fn on_message(&mut self, message: Down) {
         match message {
             Down::Generation(generation) => self.on_generation(generation),
             Down::Facts(facts) => self.on_facts(facts).await,
@@ -505,16 +299,4 @@ async fn answer(due: &mut Option<Due>) -> Result<(), Vec<Fault>> {
         answered = &mut due.reply => answered.unwrap_or_else(|_| Err(vec![events::abandoned()])),
         () = sleep_until(due.until) => Err(vec![events::timed_out(APPLY_TIMEOUT)]),
     }
-}
-
-/// An error with everything that caused it.
-fn describe(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
 }

@@ -51,6 +51,7 @@ pub enum QueryKind {
 /// The engine's answer, of the kind that was asked.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "answer", content = "view", rename_all = "snake_case")]
+#[expect(clippy::large_enum_variant, reason = "one per question of a person; never kept")]
 pub enum LocalAnswer {
     Status(StatusView),
     Paths(Vec<PathView>),
@@ -60,6 +61,7 @@ pub enum LocalAnswer {
 /// One line on the socket.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[expect(clippy::large_enum_variant, reason = "one per question of a person; never kept")]
 enum Response {
     Ok(LocalAnswer),
     Error(LocalError),
