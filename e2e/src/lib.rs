@@ -5,13 +5,19 @@
 //! - [`watch`]: count frames with a marker on any interface.
 //! - [`stream`]: a constant-rate stream and the gaps that its receiver saw.
 //! - [`watchdog`]: how long this machine failed to run a thread that was due.
+//! - [`fleet`]: the real controller, agents and command line in a lab, and what a test does to them.
+//! - [`demo`]: the main job as an operator sees it.
+//! - [`report`]: figures, goals, and the files they are written to.
 //!
 //! Linux only, and root only. See `hawser-lab --help` for use by hand.
 
 pub mod cli;
 pub mod clock;
+pub mod demo;
+pub mod fleet;
 pub(crate) mod instrument;
 pub mod lab;
+pub mod report;
 pub mod stream;
 pub(crate) mod supervisor;
 pub mod wan;

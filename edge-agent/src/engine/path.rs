@@ -23,6 +23,8 @@ pub struct PathRuntime {
     pub remote: Option<SocketAddr>,
     /// Where it may be, by what others say.
     pub candidates: Vec<SocketAddr>,
+    /// When the first probe that was answered had been sent.
+    pub answered_since: Option<Micros>,
     /// It has an outbound SA.
     pub keyed: bool,
     /// How often it got fresh keys.
@@ -64,6 +66,7 @@ impl PathRuntime {
             tracker: EndpointTracker::new(None, now),
             remote: None,
             candidates: Vec::new(),
+            answered_since: None,
             keyed: false,
             keyings: 0,
             reach: Reach::Connecting,

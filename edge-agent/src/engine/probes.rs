@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Instant;
 
 use hawser_edge_core::id::{PathId, TunnelId};
-use hawser_edge_core::probe::{ReplyKind, Request};
+use hawser_edge_core::probe::{Outcome, ReplyKind, Request};
 use hawser_edge_core::sla::Reach;
 use hawser_edge_core::stamp::{self, DigestEntry, Kind};
 use hawser_edge_core::time::Micros;
@@ -133,6 +133,15 @@ impl Engine {
     pub(super) fn judge(&mut self, id: PathId, now: Micros) {
         let Some(path) = self.paths.get_mut(&id) else { return };
         while let Some(sample) = path.session.poll_sample() {
+            // Sent before both ends had their keys and endpoints: that says nothing of the path.
+            let early = path.answered_since.is_none_or(|since| sample.sent < since);
+            match sample.outcome {
+                Outcome::Lost { .. } if early => continue,
+                Outcome::Lost { .. } => {}
+                Outcome::Rtt { .. } | Outcome::Late { .. } => {
+                    path.answered_since.get_or_insert(sample.sent);
+                }
+            }
             path.monitor.handle_sample(&sample);
         }
         path.monitor.set_interval(path.session.interval(), now);

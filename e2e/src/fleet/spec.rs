@@ -1,0 +1,110 @@
+//! Which fleet to bring up, in which network.
+
+use super::error::FleetError;
+use crate::lab::{End, Link, LinkKind, Node, NodeKind, Route, Topology};
+
+/// A fleet's document and the network it lives in.
+#[derive(Clone, Debug)]
+pub struct FleetSpec {
+    pub topology: Topology,
+    /// YAML, as an operator applies it.
+    pub document: String,
+    pub fleet: String,
+    /// The node that runs the controller, and `host:port` under which it is reached.
+    pub controller_node: String,
+    pub advertise: Vec<String>,
+    pub edges: Vec<EdgePlace>,
+    /// The lab's name; without one it gets one of its own.
+    pub lab_name: Option<String>,
+}
+
+/// Where an edge of the document lives.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EdgePlace {
+    pub edge: String,
+    pub site: String,
+    /// The node that runs its agent.
+    pub node: String,
+    /// The computer on its LAN.
+    pub host: String,
+}
+
+impl EdgePlace {
+    fn at(site: &str) -> Self {
+        Self {
+            edge: format!("{site}-1"),
+            site: site.to_owned(),
+            node: site.to_owned(),
+            host: format!("{site}-host"),
+        }
+    }
+}
+
+impl FleetSpec {
+    /// A hub and two branches, two uplinks each: 8 paths.
+    ///
+    /// # Errors
+    /// The bundled topology is faulty.
+    pub fn demo() -> Result<Self, FleetError> {
+        Ok(Self {
+            topology: Topology::bundled("demo")?,
+            document: include_str!("../../fleets/demo.yaml").to_owned(),
+            fleet: "acme".to_owned(),
+            controller_node: "controller".to_owned(),
+            advertise: vec!["192.0.2.18:4511".to_owned()],
+            edges: ["hq", "b1", "b2"].map(EdgePlace::at).to_vec(),
+            lab_name: None,
+        })
+    }
+
+    /// Two sites, two uplinks of both address families each, by providers that do not know each other: 4 paths. The
+    /// controller has a leg in each provider.
+    ///
+    /// # Errors
+    /// The bundled topology is faulty.
+    pub fn dual() -> Result<Self, FleetError> {
+        let mut topology = Topology::bundled("dual")?;
+        let route = |to: &str, via: &str| -> Option<Route> {
+            Some(Route { to: to.to_owned(), via: via.parse().ok()?, dev: None, metric: None })
+        };
+        let routes =
+            [route("198.51.100.0/24", "198.51.100.33"), route("203.0.113.0/24", "203.0.113.33")];
+        let controller = Node {
+            kind: NodeKind::Controller,
+            sysctls: Default::default(),
+            routes: routes.into_iter().flatten().collect(),
+            masquerade: Vec::new(),
+        };
+        topology.nodes.insert("controller".to_owned(), controller);
+        for (isp, net) in [("isp-a", "198.51.100"), ("isp-b", "203.0.113")] {
+            let end = |node: &str, interface: &str, last: u8| End {
+                node: node.to_owned(),
+                interface: interface.to_owned(),
+                addresses: format!("{net}.{last}/28").parse().into_iter().collect(),
+            };
+            let link = Link {
+                kind: LinkKind::Veth,
+                mtu: 1500,
+                a: end(isp, "controller", 33),
+                b: end("controller", isp, 34),
+                impair: Vec::new(),
+            };
+            topology.links.insert(format!("{isp}-controller"), link);
+        }
+        topology.check()?;
+        Ok(Self {
+            topology,
+            document: include_str!("../../fleets/dual.yaml").to_owned(),
+            fleet: "acme".to_owned(),
+            controller_node: "controller".to_owned(),
+            advertise: vec!["198.51.100.34:4511".to_owned(), "203.0.113.34:4511".to_owned()],
+            edges: ["left", "right"].map(EdgePlace::at).to_vec(),
+            lab_name: None,
+        })
+    }
+
+    pub(super) fn place(&self, edge: &str) -> Result<&EdgePlace, FleetError> {
+        let unknown = || FleetError::Unknown { kind: "edge", name: edge.to_owned() };
+        self.edges.iter().find(|place| place.edge == edge).ok_or_else(unknown)
+    }
+}
