@@ -1,5 +1,5 @@
 # One target a task; CI runs the same ones.
-PACKAGES_LAB := iproute2 nftables procps iputils-ping
+PACKAGES_LAB := iproute2 nftables procps iputils-ping python3
 PACKAGES_BENCH := iperf3
 CARGO ?= cargo
 REPORTS := target/reports
