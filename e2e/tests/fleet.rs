@@ -97,7 +97,7 @@ fn whole_packets_pass(fleet: &Fleet) -> Outcome {
 #[test]
 fn without_its_controller_a_fleet_moves_rekeys_and_restarts() {
     scenario("headless", |fleet| {
-        let short = fleet.spec().document.replace("rekey_after_s: 3600", "rekey_after_s: 4");
+        let short = fleet.spec().document.replace("rekey_after_s: 3600", "rekey_after_s: 5");
         let applied = fleet.apply(&short, "short rekeys")?;
         assert_eq!(applied.revision, 2);
         // The acknowledged revision outlives a controller that dies right after it.
@@ -141,7 +141,8 @@ fn a_generation_that_can_not_be_applied_is_refused_and_the_confirmed_one_stays()
     scenario("refusal", |fleet| {
         let before = fleet.agent("b2-1")?.status()?.generations;
         let (head, b2) = fleet.spec().document.split_once("  - name: b2").expect("b2 is last");
-        let bad = format!("{head}  - name: b2{}", b2.replacen("interface: isp-b", "interface: dsl9", 1));
+        let bad =
+            format!("{head}  - name: b2{}", b2.replacen("interface: isp-b", "interface: dsl9", 1));
         fleet.apply(&bad, "an interface that is not there")?;
         until("b2-1 says what is wrong", || {
             let edges = fleet.operator()?.edges()?;
@@ -203,7 +204,9 @@ fn hostile_packets_on_the_fabric_port_are_counted_and_harm_nothing() {
             Ok(done_if(reasons.iter().all(|r| rose(r)), || format!("{now:?}")))
         })?;
         // Every datagram twice: the second copy of each is a replay.
-        fleet.lab().impair("b1-isp-a", &Impairment { duplicate_pct: Some(100.0), ..Default::default() })?;
+        fleet
+            .lab()
+            .impair("b1-isp-a", &Impairment { duplicate_pct: Some(100.0), ..Default::default() })?;
         assert!(fleet.ping("b1-host", "hq-host", false, 5)? >= 4);
         until("replays are counted", || {
             let replayed = counters()?.get("drop_replayed").copied().unwrap_or(0);
@@ -240,8 +243,8 @@ fn an_uplink_that_changes_its_address_keeps_its_paths() {
         let flow = Flow::start(fleet, "b1-host", "hq-host", 7003, false)?;
         flow.wait_flowing(SOON)?;
         for line in [
-            "ip addr add 198.51.100.19/28 dev isp-a",
             "ip addr del 198.51.100.18/28 dev isp-a",
+            "ip addr add 198.51.100.19/28 dev isp-a",
             "ip route replace default via 198.51.100.17 dev isp-a metric 100",
         ] {
             let words: Vec<&str> = line.split(' ').collect();
@@ -250,7 +253,9 @@ fn an_uplink_that_changes_its_address_keeps_its_paths() {
         }
         until("the hub follows to the new address", || {
             let paths = fleet.agent("hq-1")?.paths()?;
-            let at = |address: &str| paths.iter().filter(|p| p.remote_endpoint.starts_with(address)).count();
+            let at = |address: &str| {
+                paths.iter().filter(|p| p.remote_endpoint.starts_with(address)).count()
+            };
             Ok(done_if(at("198.51.100.19:") == 2, || format!("{paths:?}")))
         })?;
         fleet.wait_edge_up("b1-1", SOON)?;

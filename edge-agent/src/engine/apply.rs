@@ -230,6 +230,8 @@ impl Engine {
 
     fn tear_down(&mut self) {
         self.peers.forget_all();
+        // The way back to the controller must not be pinned to what is torn down.
+        self.control.set_uplinks(Vec::new());
         for id in std::mem::take(&mut self.uplinks).into_keys() {
             self.dataplane.remove_uplink(id);
         }
