@@ -123,10 +123,11 @@ fn transport_code(code: u64) -> &'static str {
     match code.checked_sub(0x100) {
         Some(44) => "revoked",
         Some(45) => "expired",
-        Some(48) => "untrusted",
+        // 51: signed by a key that only has our CA's name.
+        Some(48 | 51) => "untrusted",
         // What the verifier of ours sends for a certificate of another fleet under the same root.
         Some(49) => "wrong_fleet",
-        Some(42 | 43 | 46 | 51 | 116) => "bad_certificate",
+        Some(42 | 43 | 46 | 116) => "bad_certificate",
         Some(0..=255) => "tls",
         _ => "transport",
     }

@@ -113,13 +113,14 @@ async fn read_hello(
     recv: &mut RecvStream,
     expected: Expected<'_>,
 ) -> Result<PeerHello, Ended> {
-    let checked = match wire::read(recv).await?.message {
-        Some(Message::Hello(hello)) => {
+    let checked = match wire::read(recv).await.map(|read| read.message) {
+        Ok(Some(Message::Hello(hello))) => {
             hello::check(&hello, expected).map(|()| hello).map_err(Ended::from)
         }
-        _ => Err(Ended::new("protocol", "the first message is no hello")),
+        Ok(_) => Err(Ended::new("protocol", "the first message is no hello")),
+        Err(error) => Err(Ended::from(error)),
     };
-    if checked.is_err() {
+    if checked.as_ref().is_err_and(|ended| ended.code == "protocol") {
         Close::Protocol.end(connection);
     }
     checked

@@ -22,6 +22,8 @@ mod sender;
 mod shared;
 mod socket;
 mod spi;
+#[cfg(test)]
+mod tests;
 mod tls;
 mod virtual_address;
 mod wire;

@@ -52,11 +52,20 @@ struct Peer {
     learned: VecDeque<RealAddress>,
     best: Option<RealAddress>,
     focus: Option<usize>,
+    /// The one way that is known to work in both directions, until probes know better.
+    pinned: Option<RealAddress>,
 }
 
 impl Peer {
     fn owns(&self, real: RealAddress) -> bool {
         self.candidates.contains(&real) || self.learned.contains(&real) || self.best == Some(real)
+    }
+
+    /// The focus, as an address.
+    fn focused(&self) -> Option<RealAddress> {
+        let all = self.all();
+        let index = self.focus?.checked_rem(all.len())?;
+        all.get(index).copied()
     }
 
     /// Best first, then what was authenticated last, then the candidates in their order; each once.
@@ -106,6 +115,9 @@ impl PeerRoutes {
         let mut state = self.lock();
         let peer = state.peers.entry(edge).or_default();
         let old = std::mem::replace(&mut peer.best, best);
+        if best.is_some() {
+            peer.pinned = None;
+        }
         state.update_owners(edge, old.as_slice());
     }
 
@@ -140,7 +152,18 @@ impl PeerRoutes {
     /// Handshakes with the peer go to one of its addresses only (counted modulo their number), or to all again. The
     /// acceptor answers the copy that comes first; where the way back of just that one is dead, only this helps.
     pub(super) fn set_focus(&self, edge: EdgeId, focus: Option<usize>) {
-        self.lock().peers.entry(edge).or_default().focus = focus;
+        let mut state = self.lock();
+        let peer = state.peers.entry(edge).or_default();
+        (peer.focus, peer.pinned) = (focus, None);
+    }
+
+    /// A handshake has come about: while no best way is set, its focus stays in use. A copy by another way could draw
+    /// the acceptor's answers to where they are lost.
+    pub(super) fn keep_focus(&self, edge: EdgeId) {
+        let mut state = self.lock();
+        let peer = state.peers.entry(edge).or_default();
+        peer.pinned = peer.focused();
+        peer.focus = None;
     }
 
     /// Whom quinn shall see as the sender of a datagram. `issued` tells our own connection IDs.
@@ -183,14 +206,11 @@ impl PeerRoutes {
             VirtualPeer::Edge(edge) => edge,
         };
         let Some(peer) = state.peers.get(&edge) else { return Vec::new() };
-        match (is_handshake(datagram), peer.best, peer.focus) {
-            (false, Some(best), _) => vec![best],
-            (true, _, Some(focus)) => {
-                let all = peer.all();
-                all.get(focus.checked_rem(all.len()).unwrap_or(0)).copied().into_iter().collect()
-            }
-            _ => peer.all(),
-        }
+        let one = match is_handshake(datagram) {
+            true => peer.focused(),
+            false => peer.best.or(peer.pinned),
+        };
+        one.map_or_else(|| peer.all(), |one| vec![one])
     }
 
     /// The real address behind a provisional one.

@@ -96,7 +96,7 @@ impl Actor {
     pub(super) fn dial_succeeded(&mut self, now: Micros) {
         self.dialler.under_way = None;
         self.dialler.reset(now);
-        self.shared.routes.set_focus(self.config.edge, None);
+        self.shared.routes.keep_focus(self.config.edge);
         self.last_refusal = None;
     }
 

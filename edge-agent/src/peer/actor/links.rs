@@ -229,6 +229,7 @@ impl Actor {
                 self.adopt(standby).await;
             }
             None => {
+                self.shared.routes.set_focus(self.config.edge, None);
                 self.dialler.reset(self.shared.now());
                 self.tell_down(ended.code).await;
             }

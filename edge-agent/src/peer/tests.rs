@@ -1,0 +1,10 @@
+mod admission;
+mod authority;
+mod choice;
+mod keying;
+mod moves;
+mod net;
+mod node;
+mod refusals;
+mod routes;
+mod small;
