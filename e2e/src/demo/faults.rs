@@ -117,8 +117,13 @@ pub(super) fn brown_out(stage: &Stage<'_>, outcome: &mut Outcome) -> Result<Brow
     let fault_unix_ms = unix_ms();
     fleet.lab().impair(&link, &Impairment::loss(5.0))?;
     let moved = wait::until("traffic leaves the lossy path", BROWNOUT_LIMIT, || {
-        let decision = decisions_after(fleet, traffic, before)?.pop();
-        Ok(decision.map_or_else(|| Look::Not("it stays".to_owned()), Look::Done))
+        // A move to another path over the same link is no escape.
+        let used = agent.path_in_use(traffic.peer, CLASS)?;
+        if fleet.branch_link(traffic.sender, &used)? == link {
+            return Ok(Look::Not(format!("it is still on {link}")));
+        }
+        let newest = decisions_after(fleet, traffic, before)?.into_iter().next();
+        Ok(newest.map_or_else(|| Look::Not("it stays".to_owned()), Look::Done))
     });
     fleet.lab().impair(&link, &Impairment::loss(0.0))?;
     let healed_unix_ms = unix_ms();

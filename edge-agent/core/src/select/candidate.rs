@@ -19,6 +19,8 @@ pub(super) struct Rank {
     severity: u32,
     /// Failed lately, and has not met the SLA for its hold since.
     unproven: bool,
+    /// Uplinks shared with the path that is to be left for a fault: what hurts that path may hurt this one too.
+    shares: u8,
     standing: Standing,
     rtt_bucket: u32,
     path: PathId,
@@ -95,12 +97,14 @@ impl Candidate {
         }
     }
 
-    pub(super) fn rank(&self, policy: &ClassPolicy, now: Micros) -> Rank {
+    /// `shares`: of how many uplinks with a path that is to be left for a fault.
+    pub(super) fn rank(&self, policy: &ClassPolicy, shares: u8, now: Micros) -> Rank {
         let state = self.state();
         Rank {
             state,
             severity: if state == SlaState::Violates { self.health.crossed.severity() } else { 0 },
             unproven: self.unproven(policy, now),
+            shares,
             standing: self.standing(policy),
             rtt_bucket: rtt_bucket(self.health.figures.rtt_us),
             path: self.spec.path,
@@ -138,6 +142,19 @@ impl Candidate {
             self.flaps = (self.flaps + 1).min(policy::FAILBACK_DOUBLINGS_MAX);
             self.last_flap = now;
         }
+    }
+
+    /// A path that shares an uplink with it was left for a fault: its proof begins anew.
+    pub(super) fn doubt(&mut self, now: Micros) {
+        if let Some(since) = &mut self.meets_since {
+            *since = now;
+        }
+    }
+
+    /// How many uplinks two paths share.
+    pub(super) fn shares_with(&self, other: &CandidateSpec) -> u8 {
+        u8::from(self.spec.local_uplink == other.local_uplink)
+            + u8::from(self.spec.remote_uplink == other.remote_uplink)
     }
 
     pub(super) fn flaps(&self) -> u32 {

@@ -145,6 +145,12 @@ impl Selector {
             return trouble(c);
         }
         let Some(winner) = winner else { return "it may not carry this class".to_owned() };
+        if let Some(left) = self.current_candidate()
+            && left.state() != SlaState::Meets
+            && c.shares_with(&left.spec) > winner.shares_with(&left.spec)
+        {
+            return "it shares an uplink with the path that is left".to_owned();
+        }
         let (ours, theirs) = (c.standing(&self.policy), winner.standing(&self.policy));
         if c.unproven(&self.policy, now) || ours < theirs {
             let left = c.proven_at(&self.policy).map_or(0, |at| at.since(now).as_millis());

@@ -145,12 +145,7 @@ impl Selector {
     /// uplink with it, or else one, or else both.
     pub fn standby(&self) -> Option<PathId> {
         let current = self.current_candidate();
-        let shared = |c: &Candidate| {
-            current.map_or(0, |cur| {
-                u8::from(cur.spec.local_uplink == c.spec.local_uplink)
-                    + u8::from(cur.spec.remote_uplink == c.spec.remote_uplink)
-            })
-        };
+        let shared = |c: &Candidate| current.map_or(0, |cur| c.shares_with(&cur.spec));
         self.candidates
             .iter()
             .filter(|c| Some(c.spec.path) != self.current && c.available && c.carrier)
@@ -161,7 +156,13 @@ impl Selector {
     }
 
     pub(super) fn rank(&self, candidate: &Candidate, now: Micros) -> Rank {
-        candidate.rank(&self.policy, now)
+        let shares = match self.current_candidate() {
+            Some(current) if current.state() != SlaState::Meets => {
+                candidate.shares_with(&current.spec)
+            }
+            _ => 0,
+        };
+        candidate.rank(&self.policy, shares, now)
     }
 
     pub(super) fn current_candidate(&self) -> Option<&Candidate> {
@@ -264,10 +265,14 @@ impl Selector {
     fn carry_out(&mut self, wish: Wish, now: Micros) -> Decision {
         let decision = self.decision(wish, now);
         let fault = matches!(wish.cause, Cause::PathDown | Cause::SlaViolated | Cause::NoneLeft);
+        let left = self.current_candidate().filter(|_| fault).map(|c| c.spec.clone());
         for candidate in &mut self.candidates {
             let path = Some(candidate.spec.path);
             if path == self.current && fault {
                 candidate.left_for_fault(&self.policy, now);
+            }
+            if left.as_ref().is_some_and(|left| candidate.shares_with(left) > 0) {
+                candidate.doubt(now);
             }
             if path == wish.to {
                 candidate.take(now);

@@ -347,3 +347,50 @@ fn a_decision_goes_to_the_controller_with_its_evidence() {
     assert!(sent.candidates[1].chosen && sent.candidates[1].refused_because.is_empty());
     assert!(sent.candidates.iter().all(|c| c.chosen == c.refused_because.is_empty()));
 }
+
+/// Two uplinks at each end, every pair a path: 11 is local 1 to remote 1, and so on. Lower numbers are preferred.
+fn square() -> Selector {
+    let candidates = [(1u32, 1u32), (1, 2), (2, 1), (2, 2)].map(|(local, remote)| CandidateSpec {
+        path: PathId(local * 10 + remote),
+        name: format!("{local}/{remote}"),
+        local_uplink: UplinkId(local),
+        remote_uplink: UplinkId(100 + remote),
+        preference: (local as u16, remote as u16),
+        cost: 0,
+    });
+    let mut selector = Selector::new(policy(), candidates.to_vec(), s(0));
+    for path in [11, 12, 21, 22].map(PathId) {
+        selector.handle_path_admin(path, true, s(0));
+        selector.handle_quality(path, &health(SlaState::Meets), s(0));
+    }
+    assert_eq!(moved(&mut selector, s(0)), Some((Cause::Start, Some(PathId(11)))));
+    assert_eq!(moved(&mut selector, s(100)), None);
+    selector
+}
+
+#[test]
+fn a_fault_is_left_for_a_path_that_shares_no_uplink_with_it() {
+    for (state, cause) in
+        [(SlaState::Down, Cause::PathDown), (SlaState::Violates, Cause::SlaViolated)]
+    {
+        let mut selector = square();
+        set(&mut selector, PathId(11), state, s(101));
+        let decision = selector.poll(s(101)).expect("it moves");
+        assert_eq!((decision.cause, decision.to), (cause, Some(PathId(22))));
+        let refused = &decision.candidates[1].refused_because;
+        assert_eq!(refused, "it shares an uplink with the path that is left");
+        // What shares an uplink begins its proof anew: 30 s, however long it was good before.
+        assert_eq!(moved(&mut selector, s(130)), None);
+        assert_eq!(moved(&mut selector, s(132)), Some((Cause::BetterPath, Some(PathId(12)))));
+    }
+}
+
+#[test]
+fn a_path_that_shares_an_uplink_is_taken_when_there_is_no_other() {
+    let mut selector = square();
+    for path in [21, 22].map(PathId) {
+        set(&mut selector, path, SlaState::Down, s(101));
+    }
+    set(&mut selector, PathId(11), SlaState::Down, s(101));
+    assert_eq!(moved(&mut selector, s(101)), Some((Cause::PathDown, Some(PathId(12)))));
+}
