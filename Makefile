@@ -22,7 +22,8 @@ demo: setup build ## The main job: three sites, a failure, a healing, and why (K
 
 .PHONY: test
 test: setup ## Every test, the lab's scenarios too (root)
-	$(CARGO) build --workspace --bins
+	@# Binaries together with the tests: one set of features, so nothing is compiled twice.
+	$(CARGO) build --workspace --bins --tests
 	$(CARGO) test --workspace --no-fail-fast
 
 .PHONY: lint
