@@ -165,11 +165,13 @@ fn act(stage: &mut Stage<'_>, runs: u32, outcome: &mut Outcome) -> Result<(), Fl
 fn why(stage: &Stage<'_>) -> Result<(), FleetError> {
     // The newest decision reaches the controller a moment after it is made.
     let operator = stage.fleet.operator()?;
-    let text = wait::until("a decision reaches the controller", Duration::from_secs(10), || {
-        let text = operator.text(&["why", "b1", "--limit", "1"])?;
-        let there = text.contains("It moved from");
-        Ok(if there { Look::Done(text) } else { Look::Not(text) })
+    wait::until("b1's newest decision reaches the controller", Duration::from_secs(10), || {
+        let own = stage.fleet.agent("b1-1")?.why("hq-1", 1)?.decisions;
+        let there = operator.decisions("b1", 1)?;
+        let same = own.first().map(|d| d.sequence) == there.first().map(|d| d.sequence);
+        Ok(if same { Look::Done(()) } else { Look::Not("it has an older one".to_owned()) })
     })?;
+    let text = operator.text(&["why", "b1", "--limit", "1"])?;
     stage.screen.note("$ hawser why b1 --limit 1");
     stage.screen.block(&text);
     Ok(())

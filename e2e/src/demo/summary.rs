@@ -36,7 +36,7 @@ fn rows(report: &Report) -> Vec<Row> {
         ("  longest", with_unit(*max, "ms"), Some("blackhole_gap_max_ms")),
         ("  runs (repeated)", format!("{runs} ({})", report.runs_repeated), None),
         ("  without the controller, longest", with_unit(headless.max, "ms"), None),
-        ("5 % loss: moved after", with_unit(report.brownout_move_ms, "ms"), None),
+        ("5 % loss: off the uplink after", with_unit(report.brownout_move_ms, "ms"), None),
         ("  moved back, once clean, after", with_unit(report.failback_s, "s"), None),
         ("new keys under traffic", report.rekeys.to_string(), Some("rekeys")),
         ("  packets lost meanwhile", lost, Some("rekey_lost_packets")),

@@ -95,6 +95,15 @@ pub struct Fault {
     pub message: String,
 }
 
+/// One of `hawser why --json`.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Decision {
+    pub sequence: u64,
+    pub unix_ms: u64,
+    pub edge: String,
+    pub cause: String,
+}
+
 #[derive(Clone, Debug, Deserialize)]
 pub struct Event {
     pub unix_ms: u64,
@@ -197,6 +206,19 @@ impl<'a> Operator<'a> {
         }
         let sites = self.ask::<Sites>(&["sites"])?.sites;
         Ok(sites.into_iter().flat_map(|site| site.edges).collect())
+    }
+
+    /// A site's decisions, newest first.
+    ///
+    /// # Errors
+    /// No such site, or the controller does not answer.
+    pub fn decisions(&self, site: &str, limit: u32) -> Result<Vec<Decision>, FleetError> {
+        #[derive(Deserialize)]
+        struct Decisions {
+            decisions: Vec<Decision>,
+        }
+        let args = ["why", site, "--limit", &limit.to_string()];
+        Ok(self.ask::<Decisions>(&args)?.decisions)
     }
 
     /// The newest events, oldest of them first.
