@@ -108,6 +108,12 @@ impl Agent {
         self.process.as_ref().is_some_and(|process| process.try_wait().is_none())
     }
 
+    /// The process ID, as this process sees it.
+    #[must_use]
+    pub fn pid(&self) -> Option<u32> {
+        self.process.as_ref().map(Process::pid)
+    }
+
     /// `hawser-edge status --json`.
     ///
     /// # Errors
