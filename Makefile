@@ -2,7 +2,7 @@
 PACKAGES_LAB := iproute2 nftables procps iputils-ping python3
 PACKAGES_BENCH := iperf3
 CARGO ?= cargo
-REPORTS := target/reports
+SHELL := bash
 
 .PHONY: help
 help: ## This list
@@ -26,6 +26,10 @@ test: setup ## Every test, the lab's scenarios too (root)
 	$(CARGO) build --workspace --bins --tests
 	$(CARGO) test --workspace --no-fail-fast
 
+.PHONY: test-long
+test-long: setup ## The tests that take longer than people wait: days of virtual time
+	$(CARGO) test -p hawser-edge-core --test detection -- --ignored --nocapture
+
 .PHONY: lint
 lint: ## rustfmt, clippy with warnings as errors, cargo-deny's offline checks
 	$(CARGO) fmt --all --check
@@ -37,6 +41,5 @@ lint: ## rustfmt, clippy with warnings as errors, cargo-deny's offline checks
 bench-dataplane: ## One TCP stream through the data plane, and beside it a bare veth → target/reports/bench-dataplane.json
 	@tools/setup $(PACKAGES_LAB) $(PACKAGES_BENCH)
 	$(CARGO) build -p hawser-edge --example bench_dataplane
-	@mkdir -p $(REPORTS)
-	@target/debug/examples/bench_dataplane 5 3 > $(REPORTS)/bench-dataplane.json
-	@cat $(REPORTS)/bench-dataplane.json
+	$(CARGO) build -p hawser-e2e --bin hawser-report
+	@set -o pipefail; target/debug/examples/bench_dataplane 5 3 | target/debug/hawser-report bench-dataplane

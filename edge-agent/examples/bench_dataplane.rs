@@ -28,6 +28,8 @@ const UPLINK: UplinkId = UplinkId(1);
 const SUITE: Suite = Suite::Aes128Gcm;
 const MAX_ROUNDS: usize = 20;
 const MAX_SECONDS: usize = 30;
+/// Of one stream; what a branch's uplinks seldom have.
+const GOAL_GBPS: f64 = 1.5;
 
 type Fault = Box<dyn Error + Send + Sync>;
 
@@ -54,13 +56,21 @@ fn main() -> Result<(), Fault> {
         drops.map(|(reason, count)| (reason.label().to_string(), count.into())).collect()
     });
     let drops: Vec<serde_json::Map<String, serde_json::Value>> = drops.collect();
+    let hawser_gbps = median(&hawser);
     let report = serde_json::json!({
         "veth_gbps": median(&veth),
-        "hawser_gbps": median(&hawser),
+        "hawser_gbps": hawser_gbps,
         "runs": { "veth_gbps": veth, "hawser_gbps": hawser },
         "seconds_per_run": seconds,
         "suite": SUITE.name(),
         "drops": { "a": drops[0], "b": drops[1] },
+        "goals": {
+            "hawser_gbps": {
+                "goal": format!(">= {GOAL_GBPS}"),
+                "value": hawser_gbps,
+                "met": hawser_gbps >= GOAL_GBPS,
+            },
+        },
     });
     println!("{report:#}");
     Ok(())

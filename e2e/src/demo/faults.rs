@@ -142,7 +142,7 @@ pub(super) fn brown_out(stage: &Stage<'_>, outcome: &mut Outcome) -> Result<Brow
     Ok(Brownout { link, healed_unix_ms, last_sequence: moved.sequence })
 }
 
-/// Waits for the move back to the path that had the brownout.
+/// Waits until traffic is back on the link that had the brownout.
 pub(super) fn fail_back(
     stage: &Stage<'_>,
     brownout: &Brownout,
@@ -154,10 +154,15 @@ pub(super) fn fail_back(
     let traffic = &stage.flows[2];
     let step = stage.screen.step("fail-back of b2");
     step.now(format!("waits for {} to prove itself", brownout.link));
+    let agent = stage.fleet.agent(traffic.sender)?;
     let moved = wait::until("traffic goes back", FAIL_BACK_LIMIT, || {
-        let later = decisions_after(&stage.fleet, traffic, brownout.last_sequence)?;
-        let back = later.into_iter().find(|decision| decision.cause == "FAIL_BACK");
-        Ok(back.map_or_else(|| Look::Not("it waits".to_owned()), Look::Done))
+        let used = agent.path_in_use(traffic.peer, CLASS)?;
+        // A fail-back to another path over the link that it fled to is not the way back yet.
+        if stage.fleet.branch_link(traffic.sender, &used)? != brownout.link {
+            return Ok(Look::Not(format!("it is not on {} yet", brownout.link)));
+        }
+        let newest = decisions_after(&stage.fleet, traffic, brownout.last_sequence)?;
+        Ok(newest.into_iter().next().map_or_else(|| Look::Not("it waits".to_owned()), Look::Done))
     });
     match moved {
         Ok(moved) => {
@@ -176,7 +181,7 @@ fn newest(fleet: &Fleet, traffic: &Traffic) -> Result<u64, FleetError> {
     Ok(why.decisions.first().map_or(0, |decision| decision.sequence))
 }
 
-/// Oldest last.
+/// Newest first.
 fn decisions_after(
     fleet: &Fleet,
     traffic: &Traffic,

@@ -3,7 +3,10 @@
 use super::ReportError;
 use serde_json::Value;
 
-const SCHEMAS: &[(&str, &str)] = &[("demo", include_str!("../../reports/demo.schema.json"))];
+const SCHEMAS: &[(&str, &str)] = &[
+    ("demo", include_str!("../../reports/demo.schema.json")),
+    ("bench-dataplane", include_str!("../../reports/bench-dataplane.schema.json")),
+];
 
 /// Names of the reports that have a schema.
 #[must_use]
