@@ -42,6 +42,7 @@ fn main() {
         max_rtt_us: number(1, 150) * 1_000,
         max_jitter_us: number(2, 0) * 1_000,
         max_loss_ppm: number(3, 10_000),
+        ..SlaLimits::default()
     };
     let Some(directory) = arguments.first() else {
         eprintln!("usage: score_traces DIR [max RTT in ms] [max jitter in ms] [max loss in ppm]");

@@ -2,13 +2,23 @@
 
 mod sim;
 
-use hawser_edge_core::config::SlaLimits;
+use hawser_edge_core::config::{Sensitivity, SlaLimits};
 use hawser_edge_core::id::PathId;
 use hawser_edge_core::select::Cause;
 use hawser_edge_core::time::Micros;
 use sim::{PathSpec, Random, World, ms, quantile};
 
-const NO_LIMIT: SlaLimits = SlaLimits { max_rtt_us: 0, max_jitter_us: 0, max_loss_ppm: 0 };
+const NO_LIMIT: SlaLimits = SlaLimits {
+    max_rtt_us: 0,
+    max_jitter_us: 0,
+    max_loss_ppm: 0,
+    sensitivity: Sensitivity {
+        loss_confidence_ppm: 0,
+        loss_mended_ms: 0,
+        delay_damage_ms: 0,
+        delay_mended_ms: 0,
+    },
+};
 const LOSS_1_PERCENT: SlaLimits = SlaLimits { max_loss_ppm: 10_000, ..NO_LIMIT };
 
 fn pair(rtt_ms: u64) -> [PathSpec; 2] {

@@ -285,7 +285,12 @@ fn phase() -> impl Strategy<Value = Phase> {
 
 fn simulate(seed: u64, phases: &[Phase]) -> World {
     let paths = [20, 35, 60].map(|rtt_ms| PathSpec { rtt_ms, preference: rtt_ms as u16 });
-    let limits = SlaLimits { max_rtt_us: 150_000, max_jitter_us: 30_000, max_loss_ppm: 10_000 };
+    let limits = SlaLimits {
+        max_rtt_us: 150_000,
+        max_jitter_us: 30_000,
+        max_loss_ppm: 10_000,
+        ..SlaLimits::default()
+    };
     let mut world = World::new(&paths, limits, ms(3_000), seed);
     world.run_for(ms(3_000));
     for phase in phases {

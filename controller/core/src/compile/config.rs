@@ -37,6 +37,7 @@ pub(super) fn compile(
         sla_classes: sla_classes(plan, &traffic_classes),
         traffic_classes,
         fabric_port: u32::from(plan.fleet.fabric_port),
+        ..Default::default()
     })
 }
 
@@ -71,6 +72,7 @@ fn uplinks(plan: &Plan<'_>, planned: &PlannedEdge) -> Result<Vec<wire::Uplink>, 
             bandwidth_down_kbps: uplink.bandwidth_down_kbps,
             gateways: uplink.gateways.iter().map(ToString::to_string).collect(),
             probe_budget_bytes_per_s: uplink.probe_budget_bytes_per_s,
+            ..Default::default()
         });
     }
     list.sort_by_key(|uplink| uplink.id);
@@ -142,6 +144,7 @@ fn peer_uplink(id: u32, uplink: &Uplink, fabric_port: u16) -> wire::PeerUplink {
         name: uplink.name.to_string(),
         provider: uplink.provider.clone(),
         endpoints: uplink.addresses.iter().copied().map(endpoint).collect(),
+        ..Default::default()
     }
 }
 
@@ -165,6 +168,7 @@ fn profile(plan: &Plan<'_>, name: &ProfileName) -> wire::TunnelProfile {
         esn: profile.esn,
         probe_interval_ms: profile.probe_interval_ms,
         probe_idle_interval_ms: profile.probe_idle_interval_ms,
+        ..Default::default()
     }
 }
 
@@ -213,6 +217,7 @@ fn traffic_class(class: &TrafficClass, id: u32, segment_id: u32) -> wire::Traffi
         failback_hold_ms: class.failback_hold_ms,
         dwell_ms: class.dwell_ms,
         symmetric: class.symmetric,
+        ..Default::default()
     }
 }
 
@@ -245,6 +250,7 @@ fn sla_classes(plan: &Plan<'_>, classes: &[wire::TrafficClass]) -> Vec<wire::Sla
         max_rtt_us: sla.max_rtt_us.unwrap_or(0),
         max_jitter_us: sla.max_jitter_us.unwrap_or(0),
         max_loss_ppm: sla.max_loss_ppm.unwrap_or(0),
+        ..Default::default()
     };
     list.into_iter().map(sla_class).collect()
 }

@@ -9,8 +9,8 @@ use hawser_proto::config::v1 as wire;
 use ipnet::IpNet;
 
 use super::{
-    EdgeState, FEATURES, Lan, Match, Path, PeerUplink, Profile, Route, SlaLimits, TrafficClass,
-    Tunnel, Uplink,
+    BalanceBy, ClassMode, EdgeState, FEATURES, Lan, Match, Path, PeerUplink, Profile, Route,
+    Sensitivity, SlaLimits, TrafficClass, Tunnel, Uplink, UplinkUse,
 };
 use crate::id::{ClassId, EdgeId, PathId, SegmentId, TunnelId, UplinkId};
 
@@ -140,6 +140,7 @@ impl Decoder {
             edge_id: EdgeId(config.edge_id),
             controllers: config.controllers.clone(),
             fabric_port,
+            drained: config.drained,
             segments,
             uplinks,
             lans,
@@ -191,6 +192,9 @@ impl Decoder {
                 metered: uplink.metered,
                 gateways,
                 probe_budget_bytes_per_s: uplink.probe_budget_bytes_per_s,
+                bandwidth_up_kbps: uplink.bandwidth_up_kbps,
+                usage: usage(uplink.r#use()),
+                drained: uplink.drained,
             };
             if uplinks.insert(id, typed).is_some() {
                 self.fault(
@@ -304,6 +308,9 @@ impl Decoder {
                 name: uplink.name.clone(),
                 provider: uplink.provider.clone(),
                 endpoints,
+                usage: usage(uplink.r#use()),
+                drained: uplink.drained,
+                bandwidth_down_kbps: uplink.bandwidth_down_kbps,
             };
             peer_uplinks.insert(UplinkId(uplink.id), typed);
         }
@@ -352,6 +359,7 @@ impl Decoder {
             esn: profile.esn,
             probe_interval_ms: profile.probe_interval_ms,
             probe_idle_interval_ms: profile.probe_idle_interval_ms,
+            down_after_probes: profile.down_after_probes,
         }
     }
 
@@ -474,6 +482,7 @@ impl Decoder {
                 failback_hold_ms: class.failback_hold_ms,
                 dwell_ms: class.dwell_ms,
                 symmetric: class.symmetric,
+                mode: mode(class),
             });
         }
         if classes.last().is_none_or(|c| !c.matches.is_empty()) {
@@ -509,8 +518,35 @@ fn sla_classes(config: &wire::EdgeConfig) -> BTreeMap<String, SlaLimits> {
         max_rtt_us: c.max_rtt_us,
         max_jitter_us: c.max_jitter_us,
         max_loss_ppm: c.max_loss_ppm,
+        sensitivity: Sensitivity {
+            loss_confidence_ppm: c.loss_confidence_ppm,
+            loss_mended_ms: c.loss_mended_ms,
+            delay_damage_ms: c.delay_damage_ms,
+            delay_mended_ms: c.delay_mended_ms,
+        },
     };
     config.sla_classes.iter().map(|c| (c.name.clone(), limits(c))).collect()
+}
+
+/// A use that a newer controller may know is taken as the normal one: its feature would be required else.
+fn usage(usage: wire::UplinkUse) -> UplinkUse {
+    match usage {
+        wire::UplinkUse::Unspecified | wire::UplinkUse::Normal => UplinkUse::Normal,
+        wire::UplinkUse::Standby => UplinkUse::Standby,
+        wire::UplinkUse::LastResort => UplinkUse::LastResort,
+    }
+}
+
+fn mode(class: &wire::TrafficClass) -> ClassMode {
+    let by = match class.balance_by() {
+        wire::BalanceBy::Unspecified | wire::BalanceBy::Bandwidth => BalanceBy::Bandwidth,
+        wire::BalanceBy::Cost => BalanceBy::Cost,
+    };
+    match class.mode() {
+        wire::ClassMode::Unspecified | wire::ClassMode::Best => ClassMode::Best,
+        wire::ClassMode::Balance => ClassMode::Balance(by),
+        wire::ClassMode::Duplicate => ClassMode::Duplicate,
+    }
 }
 
 /// `address:port`, or an address alone with the port that is usual.

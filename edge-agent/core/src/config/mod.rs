@@ -26,6 +26,8 @@ pub struct EdgeState {
     /// `host:port`, best first.
     pub controllers: Vec<String>,
     pub fabric_port: u16,
+    /// Traffic is to be led away from this edge.
+    pub drained: bool,
     pub segments: BTreeMap<SegmentId, String>,
     pub uplinks: BTreeMap<UplinkId, Uplink>,
     pub lans: Vec<Lan>,
@@ -49,6 +51,23 @@ pub struct Uplink {
     pub gateways: Vec<IpAddr>,
     /// 0: no limit.
     pub probe_budget_bytes_per_s: u64,
+    /// What it can send; 0: not known.
+    pub bandwidth_up_kbps: u64,
+    pub usage: UplinkUse,
+    /// No path over it is chosen while another one works.
+    pub drained: bool,
+}
+
+/// What an uplink is for. Best first: the order of selection.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum UplinkUse {
+    /// Probed as the profile says.
+    #[default]
+    Normal,
+    /// Kept warm at the least cost.
+    Standby,
+    /// Not even keyed until no other path of the tunnel works.
+    LastResort,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -89,6 +108,11 @@ pub struct PeerUplink {
     pub provider: String,
     /// Literal addresses only; the fabric port where the intent gives none.
     pub endpoints: Vec<SocketAddr>,
+    pub usage: UplinkUse,
+    /// As [`Uplink::drained`].
+    pub drained: bool,
+    /// What it can receive; 0: not known.
+    pub bandwidth_down_kbps: u64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -109,6 +133,8 @@ pub struct Profile {
     pub esn: bool,
     pub probe_interval_ms: u32,
     pub probe_idle_interval_ms: u32,
+    /// Losses in a row below which a path is never down; 0: the default.
+    pub down_after_probes: u32,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -125,6 +151,20 @@ pub struct SlaLimits {
     pub max_rtt_us: u32,
     pub max_jitter_us: u32,
     pub max_loss_ppm: u32,
+    pub sensitivity: Sensitivity,
+}
+
+/// How sure a verdict must be. 0 takes the default of [`crate::policy`].
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Sensitivity {
+    /// Confidence that loss is above its limit before that is damage, parts per million.
+    pub loss_confidence_ppm: u32,
+    /// No loss that counts as damage for this long before loss is mended.
+    pub loss_mended_ms: u32,
+    /// Delay or jitter beyond its limit for this long is damage.
+    pub delay_damage_ms: u32,
+    /// Delay and jitter within their limits for this long are mended.
+    pub delay_mended_ms: u32,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -141,6 +181,29 @@ pub struct TrafficClass {
     pub failback_hold_ms: u32,
     pub dwell_ms: u32,
     pub symmetric: bool,
+    pub mode: ClassMode,
+}
+
+/// How a class uses its paths.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ClassMode {
+    /// One path.
+    #[default]
+    Best,
+    /// Flows are spread over the paths that meet the SLA; one flow stays on one path.
+    Balance(BalanceBy),
+    /// Every packet on two paths that share no uplink.
+    Duplicate,
+}
+
+/// What the weights of a balanced class come from.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum BalanceBy {
+    /// Bandwidth where both ends give it, else equal.
+    #[default]
+    Bandwidth,
+    /// The inverse of 1 + the uplink's cost.
+    Cost,
 }
 
 /// All given fields must fit; within one field, any.

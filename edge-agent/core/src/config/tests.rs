@@ -38,6 +38,7 @@ fn edge() -> wire::EdgeConfig {
                 esn: true,
                 probe_interval_ms: 100,
                 probe_idle_interval_ms: 500,
+                ..Default::default()
             }),
             paths: vec![wire::Path {
                 id: 77,
@@ -51,6 +52,7 @@ fn edge() -> wire::EdgeConfig {
                 name: "isp-a".into(),
                 provider: "isp-a".into(),
                 endpoints: vec!["192.0.2.10".into()],
+                ..Default::default()
             }],
         }],
         routes: vec![wire::Route {
@@ -65,6 +67,7 @@ fn edge() -> wire::EdgeConfig {
             ..Default::default()
         }],
         fabric_port: 4510,
+        drained: false,
     }
 }
 

@@ -70,6 +70,8 @@ impl Heard {
             received: received.min(u64::from(u16::MAX)) as u16,
             loss_ppm,
             age_ms,
+            // What traffic tells is the data plane's to add.
+            ..DigestEntry::default()
         }
     }
 

@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use proptest::prelude::{prop_assert, prop_assert_eq, proptest};
 
 use super::*;
-use crate::config::{Lan, Route};
+use crate::config::{Lan, Route, UplinkUse};
 use crate::id::{EdgeId, UplinkId};
 
 fn uplink(id: u32, interface: &str) -> Uplink {
@@ -17,6 +17,9 @@ fn uplink(id: u32, interface: &str) -> Uplink {
         metered: false,
         gateways: vec![],
         probe_budget_bytes_per_s: 0,
+        bandwidth_up_kbps: 0,
+        usage: UplinkUse::Normal,
+        drained: false,
     }
 }
 
@@ -43,6 +46,7 @@ fn edge() -> EdgeState {
         edge_id: EdgeId(2),
         controllers: vec![],
         fabric_port: 4510,
+        drained: false,
         segments: BTreeMap::from([(SegmentId(1), "main".into()), (SegmentId(2), "guest".into())]),
         uplinks: BTreeMap::from([
             (UplinkId(10), uplink(10, "isp-a")),

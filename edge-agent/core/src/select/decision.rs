@@ -105,6 +105,7 @@ impl Decision {
             summary: self.summary.clone(),
             candidates: self.candidates.iter().map(CandidateEvidence::to_proto).collect(),
             boot_id: context.boot_id.to_owned(),
+            ..Default::default()
         }
     }
 }
@@ -128,6 +129,7 @@ impl CandidateEvidence {
             loss_tx_ppm: self.figures.loss_tx_ppm,
             loss_rx_ppm: self.figures.loss_rx_ppm,
             limits_crossed: self.crossed.iter().map(|c| c.to_string()).collect(),
+            ..Default::default()
         }
     }
 }

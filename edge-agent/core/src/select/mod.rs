@@ -96,6 +96,20 @@ pub fn candidates(state: &EdgeState, tunnel: &Tunnel, class: &TrafficClass) -> V
     tunnel.paths.values().take(policy::CANDIDATES_MAX).map(spec).collect()
 }
 
+/// How the data plane carries a class of a tunnel.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Choice {
+    /// It does not.
+    #[default]
+    Nothing,
+    /// On one path.
+    Path(PathId),
+    /// Flow by flow, by weight (each 1 or more; at most [`policy::CANDIDATES_MAX`]), in the order of path IDs.
+    Spread(Vec<(PathId, u32)>),
+    /// Every packet on both.
+    Both(PathId, PathId),
+}
+
 /// The controller's word: re-orders paths that are equally good, never overrides evidence.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Advice {

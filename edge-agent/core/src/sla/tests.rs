@@ -10,7 +10,12 @@ use crate::time::Micros;
 const CLASS: &str = "voice";
 
 fn limits() -> SlaLimits {
-    SlaLimits { max_rtt_us: 150_000, max_jitter_us: 30_000, max_loss_ppm: 10_000 }
+    SlaLimits {
+        max_rtt_us: 150_000,
+        max_jitter_us: 30_000,
+        max_loss_ppm: 10_000,
+        ..SlaLimits::default()
+    }
 }
 
 struct Path {
@@ -157,6 +162,7 @@ fn what_the_peer_hears_keeps_a_path_up_whose_way_back_is_dead() {
             received: 100,
             loss_ppm: 0,
             age_ms: 30,
+            ..DigestEntry::default()
         };
         path.monitor.handle_peer_digest(&entry, path.now);
     }
@@ -173,7 +179,14 @@ fn a_peer_can_not_vouch_for_probes_that_were_not_sent() {
     let mut path = Path::up();
     let (received, loss_ppm, age_ms) = (100, 0, 0);
     let newest_sequence = path.sequence as u32 + 100_000;
-    let entry = DigestEntry { path: PathId(1), newest_sequence, received, loss_ppm, age_ms };
+    let entry = DigestEntry {
+        path: PathId(1),
+        newest_sequence,
+        received,
+        loss_ppm,
+        age_ms,
+        ..DigestEntry::default()
+    };
     path.monitor.handle_peer_digest(&entry, path.now);
     path.losses(3);
     assert_eq!(path.state(), SlaState::Down);

@@ -12,6 +12,9 @@ fn entry(path: u32) -> DigestEntry {
         received: 99,
         loss_ppm: 12_345,
         age_ms: 40,
+        dead: path.is_multiple_of(2),
+        esp_expected: 0xffff_fff0,
+        esp_received: 0x0a0b_0c0d,
     }
 }
 
@@ -74,7 +77,7 @@ fn a_stateless_reply_copies_the_senders_number() {
 fn digest_and_challenge_travel_and_the_challenge_comes_back() {
     let sent = request(vec![entry(1), entry(2)], Some(*b"8 octets"));
     let octets = sent.encode(0);
-    assert_eq!(octets.len(), 44 + 4 + 2 * 20 + 4 + 8);
+    assert_eq!(octets.len(), 44 + 4 + 2 * 28 + 4 + 8);
     assert_eq!(octets[44], flag::U, "a sender sets U (RFC 8972 section 4)");
     assert_eq!(SenderPacket::decode(&octets).unwrap(), sent);
     let ours = [entry(9), entry(8), entry(7)];

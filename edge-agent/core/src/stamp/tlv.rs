@@ -34,11 +34,11 @@ pub const MAX_TLVS: usize = 16;
 pub const MAX_DIGEST_ENTRIES: usize = 32;
 
 const HEADER_BYTES: usize = 4;
-const ENTRY_BYTES: usize = 20;
+const ENTRY_BYTES: usize = 28;
 const CHALLENGE_BYTES: usize = 8;
 
 /// What the sender of the TLV receives on one path.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct DigestEntry {
     /// Below 2^24. 0 fills an entry that says nothing.
     pub path: PathId,
@@ -50,7 +50,16 @@ pub struct DigestEntry {
     pub loss_ppm: u32,
     /// Since the newest came, saturating; `u32::MAX`: none ever did.
     pub age_ms: u32,
+    /// The sender's uplink of this path has no carrier, or is about to go: nothing sent on it arrives.
+    pub dead: bool,
+    /// ESP packets of this path (all of its SAs) that the sequence numbers of those received tell of, and those that
+    /// were received. Both count on and wrap: two digests together tell what was lost between them.
+    pub esp_expected: u32,
+    pub esp_received: u32,
 }
+
+/// Set in an entry's flags.
+const DEAD: u16 = 1;
 
 /// One TLV as it stands in a packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -216,7 +225,10 @@ fn encode_entry(entry: &DigestEntry) -> [u8; ENTRY_BYTES] {
     out[4..8].copy_from_slice(&entry.newest_sequence.to_be_bytes());
     out[8..10].copy_from_slice(&entry.received.to_be_bytes());
     out[12..16].copy_from_slice(&entry.loss_ppm.to_be_bytes());
-    out[16..].copy_from_slice(&entry.age_ms.to_be_bytes());
+    out[10..12].copy_from_slice(&if entry.dead { DEAD } else { 0 }.to_be_bytes());
+    out[16..20].copy_from_slice(&entry.age_ms.to_be_bytes());
+    out[20..24].copy_from_slice(&entry.esp_expected.to_be_bytes());
+    out[24..].copy_from_slice(&entry.esp_received.to_be_bytes());
     out
 }
 
@@ -227,5 +239,8 @@ fn decode_entry(octets: &[u8]) -> DigestEntry {
         received: u16_at(octets, 8),
         loss_ppm: u32_at(octets, 12).min(1_000_000),
         age_ms: u32_at(octets, 16),
+        dead: u16_at(octets, 10) & DEAD != 0,
+        esp_expected: u32_at(octets, 20),
+        esp_received: u32_at(octets, 24),
     }
 }

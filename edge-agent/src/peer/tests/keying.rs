@@ -35,7 +35,7 @@ async fn both_ends_have_equal_keys_for_each_path_and_direction_and_no_two_are_al
     assert!(keys.iter().all(|key| key.len() == 20));
     a.sees("PeerHello").await;
     a.sees("127.0.0.1").await;
-    let told = Reachability { sequence: 7, prefixes: vec![] };
+    let told = Reachability { sequence: 7, ..Default::default() };
     b.handle.as_ref().unwrap().advertise(EdgeId(1), told).unwrap();
     a.sees("Reachability { sequence: 7").await;
 }
@@ -103,7 +103,11 @@ async fn a_timed_rekey_is_a_fresh_connection_and_no_key_is_missing_meanwhile() {
         // The control stream is full of other things meanwhile.
         let prefixes = vec![ReachablePrefix { prefix: "x".repeat(64), ..Default::default() }; 100];
         for (node, other) in [(&a, 2), (&b, 1)] {
-            let bulk = Reachability { sequence: u64::from(looks), prefixes: prefixes.clone() };
+            let bulk = Reachability {
+                sequence: u64::from(looks),
+                prefixes: prefixes.clone(),
+                ..Default::default()
+            };
             let _ = node.handle.as_ref().unwrap().advertise(EdgeId(other), bulk);
         }
         a.rekeys(1) >= 6 && b.rekeys(2) >= 6
