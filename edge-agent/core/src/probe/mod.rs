@@ -17,6 +17,7 @@ use crate::policy;
 use crate::stamp::{self, DigestEntry};
 use crate::time::Micros;
 
+pub(crate) use pace::Estimator;
 pub use session::ProbeSession;
 
 /// What a session must know at its start.

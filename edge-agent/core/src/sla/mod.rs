@@ -4,11 +4,13 @@
 //! (a CUSUM test), so that a few probes can tell; delay and jitter by how long they stay beyond the limit. Mending takes
 //! more proof than damage in all three.
 
+mod burst;
 mod evidence;
 mod liveness;
 mod monitor;
 #[cfg(test)]
 mod tests;
+mod traffic;
 
 use std::fmt;
 
@@ -59,6 +61,8 @@ pub struct Crossed {
     pub value: u32,
     /// What the class allows.
     pub allowed: u32,
+    /// How sure it is that the limit is crossed, parts per million; 0: the value itself says so.
+    pub confidence_ppm: u32,
 }
 
 /// The crossed limits of one verdict.

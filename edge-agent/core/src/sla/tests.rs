@@ -269,7 +269,7 @@ fn severity_grows_with_the_worst_ratio() {
     assert_eq!(crossed.severity(), 0);
     let table = [(9, 10, 1), (10, 10, 1), (19, 10, 1), (20, 10, 2), (45, 10, 3), (u32::MAX, 1, 16)];
     for (value, allowed, severity) in table {
-        crossed.insert(Crossed { limit: Limit::Rtt, value, allowed });
+        crossed.insert(Crossed { limit: Limit::Rtt, value, allowed, confidence_ppm: 0 });
         assert_eq!(crossed.severity(), severity, "{value} of {allowed}");
     }
 }
