@@ -25,7 +25,7 @@ struct Sent {
 impl Sent {
     fn sample(&self, known: Micros, outcome: Outcome) -> Sample {
         let (sequence, sent) = (self.sequence, self.at);
-        Sample { sequence, sent, known, outcome, settled: Settled::default() }
+        Sample { sequence, sent, known, outcome, settled: Settled::default(), ipdv: None }
     }
 }
 

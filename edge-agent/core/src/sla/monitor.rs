@@ -10,7 +10,7 @@ use super::{Crossed, Crossings, Limit, PathHealth, Reach, SlaClass, SlaState};
 use crate::id::PathId;
 use crate::policy;
 use crate::probe::{Outcome, Sample, Way};
-use crate::quality::{LinkQuality, QualityWindow};
+use crate::quality::{Figures, LinkQuality, QualityWindow};
 use crate::stamp::DigestEntry;
 use crate::time::Micros;
 
@@ -40,7 +40,8 @@ pub struct PathMonitor {
 struct ClassEvidence {
     class: SlaClass,
     rtt: Option<DelayEvidence>,
-    jitter: Option<DelayEvidence>,
+    jitter_tx: Option<DelayEvidence>,
+    jitter_rx: Option<DelayEvidence>,
     tx: Option<LossEvidence>,
     rx: Option<LossEvidence>,
     burst_tx: Burst,
@@ -105,7 +106,7 @@ impl PathMonitor {
             (Reach::Up, Reach::Up) | (Reach::Connecting, _) => {
                 let figures = self.window.figures();
                 for class in &mut self.classes {
-                    class.handle(sample, figures.rtt_us, figures.jitter_us);
+                    class.handle(sample, &figures);
                 }
             }
             _ => {}
@@ -248,7 +249,8 @@ impl ClassEvidence {
             || (limits.max_loss_ppm > 0).then(|| LossEvidence::new(limits.max_loss_ppm, with));
         ClassEvidence {
             rtt: delay(limits.max_rtt_us),
-            jitter: delay(limits.max_jitter_us),
+            jitter_tx: delay(limits.max_jitter_us),
+            jitter_rx: delay(limits.max_jitter_us),
             tx: loss(),
             rx: loss(),
             burst_tx: Burst::default(),
@@ -261,7 +263,8 @@ impl ClassEvidence {
         *self = ClassEvidence::new(self.class.clone());
     }
 
-    fn handle(&mut self, sample: &Sample, rtt_us: u32, jitter_us: u32) {
+    fn handle(&mut self, sample: &Sample, figures: &Figures) {
+        let rtt_us = figures.rtt_us;
         let now = sample.known;
         // Above the limit, yet the path's delay is not: a spike, as useless to the class as a loss. A delay that stays
         // is judged as a delay.
@@ -309,7 +312,9 @@ impl ClassEvidence {
         if let Outcome::Rtt { rtt } | Outcome::Late { rtt, .. } = sample.outcome {
             let sample_us = rtt.as_micros().min(u128::from(u32::MAX)) as u32;
             self.rtt.iter_mut().for_each(|e| e.handle(rtt_us, sample_us, now));
-            self.jitter.iter_mut().for_each(|e| e.handle(jitter_us, jitter_us, now));
+            let (tx, rx) = (figures.jitter_tx_us, figures.jitter_rx_us);
+            self.jitter_tx.iter_mut().for_each(|e| e.handle(tx, tx, now));
+            self.jitter_rx.iter_mut().for_each(|e| e.handle(rx, rx, now));
         }
     }
 
@@ -322,8 +327,11 @@ impl ClassEvidence {
         if let Some(e) = self.rtt.as_ref().filter(|e| e.violated()) {
             add(Limit::Rtt, e.value_us(), limits.max_rtt_us, 0);
         }
-        if let Some(e) = self.jitter.as_ref().filter(|e| e.violated()) {
-            add(Limit::Jitter, e.value_us(), limits.max_jitter_us, 0);
+        if let Some(e) = self.jitter_tx.as_ref().filter(|e| e.violated()) {
+            add(Limit::JitterTx, e.value_us(), limits.max_jitter_us, 0);
+        }
+        if let Some(e) = self.jitter_rx.as_ref().filter(|e| e.violated() && symmetric) {
+            add(Limit::JitterRx, e.value_us(), limits.max_jitter_us, 0);
         }
         if let Some(e) = self.tx.as_ref().filter(|e| e.violated()) {
             add(Limit::LossTx, e.value_ppm(), limits.max_loss_ppm, e.confidence_ppm());

@@ -174,6 +174,9 @@ impl World {
             for path in 0..self.links.len() {
                 let end = &mut self.ends[side];
                 let now = self.now + end.offset;
+                if end.sessions[path].next_deadline() > now {
+                    continue;
+                }
                 let digest = end.digest(now);
                 if let Some(probe) = end.sessions[path].poll_transmit(now, &digest) {
                     self.send(side, path, probe.inner);
