@@ -18,6 +18,7 @@ mod intent;
 mod limits;
 mod names;
 mod nearest;
+mod presets;
 
 pub use allocate::{
     Allocations, CorruptAllocations, EdgePair, Exhausted, NotAllocated, PathKey, allocate,
@@ -27,9 +28,10 @@ pub use diff::{Diff, diff};
 pub use fault::{Fault, code};
 pub use id::{ClassId, EdgeId, PathId, SegmentId, TunnelId, UplinkId};
 pub use intent::{
-    ClassName, Edge, EdgeName, Family, Fleet, Lan, Match, Members, PortRange, ProfileName,
-    SegmentName, Site, SiteName, SlaClass, SlaName, Suite, Topology, TopologyKind, TrafficClass,
-    TransportName, TransportPairs, TunnelProfile, Uplink, UplinkName, WhenNoneMeets,
+    BalanceBy, ClassMode, ClassName, Edge, EdgeName, Family, Fleet, Lan, Match, Members, PortRange,
+    ProfileName, SegmentName, Site, SiteName, SlaClass, SlaName, Suite, Topology, TopologyKind,
+    TrafficClass, TransportName, TransportPairs, TunnelProfile, Uplink, UplinkName, UplinkUse,
+    WhenNoneMeets,
 };
 pub use limits::MAX_DOCUMENT_BYTES;
 

@@ -19,6 +19,53 @@ pub const IDLE_INTERVAL: Duration = ms(500);
 pub const MIN_INTERVAL: Duration = ms(20);
 /// No interval is longer: NAT mappings of UDP may be forgotten after 30 s (RFC 4787 REQ-5 asks for 2 min, many do less).
 pub const MAX_INTERVAL: Duration = ms(15_000);
+/// A path in use is probed at least this often, whatever the budget: slower, and people tell of a fault first.
+pub const USED_INTERVAL_MAX: Duration = ms(1_000);
+/// The best standby, when the budget is short: still fresh enough to be taken unseen.
+pub const STANDBY_INTERVAL_MAX: Duration = ms(5_000);
+/// A burst that a probe budget allows, in seconds of its rate: suspicion at 50 Hz for a second, on most budgets.
+pub const BUDGET_BURST_S: u64 = 4;
+
+// ---- Paths that rest ----
+
+/// What a `standby` uplink may take in `RESTING_PERIOD` while nothing needs it, probes and keepalives of both ends and both
+/// ways, with all headers: a hundredth of a cheap mobile tariff.
+pub const RESTING_BYTES: u64 = 50_000_000;
+/// The longest month.
+pub const RESTING_PERIOD: Duration = Duration::from_secs(31 * 86_400);
+/// Of that, what is planned with: handshakes before any path is up, and challenges, are in no account.
+pub const RESTING_USED_PERCENT: u64 = 90;
+/// Of what exchanges may take, what their regular pace takes. The rest gathers for checks and short wakings.
+pub const RESTING_STEADY_PERCENT: u64 = 70;
+/// What may have gathered: six seconds of a path that is awake at 10 Hz, in a tunnel of four paths.
+pub const RESTING_BURST_BYTES: u64 = 32_768;
+/// A path that rests is probed at least this often: of a thousand that share an uplink's allowance.
+pub const RESTING_INTERVAL_MAX: Duration = ms(86_400_000);
+/// After a loss on a path that rests, and after the first answers that follow, the next probes come this fast: its pace
+/// would take minutes to tell down from up.
+pub const RESTING_CHECK_INTERVAL: Duration = ms(1_000);
+/// As many after a loss: one more than a path needs to be down.
+pub const RESTING_CHECKS_LOST: u32 = 5;
+/// As many after an answer: one more than a path needs to be up again.
+pub const RESTING_CHECKS_ANSWERED: u32 = 6;
+/// A new path is probed as if idle for this long: its ends get their keys and endpoints one after the other.
+pub const RESTING_AFTER: Duration = ms(10_000);
+/// Losses in a row on a path in use that wake the standby which rests: one in 20 losses is followed by another by chance
+/// where 5 % are lost.
+pub const WAKE_RUN: u32 = 2;
+/// It stays awake for this long after the last sign of trouble.
+pub const WAKE_TIME: Duration = ms(2_000);
+/// What the peer says of a path that it needs holds for this long: some probes may be lost.
+pub const PEER_WANTS_TIME: Duration = ms(5_000);
+/// NAT keepalives (RFC 3948 section 4): carriers forget mappings after 30 s.
+pub const NAT_KEEPALIVE: Duration = ms(20_000);
+/// A last resort is not touched for this long after the tunnel's beginning: other paths get their chance first.
+pub const LAST_RESORT_PATIENCE: Duration = ms(10_000);
+/// It is given up once another path was up for this long without a break, and it carries nothing.
+pub const LAST_RESORT_HOLD: Duration = ms(30_000);
+
+// ---- Suspicion ----
+
 /// Interval on suspicion: 50 Hz tells noise from damage in a tenth of a second.
 pub const SUSPICION_INTERVAL: Duration = MIN_INTERVAL;
 /// Suspicion lasts this long after the last sign of trouble.

@@ -1,3 +1,5 @@
 mod faults;
 mod properties;
+mod quality;
+mod reference;
 mod scale;

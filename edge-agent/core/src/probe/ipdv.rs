@@ -1,7 +1,7 @@
 //! Delay variation of each way by the four timestamps of neighbouring probes.
 
 use super::Ipdv;
-use crate::stamp::{ReflectorPacket, Timestamp};
+use crate::stamp::{Timestamp, TimestampFormat};
 use crate::time::Micros;
 
 /// The newest answer's times.
@@ -14,9 +14,16 @@ pub(super) struct Variation {
 struct Times {
     sequence: u64,
     sent: Micros,
-    reflector_received: Timestamp,
-    reflector_sent: Timestamp,
     received: Micros,
+    at_reflector: AtReflector,
+}
+
+/// By the reflector's clock.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct AtReflector {
+    pub(super) received: Timestamp,
+    pub(super) sent: Timestamp,
+    pub(super) format: TimestampFormat,
 }
 
 impl Variation {
@@ -26,27 +33,26 @@ impl Variation {
         sequence: u64,
         sent: Micros,
         received: Micros,
-        reply: &ReflectorPacket,
+        at_reflector: &AtReflector,
     ) -> Option<Ipdv> {
-        let (reflector_received, reflector_sent) = (reply.received, reply.timestamp);
-        let times = Times { sequence, sent, reflector_received, reflector_sent, received };
+        let times = Times { sequence, sent, received, at_reflector: *at_reflector };
         if self.newest.is_some_and(|newest| newest.sequence >= sequence) {
             return None;
         }
         let before = self.newest.replace(times)?;
-        let format = reply.error.format();
+        let (format, earlier) = (at_reflector.format, before.at_reflector);
         let between = |later: Micros, earlier: Micros| later.since(earlier).as_micros() as i64;
-        let at_reflector = reflector_received.micros_since(before.reflector_received, format);
-        let left_reflector = reflector_sent.micros_since(before.reflector_sent, format);
+        let arrived = at_reflector.received.micros_since(earlier.received, format);
+        let left = at_reflector.sent.micros_since(earlier.sent, format);
         // A reflector whose clock stands still, or jumps, is no witness.
         let sane = |step: i64| (1..=MAX_STEP_US).contains(&step);
-        if !sane(at_reflector) || !sane(left_reflector) {
+        if !sane(arrived) || !sane(left) {
             return None;
         }
         let absolute = |us: i64| us.unsigned_abs().min(u64::from(u32::MAX)) as u32;
         Some(Ipdv {
-            forward_us: absolute(at_reflector - between(sent, before.sent)),
-            back_us: absolute(between(received, before.received) - left_reflector),
+            forward_us: absolute(arrived - between(sent, before.sent)),
+            back_us: absolute(between(received, before.received) - left),
         })
     }
 }

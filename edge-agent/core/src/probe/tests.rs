@@ -1,8 +1,9 @@
 use proptest::prelude::*;
 
+use super::ipdv::{AtReflector, Variation};
 use super::window::{Match, Window};
 use super::*;
-use crate::stamp::{ErrorEstimate, Kind, ReflectorPacket, Timestamp, TimestampFormat, decapsulate};
+use crate::stamp::{Kind, Timestamp, TimestampFormat, decapsulate};
 
 fn ms(ms: u64) -> Micros {
     Micros::from_millis(ms)
@@ -420,28 +421,19 @@ proptest! {
 
 #[test]
 fn delay_variation_is_told_way_by_way_though_clocks_differ() {
-    let mut variation = super::ipdv::Variation::default();
+    let mut variation = Variation::default();
     let ahead = Duration::from_secs(1_000_000);
-    let error = ErrorEstimate::unsynchronised(TimestampFormat::Ntp);
     let mut step = |sequence: u64, sent_ms: u64, out_ms: u64, back_ms: u64| {
         let at =
             |ms: u64| Timestamp::from_unix(ahead + Duration::from_millis(ms), TimestampFormat::Ntp);
         let arrived = sent_ms + out_ms;
-        let reply = ReflectorPacket {
+        let at_reflector = AtReflector {
             received: at(arrived),
-            timestamp: at(arrived + 1),
-            sequence: 0,
-            error,
-            ssid: 1,
-            sender_sequence: 0,
-            sender_timestamp: at(0),
-            sender_error: error,
-            sender_ttl: 255,
-            digest: vec![],
-            challenge: None,
+            sent: at(arrived + 1),
+            format: TimestampFormat::Ntp,
         };
         let received = Micros::from_millis(arrived + 1 + back_ms);
-        variation.step(sequence, Micros::from_millis(sent_ms), received, &reply)
+        variation.step(sequence, Micros::from_millis(sent_ms), received, &at_reflector)
     };
     assert_eq!(step(1, 100, 20, 20), None, "nothing to compare with");
     let near = |us: u32, ms: u32| us.abs_diff(ms * 1_000) <= 2;
