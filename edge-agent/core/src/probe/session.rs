@@ -79,6 +79,11 @@ impl ProbeSession {
         self.pace.suspect(now);
     }
 
+    /// The next probe is due now: its digest has news that can't wait.
+    pub fn hasten(&mut self, now: Micros) {
+        self.pace.hasten(now);
+    }
+
     /// When [`poll_transmit`](Self::poll_transmit) has something to do.
     pub fn next_deadline(&mut self) -> Micros {
         let timeout = self.estimator.timeout();
