@@ -10,8 +10,9 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use hawser_edge::dataplane::{
-    Choice, ClassSpec, DataPlane, Family, ForwardingSpec, InboundSaSpec, KeyMaterial, OutboundSaSpec,
-    PathSpec, RouteSpec, SegmentSpec, Suite, TunnelSpec, UplinkSpec, UserspaceDataPlane,
+    Choice, ClassSpec, DataPlane, Family, ForwardingSpec, InboundSaSpec, KeyMaterial,
+    OutboundSaSpec, PathSpec, RouteSpec, SegmentSpec, Suite, TunnelSpec, UplinkSpec,
+    UserspaceDataPlane,
 };
 use hawser_edge_core::id::{ClassId, EdgeId, PathId, SegmentId, Spi, TunnelId, UplinkId};
 use hawser_esp::wire::inner_mtu;

@@ -71,8 +71,7 @@ fn forward(
     let all = |reason| (reason, u64::from(count));
     let routes = Routes::find(shared, segment, &flow, count).map_err(all)?;
     let longest = packet.segment_len();
-    if longest > routes.inner_mtu_bytes
-        || sealed_len(GRE_SEQUENCED_LEN + longest) > MAX_SEND_BYTES
+    if longest > routes.inner_mtu_bytes || sealed_len(GRE_SEQUENCED_LEN + longest) > MAX_SEND_BYTES
     {
         return Err(all(DropReason::TooBig));
     }
@@ -110,10 +109,8 @@ impl Batch<'_> {
         outboxes: &mut Outboxes,
     ) -> Result<(), DropReason> {
         let count = self.packet.segments();
-        let mut block = route
-            .outbound
-            .reserve(count as u32)
-            .map_err(|_| DropReason::SequenceExhausted)?;
+        let mut block =
+            route.outbound.reserve(count as u32).map_err(|_| DropReason::SequenceExhausted)?;
         let gre = route.path.gre(self.segment, self.protocol);
         let outbox = outboxes.of(shared, route);
         for index in 0..count {

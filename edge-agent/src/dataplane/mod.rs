@@ -29,8 +29,8 @@ pub use driver::UserspaceDataPlane;
 pub use error::DataPlaneError;
 pub use event::{Event, EventReceivers, FabricDatagram};
 pub use spec::{
-    Choice, ClassMatch, ClassSpec, Family, ForwardingSpec, InboundSaSpec, KeyMaterial, OutboundSaSpec,
-    PathSpec, RouteSpec, SegmentSpec, Suite, TunnelSpec, UplinkSpec,
+    Choice, ClassMatch, ClassSpec, Family, ForwardingSpec, InboundSaSpec, KeyMaterial,
+    OutboundSaSpec, PathSpec, RouteSpec, SegmentSpec, Suite, TunnelSpec, UplinkSpec,
 };
 
 use std::io;

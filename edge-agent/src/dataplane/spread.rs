@@ -11,7 +11,8 @@ pub(super) fn pick<T>(
     flow: u64,
     candidates: impl IntoIterator<Item = (PathId, u32, T)>,
 ) -> Option<T> {
-    let scored = candidates.into_iter().map(|(path, weight, what)| (score(flow, path, weight), what));
+    let scored =
+        candidates.into_iter().map(|(path, weight, what)| (score(flow, path, weight), what));
     scored.max_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, what)| what)
 }
 

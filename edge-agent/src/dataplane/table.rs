@@ -205,9 +205,8 @@ impl Tunnel {
         usable: impl Fn(&PathState) -> bool,
     ) -> Option<&Arc<PathState>> {
         let hash = flow.pin_hash();
-        let known = || {
-            weights.iter().filter_map(|&(id, weight)| Some((id, weight, self.path(id)?)))
-        };
+        let known =
+            || weights.iter().filter_map(|&(id, weight)| Some((id, weight, self.path(id)?)));
         // If none is usable, one that is not tells why.
         spread::pick(hash, known().filter(|(_, _, path)| usable(path)))
             .or_else(|| spread::pick(hash, known()))

@@ -20,7 +20,10 @@ fn the_first_copy_wins_and_the_other_is_told_apart() {
     let mut window = CopyWindow::default();
     let mut take = |count| window.take(count, OLD_SA, 10);
     assert_eq!([take(0), take(0)], [Copy::First, Copy::Second]);
-    assert_eq!([take(2), take(1), take(1), take(2)], [Copy::First, Copy::First, Copy::Second, Copy::Second]);
+    assert_eq!(
+        [take(2), take(1), take(1), take(2)],
+        [Copy::First, Copy::First, Copy::Second, Copy::Second]
+    );
     // Lost on both paths.
     assert_eq!([take(5_000), take(5_000)], [Copy::First, Copy::Second]);
     assert_eq!([take(5_000 - 4_095), take(5_000 - 4_096)], [Copy::First, Copy::Late]);
