@@ -194,7 +194,13 @@ impl Engine {
     }
 
     /// A new look at the kernel: carrier, addresses and MTUs may have changed.
-    pub(super) fn on_observed(&mut self, seen: Observed) {
+    pub(super) fn on_observed(&mut self, mut seen: Observed) {
+        // The look began some time ago: what the kernel said meanwhile is newer.
+        for (interface, &up) in self.carriers.borrow().iter() {
+            if let Some(link) = seen.links.get_mut(interface) {
+                link.running = up;
+            }
+        }
         let old = std::mem::replace(&mut self.seen, seen);
         let Some(edge) = self.edge.clone() else { return };
         let mut changed = false;

@@ -5,13 +5,16 @@
 //! waits for the network or the kernel: what takes longer runs in a task of its own and reports back.
 
 mod apply;
+mod carrier;
 mod clock;
 mod endpoints;
 mod facts;
 mod forwarding;
+mod gaps;
 mod host_task;
 mod keys;
 mod path;
+mod peer_word;
 mod peering;
 mod probes;
 mod report;
@@ -30,10 +33,11 @@ use hawser_edge_core::id::{ClassId, EdgeId, PathId, TunnelId, UplinkId};
 use hawser_edge_core::reconcile::Observed;
 use hawser_edge_core::select::Selector;
 use hawser_proto::agent::v1 as wire;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use crate::control::ControlHandle;
 use crate::dataplane::DataPlane;
+use crate::host::Carriers;
 use crate::peer::PeerRoutes;
 use clock::Clock;
 use forwarding::UplinkMtus;
@@ -74,6 +78,8 @@ struct Engine {
     uplinks: BTreeMap<UplinkId, crate::dataplane::UplinkSpec>,
     /// The last look at the kernel.
     seen: Observed,
+    /// Newer than the last look, as far as it goes.
+    carriers: watch::Receiver<Carriers>,
     /// MTUs of our uplinks and of our peers'.
     peer_mtus: UplinkMtus,
     /// What peers said of their own uplinks.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
@@ -17,7 +17,7 @@ use super::{Engine, Own, Timer, host_task};
 use crate::cli::{EXIT_FAILED, EXIT_NO_AGENT, RunArgs, complain};
 use crate::control::{self, ControlEvent, Identity, IdentityError, StartError, local};
 use crate::dataplane::{Event, EventReceivers, UserspaceDataPlane};
-use crate::host::HostError;
+use crate::host::{Carriers, HostError};
 use crate::peer::PeerRoutes;
 
 /// Until the controller says otherwise.
@@ -143,7 +143,7 @@ pub async fn run(options: Options, stop: CancellationToken) -> Result<(), Engine
     let (queries, query_inbox) = mpsc::channel(local::LOCAL_QUERIES);
     let socket = local::serve(&options.state_dir, queries, stop.clone())?;
     let (observed, observations) = mpsc::channel(OBSERVATIONS);
-    let host = host_task::start(observed)?;
+    let (host, carriers) = host_task::start(observed)?;
     let (dataplane, EventReceivers { events, datagrams }) = UserspaceDataPlane::new();
     let dataplane = Arc::new(dataplane);
     let routes = Arc::new(PeerRoutes::new());
@@ -167,6 +167,7 @@ pub async fn run(options: Options, stop: CancellationToken) -> Result<(), Engine
         edge: None,
         uplinks: Default::default(),
         seen: Default::default(),
+        carriers: carriers.clone(),
         peer_mtus: Default::default(),
         hello_endpoints: Default::default(),
         fact_endpoints: Default::default(),
@@ -184,6 +185,7 @@ pub async fn run(options: Options, stop: CancellationToken) -> Result<(), Engine
         control: control.events,
         dataplane: events,
         internal: internal_inbox,
+        carriers,
         observations,
         queries: query_inbox,
     };
@@ -206,6 +208,7 @@ struct Inboxes {
     control: mpsc::Receiver<ControlEvent>,
     dataplane: mpsc::Receiver<Event>,
     internal: mpsc::Receiver<super::apply::Done>,
+    carriers: watch::Receiver<Carriers>,
     observations: mpsc::Receiver<hawser_edge_core::reconcile::Observed>,
     queries: mpsc::Receiver<local::LocalQuery>,
 }
@@ -217,10 +220,11 @@ impl Engine {
         let mut next_report = Instant::now() + self.telemetry_interval;
         loop {
             let timer = self.timers.next().map(|at| Instant::from_std(self.clock.instant(at)));
-            // Probes first: what they say of time must not wait in a queue.
+            // Carriers and probes first: what they say of time must not wait in a queue.
             tokio::select! {
                 biased;
                 () = stop.cancelled() => return,
+                Ok(()) = inboxes.carriers.changed() => self.on_carriers(),
                 Some(event) = inboxes.dataplane.recv() => {
                     self.on_dataplane(event);
                     for _ in 0..BATCH {

@@ -155,6 +155,50 @@ fn a_changed_address_is_heard_and_planned() {
 }
 
 #[test]
+fn a_carrier_that_goes_is_told_by_the_kernels_own_message() {
+    in_namespace(async || {
+        lay_links();
+        let changes = Changes::subscribe().expect("netlink");
+        let mut carriers = changes.carriers();
+        for (line, up) in [
+            ("ip link set p0 down", false),
+            ("ip link set p0 up", true),
+            ("ip link set wan0 down", false),
+            ("ip link set wan0 up", true),
+            ("ip link del wan0", false),
+        ] {
+            run(line);
+            let told = carriers.wait_for(|carriers| carriers.get("wan0") == Some(&up));
+            let told = tokio::time::timeout(std::time::Duration::from_secs(5), told).await;
+            assert!(told.is_ok_and(|told| told.is_ok()), "{line}");
+        }
+    });
+}
+
+#[test]
+fn a_carrier_is_seen_lost_without_a_word_of_the_kernel() {
+    in_namespace(async || {
+        lay_links();
+        let interfaces = std::sync::Arc::<link_watch::Interfaces>::default();
+        *interfaces.lock().expect("lock") = vec!["wan0".into(), "nothing".into()];
+        let (heard, mut carriers) = tokio::sync::watch::channel(Carriers::new());
+        link_watch::start(std::sync::Arc::downgrade(&interfaces), heard).expect("started");
+        for (line, up) in [("ip link set p0 down", false), ("ip link set p0 up", true)] {
+            run(line);
+            let told = carriers.wait_for(|carriers| carriers.get("wan0") == Some(&up));
+            let told = tokio::time::timeout(std::time::Duration::from_secs(5), told).await;
+            assert!(told.is_ok_and(|told| told.is_ok()), "{line}");
+        }
+        assert!(!carriers.borrow().contains_key("nothing"));
+        drop(interfaces);
+        let ended = tokio::time::timeout(std::time::Duration::from_secs(5), async {
+            while carriers.changed().await.is_ok() {}
+        });
+        ended.await.expect("it ends with who asked for it");
+    });
+}
+
+#[test]
 fn an_interface_that_is_not_there_is_a_fault_that_names_those_that_are() {
     in_namespace(async || {
         lay_links();

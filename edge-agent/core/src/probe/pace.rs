@@ -129,6 +129,10 @@ impl Pace {
         }
     }
 
+    pub(super) fn hasten(&mut self, now: Micros) {
+        self.next = self.next.min(now);
+    }
+
     pub(super) fn calm(&mut self) {
         self.suspicious_until = Micros(0);
     }

@@ -99,6 +99,11 @@ impl ProbeSession {
         self.sender.pace.suspect(now);
     }
 
+    /// The next probe is due now: its digest has news that can't wait.
+    pub fn hasten(&mut self, now: Micros) {
+        self.pace.hasten(now);
+    }
+
     /// When [`poll_transmit`](Self::poll_transmit) has something to do.
     pub fn next_deadline(&mut self) -> Micros {
         self.sender.next_deadline()
