@@ -15,7 +15,7 @@ use crate::limits;
 use crate::names::{FLEET, Kind};
 
 pub(super) fn site(reader: &mut Reader, node: &Node, place: &Place<'_>, index: usize) -> Site {
-    let fields = reader.fields(node, place, &["name", "lans", "edges"]);
+    let fields = reader.fields(node, place, &["name", "lans", "edges", "drain"]);
     let name = reader.required_label(&fields, "name");
     reader.names.declare(&mut reader.faults, Kind::Site, FLEET, &name, fields.at("name"));
     let lans = reader.list(&fields, "lans", limits::MAX_LANS_PER_SITE, |reader, node, at| {
@@ -31,7 +31,8 @@ pub(super) fn site(reader: &mut Reader, node: &Node, place: &Place<'_>, index: u
         let mend = "add `edges:` with at least one edge and its uplinks";
         reader.faults.add(code::SITE_WITHOUT_EDGE, place, "the site has no edge", mend);
     }
-    Site { name: SiteName::new(name), lans, edges }
+    let drained = reader.flag(&fields, "drain", false);
+    Site { name: SiteName::new(name), lans, edges, drained }
 }
 
 fn lan(
@@ -98,7 +99,7 @@ fn edge(
     number: usize,
     lans: &[Lan],
 ) -> Edge {
-    let fields = reader.fields(node, place, &["name", "uplinks"]);
+    let fields = reader.fields(node, place, &["name", "uplinks", "drain"]);
     let name_place = fields.at("name");
     let name = if fields.get("name").is_some() {
         reader.optional_label(&fields, "name").unwrap_or_default()
@@ -120,7 +121,8 @@ fn edge(
         let mend = "add `uplinks:` with at least one uplink";
         reader.faults.add(code::EDGE_WITHOUT_UPLINK, place, "the edge has no uplink", mend);
     }
-    Edge { name: EdgeName::new(name), uplinks }
+    let drained = reader.flag(&fields, "drain", false);
+    Edge { name: EdgeName::new(name), uplinks, drained }
 }
 
 const UPLINK_FIELDS: &[&str] = &[

@@ -14,7 +14,7 @@ pub use client::{AskError, ask};
 pub use render::render;
 pub use server::serve;
 pub use views::{
-    CandidateView, ControllerView, DecisionView, GenerationsView, PathView, SelectionView,
+    CandidateView, ControllerView, DecisionView, GenerationsView, NextHopView, PathView, SelectionView,
     StatusView, TunnelView, UplinkView, WhyView,
 };
 
