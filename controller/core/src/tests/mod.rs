@@ -1,3 +1,4 @@
 mod faults;
 mod properties;
+mod reachability;
 mod scale;
