@@ -186,7 +186,11 @@ impl Engine {
         let Some(edge) = self.edge.clone() else { return };
         let table = forwarding::table(&edge, &self.mtus(&edge), |r| self.usable_next_hops(r));
         if let Err(error) = self.dataplane.apply(table) {
-            tracing::warn!(code = error.code(), "the changed table is not in force: {}", chain(&error));
+            tracing::warn!(
+                code = error.code(),
+                "the changed table is not in force: {}",
+                chain(&error)
+            );
         }
     }
 

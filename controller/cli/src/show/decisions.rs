@@ -71,7 +71,11 @@ fn sentence(decision: &Decision) -> String {
         (from, to) if from == to => format!("It stays on {}", path(to)),
         (from, to) => format!("It moved from {} to {}", path(from), path(to)),
     };
+    let of_hops = !decision.prefixes.is_empty();
     let because = match decision.cause.as_str() {
+        "SLA_VIOLATED" if of_hops => "because it no longer met its SLA on any path".to_owned(),
+        "FAIL_BACK" if of_hops => "because that one has been good for long enough".to_owned(),
+        "BETTER_PATH" if of_hops => "because that one is better".to_owned(),
         "START" => "as its first choice".to_owned(),
         "PATH_DOWN" => "because the path it was on went down".to_owned(),
         "SLA_VIOLATED" => "because the path it was on no longer met its SLA".to_owned(),

@@ -166,7 +166,10 @@ fn an_edge_is_drained_by_itself_or_with_its_site() {
     assert!(drained(REGIONS).is_empty());
     assert_eq!(drained(&REGIONS.replacen(one, two, 1)), ["e2-2"]);
     let site = REGIONS.replacen("- name: e2\n", "- name: e2\n    drain: true\n", 1);
-    assert_eq!(drained(&site.replacen(one, &two.replace("drain: true", "drain: false"), 1)), ["e2-1", "e2-2"]);
+    assert_eq!(
+        drained(&site.replacen(one, &two.replace("drain: true", "drain: false"), 1)),
+        ["e2-1", "e2-2"]
+    );
 }
 
 #[test]

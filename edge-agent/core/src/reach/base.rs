@@ -87,8 +87,8 @@ pub(super) fn change(differing: &[Differing<'_>], tunnel: TunnelId, edge: EdgeId
                 let (Some(before), Some(after)) = (before, after) else { continue };
                 change.any |= !before.says_as(after);
                 // A longer way is a detour, which the neighbour may well have a shorter one than.
-                change.worse |= after.violates && !before.violates
-                    || after.via.len() > before.via.len();
+                change.worse |=
+                    after.violates && !before.violates || after.via.len() > before.via.len();
             }
             (was, _) => {
                 change.any = true;

@@ -194,7 +194,9 @@ fn cause(
         }
         // The preferred one goes straight again: the way back of a detour.
         (Cause::Config, _) if !new_generation => HopCause::Path(Cause::FailBack),
-        (Cause::BetterPath | Cause::FailBack, _) if advised(decided.from) && !advised(decided.to) => {
+        (Cause::BetterPath | Cause::FailBack, _)
+            if advised(decided.from) && !advised(decided.to) =>
+        {
             HopCause::Advice
         }
         (Cause::NoneLeft, _) if from.and_then(|from| hops.get(&from)).is_none() => {

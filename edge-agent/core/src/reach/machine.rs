@@ -23,7 +23,10 @@ use crate::time::Micros;
 #[derive(Debug, Clone, PartialEq)]
 pub enum Output {
     /// Tell a peer, all of it and in this order.
-    Advertise { edge: EdgeId, messages: Vec<wire::Reachability> },
+    Advertise {
+        edge: EdgeId,
+        messages: Vec<wire::Reachability>,
+    },
     /// Keep it, and send it to the controller.
     Decision(Box<NextHopDecision>),
     Event(ReachEvent),

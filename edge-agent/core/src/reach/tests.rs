@@ -158,12 +158,8 @@ impl Bench {
     /// A whole advertisement.
     fn says(&mut self, edge: EdgeId, drained: bool, prefixes: Vec<wire::ReachablePrefix>) {
         self.sequence += 1;
-        let message = wire::Reachability {
-            sequence: self.sequence,
-            drained,
-            prefixes,
-            ..Default::default()
-        };
+        let message =
+            wire::Reachability { sequence: self.sequence, drained, prefixes, ..Default::default() };
         self.reach.handle_message(edge, &message, self.now);
         self.pump();
     }
@@ -185,7 +181,8 @@ impl Bench {
     /// What was told to a neighbour last: prefixes with their ways.
     fn last_told(&self, edge: EdgeId) -> Vec<(String, Vec<u32>)> {
         let last = self.told.iter().rev().find(|(_, to, _)| *to == edge);
-        let prefixes = last.into_iter().flat_map(|(_, _, messages)| messages).flat_map(|m| &m.prefixes);
+        let prefixes =
+            last.into_iter().flat_map(|(_, _, messages)| messages).flat_map(|m| &m.prefixes);
         prefixes.map(|p| (p.prefix.clone(), p.via_edge_ids.clone())).collect()
     }
 }

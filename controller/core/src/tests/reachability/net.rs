@@ -18,13 +18,29 @@ use crate::{Allocations, allocate, compile, parse};
 /// Numbers pick one of what there is.
 #[derive(Debug, Clone, Copy)]
 pub enum Fault {
-    Tunnel { tunnel: usize, up: bool },
-    Sla { tunnel: usize, bad: bool },
+    Tunnel {
+        tunnel: usize,
+        up: bool,
+    },
+    Sla {
+        tunnel: usize,
+        bad: bool,
+    },
     /// The session is lost and comes again; what was under way may still arrive.
-    Session { tunnel: usize },
-    Restart { edge: usize },
-    Drain { edge: usize, on: bool },
-    Advice { at: usize, avoid: usize },
+    Session {
+        tunnel: usize,
+    },
+    Restart {
+        edge: usize,
+    },
+    Drain {
+        edge: usize,
+        on: bool,
+    },
+    Advice {
+        at: usize,
+        avoid: usize,
+    },
 }
 
 pub struct Net {
@@ -62,7 +78,12 @@ enum Event {
     /// An end notices how its tunnel does.
     Notice(TunnelId, EdgeId),
     Session(TunnelId, u64),
-    Message { tunnel: TunnelId, session: u64, to: EdgeId, message: Reachability },
+    Message {
+        tunnel: TunnelId,
+        session: u64,
+        to: EdgeId,
+        message: Reachability,
+    },
 }
 
 type Check<'a> = &'a mut dyn FnMut(&Net) -> Result<(), TestCaseError>;
@@ -329,7 +350,8 @@ impl Net {
                             node.told.insert(edge, messages.clone());
                         }
                         let between = |t: &Tunnel| t.ends.contains(&id) && t.ends.contains(&edge);
-                        let tunnel = self.tunnels.iter().find(|(_, t)| between(t)).map(|(id, _)| *id);
+                        let tunnel =
+                            self.tunnels.iter().find(|(_, t)| between(t)).map(|(id, _)| *id);
                         if let Some(tunnel) = tunnel {
                             self.send(tunnel, edge, messages);
                         }

@@ -54,7 +54,8 @@ fn bad_news_is_told_at_once_and_good_news_is_gathered() {
     bench.pass(5);
     bench.tunnel(VIA_BACKUP, SlaState::Meets);
     bench.pass(1_000);
-    let told: Vec<_> = bench.told.iter().map(|(at, to, _)| (at.since(from).as_millis(), *to)).collect();
+    let told: Vec<_> =
+        bench.told.iter().map(|(at, to, _)| (at.since(from).as_millis(), *to)).collect();
     assert_eq!(told, [(30, BACKUP)]);
 }
 
@@ -119,7 +120,8 @@ fn drain_is_told_at_once() {
 #[test]
 fn what_fits_into_no_message_goes_in_parts_that_a_peer_takes_whole() {
     let mut config = generation();
-    config.lans[0].prefixes = (0..4_000u32).map(|n| format!("10.{}.{}.0/24", 100 + n / 256, n % 256)).collect();
+    config.lans[0].prefixes =
+        (0..4_000u32).map(|n| format!("10.{}.{}.0/24", 100 + n / 256, n % 256)).collect();
     let mut bench = Bench::new(&config);
     bench.pass(1_000);
     let (_, _, messages) =

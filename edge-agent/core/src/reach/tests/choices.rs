@@ -105,8 +105,8 @@ fn a_drained_hub_is_left_without_waiting_stays_the_last_resort_and_comes_back_af
 #[test]
 fn what_a_drained_hub_originates_gains_nothing_by_another_that_sends_through_it() {
     let mut bench = Bench::new(&generation());
-    bench.says(HUB, true, vec![reachable(FAR, &[HUB.0])]);
     bench.says(BACKUP, false, vec![reachable(FAR, &[HUB.0, BACKUP.0])]);
+    bench.says(HUB, true, vec![reachable(FAR, &[HUB.0])]);
     bench.pass(60_000);
     assert_eq!(bench.next_hops(FAR), BOTH);
 }
@@ -151,7 +151,12 @@ fn advice_moves_what_is_equally_good_and_runs_out() {
     assert_eq!(bench.next_hops(FAR), BOTH);
     // Evidence is stronger.
     bench.tunnel(VIA_BACKUP, SlaState::Violates);
-    bench.reach.handle_advice([HUB].into(), bench.now + Duration::from_secs(60), "x".into(), bench.now);
+    bench.reach.handle_advice(
+        [HUB].into(),
+        bench.now + Duration::from_secs(60),
+        "x".into(),
+        bench.now,
+    );
     bench.pass(30_000);
     assert_eq!(bench.next_hops(FAR), BOTH);
 }
@@ -164,9 +169,15 @@ fn a_decision_goes_to_the_controller_with_its_evidence() {
         DecisionContext { sequence: 7, unix_ms: 8, edge: "b1-1", peer_edge: "", boot_id: "boot" };
     let record = bench.decisions.last().expect("a move").to_proto(&context);
     assert_eq!((&*record.from_next_hop, &*record.to_next_hop), ("hub", "backup"));
-    assert_eq!((record.segment_id, &record.prefixes[..]), (1, &[FAR.to_owned(), FAR_TOO.to_owned()][..]));
+    assert_eq!(
+        (record.segment_id, &record.prefixes[..]),
+        (1, &[FAR.to_owned(), FAR_TOO.to_owned()][..])
+    );
     assert_eq!((record.from_path_id, record.to_path_id, &*record.cause), (0, 0, "NEXT_HOP_DOWN"));
-    assert_eq!(record.summary, "10.21.0.0/24 and 1 more: from hub to backup, for hub is down: no path to it works");
+    assert_eq!(
+        record.summary,
+        "10.21.0.0/24 and 1 more: from hub to backup, for hub is down: no path to it works"
+    );
     let [hub, backup] = &record.candidates[..] else { panic!("{record:#?}") };
     assert_eq!((&*hub.next_hop, hub.chosen, hub.path_id), ("hub", false, 0));
     assert_eq!((&*backup.next_hop, backup.chosen), ("backup", true));
