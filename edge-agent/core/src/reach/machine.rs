@@ -3,13 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use hawser_proto::peer::v1 as wire;
-use ipnet::IpNet;
 
 use super::advert::Adverts;
 use super::base::{Base, Entry};
 use super::decision::{decision, explain, listed};
-use super::group::{Group, Hop, Hops, Key, candidate};
-use super::words::{Refusal, Told, Words};
+use super::group::{Group, Hop, Hops, candidate};
+use super::words::{Refusal, Words};
 use super::{EVENT_TOKENS, HopExplanation, NextHopDecision, Prefix, VIA_MAX};
 use crate::bucket::TokenBucket;
 use crate::config::EdgeState;
@@ -44,7 +43,7 @@ pub struct ReachEvent {
 /// Which next hops of an edge's prefixes are used, in which order, and what its peers are told. See the module.
 #[derive(Debug)]
 pub struct Reach {
-    me: EdgeId,
+    pub(super) me: EdgeId,
     drained: bool,
     leaf: bool,
     own: BTreeSet<Prefix>,
@@ -61,9 +60,9 @@ pub struct Reach {
     advice: Option<HopAdvice>,
     adverts: Adverts,
     /// Drained by `poll`, so never longer than what one input gives.
-    outputs: VecDeque<Output>,
-    events: TokenBucket,
-    counters: BTreeMap<&'static str, u64>,
+    pub(super) outputs: VecDeque<Output>,
+    pub(super) events: TokenBucket,
+    pub(super) counters: BTreeMap<&'static str, u64>,
     /// Something came in since the last evaluation.
     dirty: bool,
     /// Next hops or offers may have changed.
@@ -342,74 +341,5 @@ impl Reach {
     fn touch_all(&mut self) {
         self.groups.values_mut().for_each(|group| group.dirty = true);
         self.dirty = true;
-    }
-
-    fn report_decision(&mut self, decision: NextHopDecision, now: Micros) {
-        if decision.from.is_some() {
-            let subject = listed(decision.prefixes.iter());
-            self.event("NEXT_HOP_MOVED", subject, decision.summary.clone(), now);
-        }
-        self.outputs.push_back(Output::Decision(Box::new(decision)));
-    }
-
-    /// A peer said something else than before.
-    fn report_word(&mut self, tunnel: TunnelId, before: &Told, now: Micros) {
-        let Some(hop) = self.hops.get(&tunnel) else { return };
-        let Some(after) = self.words.get(&hop.edge).and_then(|words| words.told.as_ref()) else {
-            return;
-        };
-        let (name, drained) = (hop.name.clone(), after.drained);
-        let ours = self.routes.iter().filter(|(_, next_hops)| next_hops.contains(&tunnel));
-        let (mut lost, mut back): (Vec<IpNet>, Vec<IpNet>) = (Vec::new(), Vec::new());
-        for (prefix, _) in ours {
-            match (before.ways.contains_key(prefix), after.ways.contains_key(prefix)) {
-                (true, false) => lost.push(prefix.1),
-                (false, true) => back.push(prefix.1),
-                _ => {}
-            }
-        }
-        if !lost.is_empty() {
-            let message = format!("{} can't be reached through it any more", listed(lost.iter()));
-            self.event("PREFIX_WITHDRAWN", name.clone(), message, now);
-        }
-        if !back.is_empty() {
-            let message = format!("{} can be reached through it again", listed(back.iter()));
-            self.event("PREFIX_ADVERTISED", name.clone(), message, now);
-        }
-        if before.drained != drained {
-            let (code, message) = match drained {
-                true => ("NEXT_HOP_DRAINED", "it is drained: it is taken last from now on"),
-                false => ("NEXT_HOP_UNDRAINED", "it is drained no more"),
-            };
-            self.event(code, name, message.to_owned(), now);
-        }
-    }
-
-    fn event(&mut self, code: &'static str, subject: String, message: String, now: Micros) {
-        if !self.events.take(now) {
-            return self.count("reachability_events_dropped");
-        }
-        self.outputs.push_back(Output::Event(ReachEvent { code, subject, message }));
-    }
-
-    fn count(&mut self, counter: &'static str) {
-        *self.counters.entry(counter).or_default() += 1;
-    }
-}
-
-/// What a group's prefixes share, as of now.
-impl Reach {
-    pub(super) fn key(
-        &self,
-        prefix: &Prefix,
-        next_hops: &[TunnelId],
-        drained: &BTreeSet<EdgeId>,
-    ) -> Key {
-        let offers = next_hops.iter().map(|tunnel| self.offer(prefix, *tunnel, next_hops, drained));
-        Key { segment: prefix.0, next_hops: next_hops.to_vec(), offers: offers.collect() }
-    }
-
-    pub(super) fn me(&self) -> EdgeId {
-        self.me
     }
 }

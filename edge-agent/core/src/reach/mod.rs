@@ -13,6 +13,7 @@ mod decision;
 mod group;
 mod machine;
 mod regroup;
+mod report;
 #[cfg(test)]
 mod tests;
 mod words;

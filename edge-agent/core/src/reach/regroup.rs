@@ -40,8 +40,13 @@ impl Reach {
         self.groups.retain(|_, group| !group.prefixes.is_empty());
     }
 
+    fn key(&self, prefix: &Prefix, next_hops: &[TunnelId], drained: &BTreeSet<EdgeId>) -> Key {
+        let offers = next_hops.iter().map(|tunnel| self.offer(prefix, *tunnel, next_hops, drained));
+        Key { segment: prefix.0, next_hops: next_hops.to_vec(), offers: offers.collect() }
+    }
+
     /// What the next hop offers for the prefix, as one of `next_hops`.
-    pub(super) fn offer(
+    fn offer(
         &self,
         prefix: &Prefix,
         tunnel: TunnelId,
@@ -57,7 +62,7 @@ impl Reach {
             return Offer::Open(Terms::default());
         }
         match words.and_then(|words| words.way(prefix)) {
-            Some(way) if !way.via.contains(&self.me()) => Offer::Open(Terms {
+            Some(way) if !way.via.contains(&self.me) => Offer::Open(Terms {
                 violates: way.violates,
                 detours: next_hops.iter().any(|other| {
                     let other = self.hops.get(other).filter(|_| *other != tunnel);
