@@ -108,7 +108,7 @@ fn hub_dies_and_comes_back(fleet: &mut Fleet, port: u16, what: &str) -> Outcome 
 fn a_hub_that_dies_is_replaced_and_taken_again_with_and_without_the_controller() {
     scenario("hub-dies", |fleet| {
         hub_dies_and_comes_back(fleet, 7201, "hub killed")?;
-        let told = fleet.operator()?.run(&["why", "b1"])?.stdout_text();
+        let told = fleet.operator()?.run(&["why", "b1", "--limit", "64"])?.stdout_text();
         assert!(told.contains("no path to it works"), "{told}");
         fleet.kill_controller();
         hub_dies_and_comes_back(fleet, 7202, "hub killed, no controller")
