@@ -279,6 +279,8 @@ pub struct Site {
     pub lans: Vec<Lan>,
     /// In order of preference.
     pub edges: Vec<Edge>,
+    /// Traffic is led away from all of its edges.
+    pub drained: bool,
 }
 
 /// Every edge of the site has it.
@@ -298,6 +300,8 @@ pub struct Lan {
 pub struct Edge {
     pub name: EdgeName,
     pub uplinks: Vec<Uplink>,
+    /// Traffic is led away from it; it stays the last that is used.
+    pub drained: bool,
 }
 
 /// An address family of the underlay.

@@ -26,13 +26,18 @@ pub fn decision(decision: &mut Decision) {
         &mut decision.traffic_class,
         &mut decision.cause,
         &mut decision.boot_id,
+        &mut decision.from_next_hop,
+        &mut decision.to_next_hop,
+        &mut decision.advice_id,
     ] {
         text(field);
     }
+    texts(&mut decision.prefixes);
     decision.candidates.truncate(MAX_CANDIDATES);
     for candidate in &mut decision.candidates {
         text(&mut candidate.refused_because);
         text(&mut candidate.name);
+        text(&mut candidate.next_hop);
         texts(&mut candidate.limits_crossed);
     }
 }

@@ -13,6 +13,7 @@ pub mod keys;
 pub mod policy;
 pub mod probe;
 pub mod quality;
+pub mod reach;
 pub mod reconcile;
 pub mod replay;
 pub mod select;

@@ -109,9 +109,14 @@ impl Engine {
     fn enact(&mut self, edge: Arc<EdgeState>) -> Result<(), Fault> {
         self.open_uplinks(&edge).map_err(|e| dataplane_fault("uplinks", &e))?;
         let mtus = self.mtus(&edge);
-        self.dataplane
-            .apply(forwarding::table(&edge, &mtus))
-            .map_err(|e| dataplane_fault("tunnels", &e))?;
+        self.reach_generation(&edge);
+        let table = forwarding::table(&edge, &mtus, |route| self.usable_next_hops(route));
+        if let Err(error) = self.dataplane.apply(table) {
+            if let Some(old) = self.edge.clone() {
+                self.reach_generation(&old);
+            }
+            return Err(dataplane_fault("tunnels", &error));
+        }
         self.close_uplinks(&edge);
         self.edge = Some(edge.clone());
         self.refresh_paths(&edge);
@@ -175,12 +180,17 @@ impl Engine {
         }
     }
 
-    /// MTUs changed: the same table with new inner MTUs.
+    /// MTUs or the order of next hops changed: the same table with the new ones. It is swapped whole, and a packet sees
+    /// the one or the other.
     pub(super) fn refresh_table(&mut self) {
         let Some(edge) = self.edge.clone() else { return };
-        let table = forwarding::table(&edge, &self.mtus(&edge));
+        let table = forwarding::table(&edge, &self.mtus(&edge), |r| self.usable_next_hops(r));
         if let Err(error) = self.dataplane.apply(table) {
-            tracing::warn!(code = error.code(), "new MTUs are not in force: {}", chain(&error));
+            tracing::warn!(
+                code = error.code(),
+                "the changed table is not in force: {}",
+                chain(&error)
+            );
         }
     }
 
@@ -246,6 +256,7 @@ impl Engine {
         }
         self.paths.clear();
         self.selections.clear();
+        self.reach.clear(self.clock.now());
         self.timers = Default::default();
         self.edge = None;
     }

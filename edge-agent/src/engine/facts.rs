@@ -38,9 +38,12 @@ impl Engine {
 
     pub(super) fn on_advice(&mut self, advice: &wire::Advice) {
         let now = self.clock.now();
+        let until = now + Duration::from_secs(u64::from(advice.ttl_s));
+        let avoid = advice.avoid_edge_ids.iter().copied().map(EdgeId).collect();
+        self.reach.handle_advice(avoid, until, advice.reason.clone(), now);
         let advice = Advice {
             avoid: advice.avoid_path_ids.iter().map(|&id| PathId(id)).collect(),
-            until: now + Duration::from_secs(u64::from(advice.ttl_s)),
+            until,
             reason: advice.reason.clone(),
         };
         for selection in self.selections.values_mut() {
@@ -50,5 +53,6 @@ impl Engine {
         for tunnel in tunnels {
             self.select_tunnel(tunnel, None, now);
         }
+        self.drive_reach(now);
     }
 }

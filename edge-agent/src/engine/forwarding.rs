@@ -5,8 +5,8 @@ mod tests;
 
 use std::collections::BTreeMap;
 
-use hawser_edge_core::config::{ClassMode, EdgeState, Match, Tunnel};
-use hawser_edge_core::id::{PathId, SegmentId, UplinkId};
+use hawser_edge_core::config::{ClassMode, EdgeState, Match, Route, Tunnel};
+use hawser_edge_core::id::{PathId, SegmentId, TunnelId, UplinkId};
 use hawser_edge_core::reconcile::tun_name;
 
 use crate::dataplane::{
@@ -44,8 +44,12 @@ fn tunnel_mtu(edge: &EdgeState, tunnel: &Tunnel, mtus: &UplinkMtus) -> u16 {
     paths.min().unwrap_or(LEAST_INNER_MTU_BYTES as u16)
 }
 
-/// The whole table.
-pub fn table(edge: &EdgeState, mtus: &UplinkMtus) -> ForwardingSpec {
+/// The whole table. `next_hops` says which of a route's next hops may be used now, best first.
+pub fn table(
+    edge: &EdgeState,
+    mtus: &UplinkMtus,
+    next_hops: impl Fn(&Route) -> Vec<TunnelId>,
+) -> ForwardingSpec {
     let tunnels: Vec<TunnelSpec> =
         edge.tunnels.values().map(|tunnel| tunnel_spec(edge, tunnel, mtus)).collect();
     let least = tunnels.iter().map(|t| t.inner_mtu_bytes).min();
@@ -63,7 +67,7 @@ pub fn table(edge: &EdgeState, mtus: &UplinkMtus) -> ForwardingSpec {
             .map(|route| RouteSpec {
                 segment: route.segment,
                 prefix: route.prefix,
-                next_hops: route.next_hops.clone(),
+                next_hops: next_hops(route),
             })
             .collect(),
         classes: edge

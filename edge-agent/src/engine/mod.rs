@@ -17,6 +17,7 @@ mod path;
 mod peer_word;
 mod peering;
 mod probes;
+mod reach;
 mod report;
 mod run;
 mod selection;
@@ -30,6 +31,7 @@ use std::time::Duration;
 
 use hawser_edge_core::config::EdgeState;
 use hawser_edge_core::id::{ClassId, EdgeId, PathId, TunnelId, UplinkId};
+use hawser_edge_core::reach::Reach;
 use hawser_edge_core::reconcile::Observed;
 use hawser_edge_core::select::Selector;
 use hawser_proto::agent::v1 as wire;
@@ -55,6 +57,7 @@ const MAX_DECISIONS_KEPT: usize = 256;
 enum Timer {
     Path(PathId),
     Selection(TunnelId, ClassId),
+    Reach,
 }
 
 /// A selection that the engine holds: the selector and since when its path carries.
@@ -89,6 +92,7 @@ struct Engine {
     peers_up: BTreeSet<EdgeId>,
     paths: BTreeMap<PathId, PathRuntime>,
     selections: BTreeMap<(TunnelId, ClassId), Selection>,
+    reach: Reach,
     timers: Timers<Timer>,
     decisions: VecDeque<wire::Decision>,
     counters: BTreeMap<String, u64>,

@@ -181,6 +181,9 @@ impl Engine {
         if was != reach {
             self.report_soon = true;
             self.on_reach(id, was, reach);
+            if reach == Reach::Down {
+                self.suspect_siblings(tunnel, id, now);
+            }
             self.refresh_best(peer);
         }
         self.select_tunnel(tunnel, Some(id), now);

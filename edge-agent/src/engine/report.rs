@@ -36,6 +36,7 @@ impl Engine {
     pub(super) fn all_counters(&self, counters: &Counters) -> BTreeMap<String, u64> {
         let mut all = self.counters.clone();
         all.extend(self.control.counters());
+        all.extend(self.reach.counters().iter().map(|(name, n)| ((*name).to_owned(), *n)));
         all.extend(counters.drops.iter().map(|(r, n)| (format!("drop_{}", r.label()), *n)));
         let mut endpoint = BTreeMap::<&str, u64>::new();
         for path in self.paths.values() {

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
+use hawser_edge_core::reach::Reach;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
@@ -155,8 +156,10 @@ pub async fn run(options: Options, stop: CancellationToken) -> Result<(), Engine
         routes: routes.clone(),
     });
     let (internal, internal_inbox) = mpsc::channel(INTERNAL_EVENTS);
+    let clock = Clock::start();
     let engine = Engine {
-        clock: Clock::start(),
+        reach: Reach::new(clock.now()),
+        clock,
         own: Own { fleet: identity.fleet().to_owned(), edge: identity.edge().to_owned() },
         control: control.handle.clone(),
         host,
@@ -268,6 +271,7 @@ impl Engine {
             match timer {
                 Timer::Path(id) => self.on_path_timer(id),
                 Timer::Selection(tunnel, _) => self.on_selection_timer(tunnel),
+                Timer::Reach => self.drive_reach(now),
             }
         }
     }

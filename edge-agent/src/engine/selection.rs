@@ -8,6 +8,7 @@ use hawser_edge_core::select::{
 };
 use hawser_edge_core::sla::SlaClass;
 use hawser_edge_core::time::Micros;
+use hawser_proto::agent::v1 as wire;
 
 use super::{Engine, MAX_DECISIONS_KEPT, Selection, Timer, clock};
 
@@ -83,6 +84,7 @@ impl Engine {
                 self.record(&edge, &decision);
             }
         }
+        self.feed_reach(tunnel, now);
     }
 
     pub(super) fn on_selection_timer(&mut self, tunnel: TunnelId) {
@@ -114,13 +116,18 @@ impl Engine {
 
     fn record(&mut self, edge: &EdgeState, decision: &Decision) {
         let peer_edge = edge.tunnels.get(&decision.tunnel).map(|t| t.peer_edge.clone());
-        let mut record = decision.to_proto(&DecisionContext {
+        let record = decision.to_proto(&DecisionContext {
             sequence: 0,
             unix_ms: clock::unix_ms(),
             edge: &self.own.edge,
             peer_edge: peer_edge.as_deref().unwrap_or_default(),
             boot_id: self.control.boot_id(),
         });
+        self.keep_decision(record);
+    }
+
+    /// For `hawser-edge why`, and for the controller.
+    pub(super) fn keep_decision(&mut self, mut record: wire::Decision) {
         tracing::info!(
             peer = record.peer_edge,
             class = record.traffic_class,

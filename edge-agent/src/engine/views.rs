@@ -5,10 +5,10 @@ use hawser_edge_core::id::PathId;
 use hawser_edge_core::sla::{Reach, SlaState};
 use hawser_proto::agent::v1 as wire;
 
-use super::{Engine, forwarding};
+use super::{Engine, clock, forwarding};
 use crate::control::local::{
     CandidateView, ControllerView, DecisionView, GenerationsView, LocalAnswer, LocalQuery,
-    PathView, QueryKind, SelectionView, StatusView, TunnelView, UplinkView, WhyView,
+    NextHopView, PathView, QueryKind, SelectionView, StatusView, TunnelView, UplinkView, WhyView,
 };
 
 /// As many decisions as an asker may want.
@@ -157,12 +157,40 @@ impl Engine {
             .decisions
             .iter()
             .rev()
-            .filter(|d| peer.is_none_or(|p| p == d.peer_edge || p == site_of(&d.peer_edge)))
+            .filter(|d| {
+                let about = [&d.peer_edge, &d.from_next_hop, &d.to_next_hop];
+                peer.is_none_or(|p| about.iter().any(|edge| p == *edge || p == site_of(edge)))
+            })
             .filter(|d| class.is_none_or(|c| c == d.traffic_class))
             .take(limit.clamp(1, MAX_LIMIT) as usize)
             .map(|d| self.decision_view(d))
             .collect();
-        WhyView { selections, decisions }
+        let next_hops = match class {
+            None => self.next_hop_views(&edge, peer),
+            // They are the same for every class.
+            Some(_) => Vec::new(),
+        };
+        WhyView { selections, next_hops, decisions }
+    }
+
+    fn next_hop_views(&self, edge: &EdgeState, peer: Option<&str>) -> Vec<NextHopView> {
+        let is_peer = |name: &str| {
+            let tunnel = edge.tunnels.values().find(|t| t.peer_edge == name);
+            peer.is_none_or(|p| p == name || tunnel.is_some_and(|t| t.peer_site == p))
+        };
+        let unix_ms = clock::unix_ms();
+        let explained = self.reach.explain(self.clock.now()).into_iter();
+        explained
+            .filter(|e| peer.is_none() || e.candidates.iter().any(|c| is_peer(&c.name)))
+            .map(|e| NextHopView {
+                segment: edge.segments.get(&e.segment).cloned().unwrap_or_default(),
+                prefixes: e.prefixes.iter().map(ToString::to_string).collect(),
+                next_hop: e.next_hop.unwrap_or_default(),
+                meets_sla: e.meets,
+                since_unix_ms: unix_ms.saturating_sub(e.since.as_millis() as u64),
+                because: e.summary,
+            })
+            .collect()
     }
 
     fn decision_view(&self, decision: &wire::Decision) -> DecisionView {
@@ -176,6 +204,9 @@ impl Engine {
             to_path: name(decision.to_path_id),
             cause: decision.cause.clone(),
             summary: decision.summary.clone(),
+            prefixes: decision.prefixes.clone(),
+            from_next_hop: decision.from_next_hop.clone(),
+            to_next_hop: decision.to_next_hop.clone(),
             candidates: decision.candidates.iter().map(candidate_view).collect(),
         }
     }

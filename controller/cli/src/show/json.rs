@@ -174,6 +174,10 @@ fn decision(decision: &Decision) -> Value {
         "cause": decision.cause,
         "summary": decision.summary,
         "boot_id": decision.boot_id,
+        "segment_id": decision.segment_id,
+        "prefixes": decision.prefixes,
+        "from_next_hop": decision.from_next_hop,
+        "to_next_hop": decision.to_next_hop,
         "candidates": decision.candidates.iter().map(candidate).collect::<Vec<_>>(),
     })
 }
@@ -186,6 +190,7 @@ fn path_id(id: u32) -> Option<u32> {
 fn candidate(candidate: &Candidate) -> Value {
     json!({
         "path_id": candidate.path_id,
+        "next_hop": candidate.next_hop,
         "name": candidate.name,
         "state": state(candidate.state()).0,
         "chosen": candidate.chosen,

@@ -136,6 +136,51 @@ fn why_tells_the_decision_in_words_with_every_candidate() {
 }
 
 #[test]
+fn why_tells_of_next_hops_too() {
+    let candidate = |hop: &str, chosen| Candidate {
+        next_hop: hop.to_owned(),
+        chosen,
+        ..decision().candidates[usize::from(chosen)].clone()
+    };
+    let moved = |from: &str, to: &str, cause: &str| Decision {
+        prefixes: vec!["10.12.0.0/24".to_owned(), "10.13.0.0/24".to_owned()],
+        from_next_hop: from.to_owned(),
+        to_next_hop: to.to_owned(),
+        cause: cause.to_owned(),
+        from_path_id: 0,
+        to_path_id: 0,
+        candidates: vec![candidate("hq1-1", false), candidate("hq2-1", true)],
+        ..decision()
+    };
+    let text = super::why(&PLAIN, "b1", &[moved("hq1-1", "hq2-1", "WITHDRAWN")]);
+    let lines: Vec<&str> = text.lines().collect();
+    assert_eq!(
+        lines[..2],
+        [
+            "b1-1, next hop of 10.12.0.0/24, 10.13.0.0/24  2026-01-31 12:00:00.250 UTC",
+            "It moved from hq1-1 to hq2-1, because it said that it can't get there any more.",
+        ]
+    );
+    assert!(lines[4].contains("hq1-1") && lines[5].contains("hq2-1"), "{text}");
+    let json = json::decisions("b1", &[moved("hq1-1", "hq2-1", "DRAINED")]);
+    assert_eq!(json["decisions"][0]["to_next_hop"], "hq2-1");
+    let table = [
+        (moved("", "hq2-1", "START"), "It takes hq2-1, as its first choice."),
+        (moved("hq2-1", "", "NONE_LEFT"), "It left hq2-1 and has no next hop now, because none"),
+        (moved("hq2-1", "hq1-1", "FAIL_BACK"), "because that one has been good for long enough."),
+        (moved("hq1-1", "hq2-1", "SLA_VIOLATED"), "because it no longer met its SLA on any path."),
+        (moved("hq1-1", "hq2-1", "NEXT_HOP_DOWN"), "because no path to it works."),
+        (moved("hq1-1", "hq2-1", "DRAINED"), "because it, or one on its way, is drained."),
+        (moved("hq1-1", "hq2-1", "DETOUR"), "because it goes through another next hop itself."),
+        (moved("hq1-1", "hq2-1", "ADVICE"), "because the controller advises against it."),
+    ];
+    for (decision, expected) in table {
+        let text = super::why(&PLAIN, "b1", &[decision]);
+        assert!(text.contains(expected), "{text}");
+    }
+}
+
+#[test]
 fn each_cause_has_its_sentence() {
     let table = [
         (0, 2, "START", "It takes isp-b→isp-a (path 2), as its first choice."),

@@ -37,6 +37,8 @@ pub(super) fn compile(
         sla_classes: sla_classes(plan, &traffic_classes),
         traffic_classes,
         fabric_port: u32::from(plan.fleet.fabric_port),
+        drained: site.drained || edge.drained,
+        leaf: plan.graph.rank[planned.at.site].is_none(),
         ..Default::default()
     })
 }

@@ -16,10 +16,10 @@ use crate::intent::{
 use crate::limits;
 use crate::names::{FLEET, Kind};
 
-pub(super) const SITE_FIELDS: &[&str] = &["name", "lans", "edges"];
+pub(super) const SITE_FIELDS: &[&str] = &["name", "lans", "edges", "drain"];
 pub(super) const LAN_FIELDS: &[&str] =
     &["interface", "segment", "prefixes", "vlan", "shared_origin"];
-pub(super) const EDGE_FIELDS: &[&str] = &["name", "uplinks"];
+pub(super) const EDGE_FIELDS: &[&str] = &["name", "uplinks", "drain"];
 pub(super) const UPLINK_FIELDS: &[&str] = &[
     "name",
     "interface",
@@ -55,7 +55,8 @@ pub(super) fn site(reader: &mut Reader, node: &Node, place: &Place<'_>, index: u
         let mend = "add `edges:` with at least one edge and its uplinks";
         reader.faults.add(code::SITE_WITHOUT_EDGE, place, "the site has no edge", mend);
     }
-    Site { name: SiteName::new(name), lans, edges }
+    let drained = reader.flag(&fields, "drain", false);
+    Site { name: SiteName::new(name), lans, edges, drained }
 }
 
 fn lan(
@@ -143,7 +144,8 @@ fn edge(
         let mend = "add `uplinks:` with at least one uplink";
         reader.faults.add(code::EDGE_WITHOUT_UPLINK, place, "the edge has no uplink", mend);
     }
-    Edge { name: EdgeName::new(name), uplinks }
+    let drained = reader.flag(&fields, "drain", false);
+    Edge { name: EdgeName::new(name), uplinks, drained }
 }
 
 fn uplink(

@@ -2,4 +2,5 @@ mod faults;
 mod properties;
 mod quality;
 mod reference;
+mod reachability;
 mod scale;

@@ -141,6 +141,7 @@ impl Decoder {
             controllers: config.controllers.clone(),
             fabric_port,
             drained: config.drained,
+            leaf: config.leaf,
             segments,
             uplinks,
             lans,

@@ -28,6 +28,8 @@ pub struct EdgeState {
     pub fabric_port: u16,
     /// Traffic is to be led away from this edge.
     pub drained: bool,
+    /// It carries nothing for others.
+    pub leaf: bool,
     pub segments: BTreeMap<SegmentId, String>,
     pub uplinks: BTreeMap<UplinkId, Uplink>,
     pub lans: Vec<Lan>,

@@ -12,7 +12,7 @@ use crate::sla::{PathHealth, SlaState};
 use crate::time::Micros;
 
 /// Chooses the path of one class of one tunnel.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Selector {
     pub(super) policy: ClassPolicy,
     /// In the order of their path IDs.

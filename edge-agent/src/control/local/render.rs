@@ -5,7 +5,8 @@ use std::fmt::Write as _;
 use comfy_table::{ContentArrangement, Table, presets};
 
 use super::{
-    CandidateView, DecisionView, LocalAnswer, PathView, SelectionView, StatusView, WhyView,
+    CandidateView, DecisionView, LocalAnswer, NextHopView, PathView, SelectionView, StatusView,
+    WhyView,
 };
 
 /// The answer as text that ends in a newline. Programs read the JSON instead.
@@ -124,7 +125,7 @@ fn render_paths(paths: &[PathView]) -> String {
 }
 
 fn render_why(why: &WhyView) -> String {
-    if why.selections.is_empty() && why.decisions.is_empty() {
+    if why.selections.is_empty() && why.next_hops.is_empty() && why.decisions.is_empty() {
         return "nothing was decided yet\n".to_owned();
     }
     let mut now = table(&["PEER", "CLASS", "PATH NOW", "SLA", "BECAUSE"]);
@@ -132,6 +133,13 @@ fn render_why(why: &WhyView) -> String {
         now.add_row(selection_row(s));
     }
     let mut out = if why.selections.is_empty() { String::new() } else { format!("{now}\n") };
+    if !why.next_hops.is_empty() {
+        let mut hops = table(&["SEGMENT", "PREFIXES", "NEXT HOP NOW", "SLA", "BECAUSE"]);
+        for n in &why.next_hops {
+            hops.add_row(next_hop_row(n));
+        }
+        let _ = write!(out, "\n{hops}\n");
+    }
     for d in &why.decisions {
         let _ = write!(out, "\n{}", decision(d));
     }
@@ -148,15 +156,35 @@ fn selection_row(s: &SelectionView) -> [String; 5] {
     ]
 }
 
+/// Prefixes of one row; the JSON has them all.
+const PREFIXES_SHOWN: usize = 8;
+
+fn next_hop_row(n: &NextHopView) -> [String; 5] {
+    let mut prefixes = n.prefixes.iter().take(PREFIXES_SHOWN).cloned().collect::<Vec<_>>();
+    if n.prefixes.len() > PREFIXES_SHOWN {
+        prefixes.push(format!("and {} more", n.prefixes.len() - PREFIXES_SHOWN));
+    }
+    [
+        n.segment.clone(),
+        prefixes.join("\n"),
+        or_dash(&n.next_hop).to_owned(),
+        if n.meets_sla { "met" } else { "NOT MET" }.to_owned(),
+        n.because.clone(),
+    ]
+}
+
 fn decision(d: &DecisionView) -> String {
+    let (about, from, to) = if d.prefixes.is_empty() {
+        (format!("{} to {}", d.traffic_class, d.peer_edge), &d.from_path, &d.to_path)
+    } else {
+        (format!("next hop of {}", d.prefixes.join(", ")), &d.from_next_hop, &d.to_next_hop)
+    };
     let mut out = format!(
-        "{} #{} {} to {}: {} → {} ({})\n  {}\n",
+        "{} #{} {about}: {} → {} ({})\n  {}\n",
         utc(d.unix_ms),
         d.sequence,
-        d.traffic_class,
-        d.peer_edge,
-        or_dash(&d.from_path),
-        or_dash(&d.to_path),
+        or_dash(from),
+        or_dash(to),
         d.cause,
         d.summary,
     );

@@ -156,7 +156,8 @@ fn tables_say_what_matters_in_words() {
         candidates: vec![CandidateView { chosen: true, ..Default::default() }],
         ..Default::default()
     };
-    let why = WhyView { selections: vec![SelectionView::default()], decisions: vec![decision] };
+    let selections = vec![SelectionView::default()];
+    let why = WhyView { selections, decisions: vec![decision], ..WhyView::default() };
     let text = render(&LocalAnswer::Why(why));
     for words in ["2024-02-29 12:34:56.789Z #7", "PATH_DOWN", "isp-a answers no probe", "NOT MET"] {
         assert!(text.contains(words), "{words} is not in\n{text}");

@@ -90,6 +90,9 @@ pub struct PathView {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct WhyView {
     pub selections: Vec<SelectionView>,
+    /// Of prefixes that have several next hops, or none that can be used.
+    #[serde(default)]
+    pub next_hops: Vec<NextHopView>,
     /// Newest first.
     pub decisions: Vec<DecisionView>,
 }
@@ -101,6 +104,19 @@ pub struct SelectionView {
     pub traffic_class: String,
     /// Empty: none.
     pub path: String,
+    pub meets_sla: bool,
+    pub since_unix_ms: u64,
+    /// In plain words.
+    pub because: String,
+}
+
+/// Where some prefixes go now.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct NextHopView {
+    pub segment: String,
+    pub prefixes: Vec<String>,
+    /// An edge; empty: none.
+    pub next_hop: String,
     pub meets_sla: bool,
     pub since_unix_ms: u64,
     /// In plain words.
@@ -120,10 +136,18 @@ pub struct DecisionView {
     /// Stable, e.g. `PATH_DOWN`.
     pub cause: String,
     pub summary: String,
+    /// Of a decision about a next hop: the first of the prefixes that moved. The class and the paths are empty then.
+    #[serde(default)]
+    pub prefixes: Vec<String>,
+    /// Edges; empty: none.
+    #[serde(default)]
+    pub from_next_hop: String,
+    #[serde(default)]
+    pub to_next_hop: String,
     pub candidates: Vec<CandidateView>,
 }
 
-/// One path that was looked at for a decision.
+/// One path, or next hop, that was looked at for a decision.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct CandidateView {
     pub path: String,
