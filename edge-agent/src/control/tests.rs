@@ -10,7 +10,7 @@ use super::backoff::{self, Rotation};
 use super::clock::{self, Calendar};
 use super::facts::{FactsStore, merge};
 use super::identity::{EdgeKey, Identity};
-use super::outbox::{MAX_ANSWERS, MAX_DECISIONS, MAX_EVENTS, Outbox};
+use super::outbox::{MAX_ACKED, MAX_ANSWERS, MAX_DECISIONS, MAX_EVENTS, Outbox};
 use super::testing::Ca;
 
 fn outbox() -> Outbox {
@@ -72,6 +72,36 @@ fn a_new_session_gets_unacknowledged_decisions_and_local_facts_again_and_nothing
     assert_eq!(taken(&outbox), Vec::<String>::new());
     outbox.new_session();
     assert_eq!(taken(&outbox), ["local facts", "decisions 4..=5"]);
+}
+
+#[test]
+fn a_controller_that_lost_its_memory_gets_what_it_had_acknowledged_again() {
+    let outbox = outbox();
+    for _ in 0..6 {
+        outbox.decision(wire::Decision::default());
+    }
+    taken(&outbox);
+    let ack = |boot: &str, sequence| wire::DecisionsAck { boot_id: boot.to_owned(), sequence };
+    outbox.decisions_acked(&ack("boot", 4));
+    let again = |held| {
+        outbox.new_session();
+        outbox.decisions_held(&held);
+        taken(&outbox)
+    };
+    assert_eq!(again(ack("boot", 4)), ["decisions 5..=6"]);
+    assert_eq!(again(ack("other", 0)), ["decisions 5..=6"]);
+    assert_eq!(again(ack("boot", 2)), ["decisions 3..=6"]);
+    assert_eq!(again(ack("boot", 0)), ["decisions 1..=6"]);
+    for _ in 0..MAX_ACKED {
+        outbox.decision(wire::Decision::default());
+    }
+    taken(&outbox);
+    let all = MAX_ACKED as u64 + 6;
+    outbox.decisions_acked(&ack("boot", all));
+    let expected: Vec<String> = (0..MAX_ACKED as u64 / 128)
+        .map(|n| format!("decisions {}..={}", n * 128 + 7, n * 128 + 134))
+        .collect();
+    assert_eq!(again(ack("boot", 0)), expected);
 }
 
 #[test]

@@ -7,6 +7,7 @@
 mod apply;
 mod clock;
 mod endpoints;
+mod explain;
 mod facts;
 mod forwarding;
 mod host_task;
@@ -34,6 +35,7 @@ use tokio::sync::mpsc;
 
 use crate::control::ControlHandle;
 use crate::dataplane::DataPlane;
+use crate::history::History;
 use crate::peer::PeerRoutes;
 use clock::Clock;
 use forwarding::UplinkMtus;
@@ -89,6 +91,12 @@ struct Engine {
     telemetry_interval: Duration,
     /// Something changed that people wait for: the next report comes early.
     report_soon: bool,
+    /// The controller's advice in force.
+    advice: facts::Advised,
+    /// What became of every probe, for the disk.
+    history: History,
+    /// What the controller was told of why classes are where they are.
+    told: explain::Told,
     /// The operator's flag wins over the controller's wish.
     telemetry_fixed: bool,
 }
