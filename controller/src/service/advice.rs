@@ -1,6 +1,6 @@
 //! The slow loop's shell: what agents tell goes into the pure [`Advisor`], its effects go to agents and to the events.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -124,9 +124,7 @@ impl Controller {
         let state = self.state();
         let effects: Vec<Effect> = {
             let mut inner = self.slow_loop.inner();
-            if inner.refresh_map(&state) {
-                self.tell_connected(&state, &mut inner.advisor);
-            }
+            inner.refresh_map(&state);
             inner.advisor.evaluate(now);
             std::iter::from_fn(|| inner.advisor.poll()).collect()
         };
@@ -176,18 +174,6 @@ impl Controller {
         }
         // The loop bounds what it tells by itself.
         self.events.publish(told);
-    }
-
-    /// A new map may have edges that were connected already.
-    fn tell_connected(&self, state: &FleetState, advisor: &mut Advisor) {
-        let connected: BTreeSet<EdgeId> = self.index.with_all(|live| {
-            let connected = live.iter().filter(|(_, live)| live.connected());
-            let ids = connected.filter_map(|(name, _)| state.edges.get(name));
-            ids.map(|edge| EdgeId(edge.config.edge_id)).collect()
-        });
-        for edge in connected {
-            advisor.handle_connected(edge, true);
-        }
     }
 
     /// The edge, if the loop wants to hear of it.
@@ -253,14 +239,11 @@ impl Controller {
 }
 
 impl Inner {
-    /// True: the map is a new one.
-    fn refresh_map(&mut self, state: &FleetState) -> bool {
-        if self.map_of == Some(state.head) {
-            return false;
+    fn refresh_map(&mut self, state: &FleetState) {
+        if self.map_of != Some(state.head) {
+            self.map_of = Some(state.head);
+            self.advisor.set_map(FleetMap::new(state.edges.values().map(|edge| &edge.config)));
         }
-        self.map_of = Some(state.head);
-        self.advisor.set_map(FleetMap::new(state.edges.values().map(|edge| &edge.config)));
-        true
     }
 
     fn report(&mut self, sample: &agent::PathSample) -> PathReport {

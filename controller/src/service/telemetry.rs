@@ -82,7 +82,8 @@ impl Controller {
         told.truncate(bounds::MAX_EXPLANATIONS_PER_SAMPLE);
         for explanation in &mut told {
             bounds::explanation(explanation);
-            explanation.unix_ms = if unix_ms == 0 { now } else { unix_ms };
+            let told = [explanation.unix_ms, unix_ms, now];
+            explanation.unix_ms = told.into_iter().find(|at| *at > 0).unwrap_or(now);
         }
         told
     }

@@ -11,6 +11,8 @@ use tokio::sync::Notify;
 pub const MAX_DECISIONS: usize = 4096;
 /// Acknowledged decisions kept for a controller that has lost them: as many as the edge itself shows.
 pub const MAX_ACKED: usize = 256;
+/// Explanations in telemetry that was not sent yet.
+pub const MAX_EXPLANATIONS: usize = 1024;
 /// Unsent events kept.
 pub const MAX_EVENTS: usize = 1024;
 /// Unsent answers (ACK, NACK, FactsAck) kept: they come one per message of the controller.
@@ -60,11 +62,18 @@ impl Outbox {
         &self.boot_id
     }
 
-    pub fn telemetry(&self, telemetry: wire::Telemetry) {
+    /// Replaces what was not sent yet, but for the explanations: each is told once.
+    pub fn telemetry(&self, mut telemetry: wire::Telemetry) {
         let mut inner = self.lock();
-        if inner.telemetry.replace(telemetry).is_some() {
+        if let Some(unsent) = inner.telemetry.take() {
             inner.drop_one("control_telemetry_replaced");
+            let mut explanations = unsent.explanations;
+            explanations.append(&mut telemetry.explanations);
+            let over = explanations.len().saturating_sub(MAX_EXPLANATIONS);
+            explanations.drain(..over);
+            telemetry.explanations = explanations;
         }
+        inner.telemetry = Some(telemetry);
         self.filled.notify_one();
     }
 

@@ -10,7 +10,7 @@ use super::backoff::{self, Rotation};
 use super::clock::{self, Calendar};
 use super::facts::{FactsStore, merge};
 use super::identity::{EdgeKey, Identity};
-use super::outbox::{MAX_ACKED, MAX_ANSWERS, MAX_DECISIONS, MAX_EVENTS, Outbox};
+use super::outbox::{MAX_ACKED, MAX_ANSWERS, MAX_EXPLANATIONS, MAX_DECISIONS, MAX_EVENTS, Outbox};
 use super::testing::Ca;
 
 fn outbox() -> Outbox {
@@ -57,6 +57,22 @@ fn the_most_urgent_leaves_the_outbox_first_and_telemetry_only_if_it_is_the_newes
     ];
     assert_eq!(taken(&outbox), expected);
     assert_eq!(outbox.counters()["control_telemetry_replaced"], 1);
+}
+
+#[test]
+fn explanations_outlive_the_telemetry_that_brought_them_and_are_bounded() {
+    let outbox = outbox();
+    for unix_ms in 1..=MAX_EXPLANATIONS as u64 + 5 {
+        let explanation = wire::Explanation { unix_ms, ..Default::default() };
+        outbox.telemetry(wire::Telemetry { explanations: vec![explanation], ..telemetry(unix_ms) });
+    }
+    let sent = match outbox.take().and_then(|message| message.message) {
+        Some(Up::Telemetry(telemetry)) => telemetry,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(sent.unix_ms, MAX_EXPLANATIONS as u64 + 5);
+    let times: Vec<u64> = sent.explanations.iter().map(|e| e.unix_ms).collect();
+    assert_eq!(times, (6..=MAX_EXPLANATIONS as u64 + 5).collect::<Vec<_>>());
 }
 
 #[test]

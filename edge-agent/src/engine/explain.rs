@@ -11,7 +11,7 @@ use hawser_edge_core::sla::SlaState;
 use hawser_edge_core::time::Micros;
 use hawser_proto::agent::v1 as wire;
 
-use super::Engine;
+use super::{Engine, clock};
 
 /// Selections looked at for one report: about 10 µs each.
 const LOOKED_AT: usize = 256;
@@ -76,6 +76,7 @@ impl Engine {
                 traffic_class: selection.selector.policy().class_name.clone(),
                 path_name: name.unwrap_or_default(),
                 since_unix_ms: selection.since_unix_ms,
+                unix_ms: clock::unix_ms(),
                 ..to_wire(&explanation)
             });
         }

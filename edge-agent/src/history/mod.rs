@@ -97,6 +97,12 @@ impl History {
     }
 }
 
+impl Drop for History {
+    fn drop(&mut self) {
+        self.hand_over();
+    }
+}
+
 /// Starts the writer; it ends, with everything written, once the [`History`] is dropped.
 pub fn start(state_dir: &Path) -> (History, JoinHandle<()>) {
     let (writer, messages) = mpsc::channel(BATCHES);

@@ -95,9 +95,11 @@ impl Advisor {
             return;
         }
         self.connected.remove(&edge);
-        let ways = self.map.paths.iter();
-        for (path, side) in ways.filter_map(|(path, way)| Some((path, way.side(edge)?))) {
-            if let Some(tracks) = self.tracks.get_mut(path) {
+        let tunnels = self.map.edges.get(&edge).map(|node| node.tunnels.iter());
+        let paths = tunnels.into_iter().flatten().flat_map(|id| &self.map.tunnels[id].paths);
+        for path in paths {
+            let side = self.map.paths[path].side(edge);
+            if let Some((side, tracks)) = side.zip(self.tracks.get_mut(path)) {
                 tracks[side].forget_report();
             }
         }
