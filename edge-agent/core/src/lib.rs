@@ -15,6 +15,7 @@ pub mod policy;
 pub mod probe;
 pub mod quality;
 pub mod reconcile;
+pub mod replay;
 pub mod select;
 pub mod sla;
 pub mod stamp;

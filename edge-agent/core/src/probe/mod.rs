@@ -4,6 +4,7 @@
 //! times come from the caller's monotonic clock, so that steps of wall clocks change nothing.
 
 mod heard;
+mod ipdv;
 mod pace;
 mod session;
 #[cfg(test)]
@@ -17,6 +18,7 @@ use crate::policy;
 use crate::stamp::{self, DigestEntry};
 use crate::time::Micros;
 
+pub(crate) use pace::Estimator;
 pub use session::ProbeSession;
 
 /// What a session must know at its start.
@@ -112,6 +114,17 @@ pub struct Sample {
     pub outcome: Outcome,
     /// Earlier losses of unknown way whose way this sample tells.
     pub settled: Settled,
+    /// Against the answer before, if the reflector's timestamps tell.
+    pub ipdv: Option<Ipdv>,
+}
+
+/// How much longer or shorter a probe took than the one before, way by way (RFC 3393): clocks need not agree for it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Ipdv {
+    /// To the peer, absolute.
+    pub forward_us: u32,
+    /// From the peer, absolute.
+    pub back_us: u32,
 }
 
 /// A probe's fate.

@@ -9,14 +9,21 @@ use crate::time::Micros;
 
 /// SRTT and RTTVAR of RFC 6298, in microseconds.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Estimator {
+pub(crate) struct Estimator {
     srtt_us: u64,
     rttvar_us: u64,
     seeded: bool,
 }
 
 impl Estimator {
-    pub(super) fn update(&mut self, rtt: Duration) {
+    /// As if it had seen this round-trip time.
+    pub(crate) fn seeded(rtt: Duration) -> Self {
+        let mut estimator = Estimator::default();
+        estimator.update(rtt);
+        estimator
+    }
+
+    pub(crate) fn update(&mut self, rtt: Duration) {
         let rtt_us = rtt.as_micros().min(60_000_000) as u64;
         if self.seeded {
             // RFC 6298 section 2.3: alpha 1/8, beta 1/4.
@@ -29,7 +36,7 @@ impl Estimator {
         }
     }
 
-    pub(super) fn timeout(&self) -> Duration {
+    pub(crate) fn timeout(&self) -> Duration {
         if !self.seeded {
             return policy::MAX_TIMEOUT;
         }

@@ -4,11 +4,12 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::heard::Heard;
+use super::ipdv::Variation;
 use super::pace::{Estimator, Pace};
 use super::window::{Match, Window};
 use super::{
-    Cadence, Intervals, Outcome, Probe, ProbeConfig, ProbeCounters, Refused, Reply, ReplyKind,
-    Request, Sample, Settled,
+    Cadence, Intervals, Ipdv, Outcome, Probe, ProbeConfig, ProbeCounters, Refused, Reply,
+    ReplyKind, Request, Sample, Settled,
 };
 use crate::bucket::TokenBucket;
 use crate::policy;
@@ -34,6 +35,7 @@ pub struct ProbeSession {
     replies: TokenBucket,
     samples: VecDeque<Sample>,
     counters: ProbeCounters,
+    variation: Variation,
     challenges: u32,
     /// No probe is counted lost before: replies may wait unread after a stall of this host.
     expire_from: Micros,
@@ -54,6 +56,7 @@ impl ProbeSession {
             replies: TokenBucket::per_second(policy::REFLECT_BURST, policy::REFLECT_PER_S, now),
             samples: VecDeque::new(),
             counters: ProbeCounters::default(),
+            variation: Variation::default(),
             challenges: 0,
             expire_from: Micros(0),
             graced: None,
@@ -242,14 +245,16 @@ impl ProbeSession {
                 let rtt = round_trip(&reply, sent, received);
                 self.counters.answered += 1;
                 self.estimator.update(rtt);
-                self.sample(sequence, sent, received, Outcome::Rtt { rtt }, settled);
+                let ipdv = self.variation.step(sequence, sent, received, &reply);
+                self.sample(sequence, sent, received, Outcome::Rtt { rtt }, settled, ipdv);
                 ReplyKind::Answer { rtt }
             }
             Match::Late { sequence, sent, was, settled } => {
                 let rtt = round_trip(&reply, sent, received);
                 self.counters.late += 1;
                 self.estimator.update(rtt);
-                self.sample(sequence, sent, received, Outcome::Late { rtt, was }, settled);
+                let ipdv = self.variation.step(sequence, sent, received, &reply);
+                self.sample(sequence, sent, received, Outcome::Late { rtt, was }, settled, ipdv);
                 ReplyKind::Late { rtt }
             }
         };
@@ -271,7 +276,7 @@ impl ProbeSession {
         }
         while let Some((sequence, sent, way)) = self.window.expire(timeout, now) {
             self.counters.lost += 1;
-            self.sample(sequence, sent, now, Outcome::Lost { way }, Settled::default());
+            self.sample(sequence, sent, now, Outcome::Lost { way }, Settled::default(), None);
             if self.window.run() <= policy::SUSPICION_MAX_RUN {
                 self.pace.suspect(now);
             } else {
@@ -287,12 +292,13 @@ impl ProbeSession {
         known: Micros,
         outcome: Outcome,
         settled: Settled,
+        ipdv: Option<Ipdv>,
     ) {
         if self.samples.len() == policy::SAMPLE_QUEUE_MAX {
             self.samples.pop_front();
             self.counters.samples_dropped += 1;
         }
-        self.samples.push_back(Sample { sequence, sent, known, outcome, settled });
+        self.samples.push_back(Sample { sequence, sent, known, outcome, settled, ipdv });
     }
 
     fn check(&self, packet: &ProbePacket<'_>, kind: Kind) -> Result<(), Refused> {
