@@ -277,7 +277,9 @@ fn an_operator_learns_why_traffic_moved_and_why_it_stays_and_takes_the_probes_ho
             let parts = ["In force then", "later:", "because the path it was on went down"];
             Ok(done_if(parts.iter().all(|part| text.contains(part)), || text))
         })?;
-        let text = fleet.operator()?.text(&["--json", "why", "b1", "--class", "default", "--at", "-1s"])?;
+        let text = fleet
+            .operator()?
+            .text(&["--json", "why", "b1", "--class", "default", "--at", "-1s"])?;
         let now: serde_json::Value = serde_json::from_str(&text).expect("JSON");
         assert_eq!(now["accounts"][0]["in_force"]["cause"], "PATH_DOWN", "{text}");
 

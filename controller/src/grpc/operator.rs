@@ -11,8 +11,8 @@ use tonic::{Request, Response, Status};
 
 use super::status::{peer, status, to_its_end};
 use crate::service::{
-    Applied, Controller, DecisionFilter, NewToken, Principal, Question, Reading, Role, ServiceError,
-    Subscription,
+    Applied, Controller, DecisionFilter, NewToken, Principal, Question, Reading, Role,
+    ServiceError, Subscription,
 };
 
 type Answer<T> = Result<Response<T>, Status>;

@@ -64,17 +64,14 @@ impl Controller {
     }
 }
 
-fn accounts(
-    state: &FleetState,
-    edge: &str,
-    live: &EdgeLive,
-    question: &Question,
-) -> Vec<Account> {
+fn accounts(state: &FleetState, edge: &str, live: &EdgeLive, question: &Question) -> Vec<Account> {
     let at = at(question);
     let peer_site = |peer: &str| state.site_of(peer);
     let wanted = |peer: &str, class: &str| {
         (question.traffic_class.is_empty() || class == question.traffic_class)
-            && (question.peer.is_empty() || peer == question.peer || peer_site(peer) == question.peer)
+            && (question.peer.is_empty()
+                || peer == question.peer
+                || peer_site(peer) == question.peer)
     };
     let mut found: BTreeMap<Key<'_>, Account> = BTreeMap::new();
     let blank = |peer: &str, class: &str, tunnel_id: u32| Account {
@@ -88,9 +85,10 @@ fn accounts(
     // Each agent's decisions come in order, and a clock that steps back must not hide the newest.
     let of_paths = live.decisions.iter().filter(|d| !of_next_hop(d));
     for decision in of_paths.filter(|d| wanted(&d.peer_edge, &d.traffic_class)) {
-        let account = found
-            .entry((&decision.peer_edge, &decision.traffic_class))
-            .or_insert_with(|| blank(&decision.peer_edge, &decision.traffic_class, decision.tunnel_id));
+        let account =
+            found.entry((&decision.peer_edge, &decision.traffic_class)).or_insert_with(|| {
+                blank(&decision.peer_edge, &decision.traffic_class, decision.tunnel_id)
+            });
         if decision.unix_ms <= at {
             account.in_force = Some(decision.clone());
         } else if account.next.is_none() {

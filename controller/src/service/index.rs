@@ -5,11 +5,11 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Mutex, MutexGuard};
 
-use hawser_proto::agent::v1::{
-    ControllerMessage, Decision, DecisionsAck, Fault, GenerationState, NackKind,
-    PathSample, RefusedGeneration, UplinkFact,
-};
 use hawser_proto::agent::v1::controller_message::Message as ToAgent;
+use hawser_proto::agent::v1::{
+    ControllerMessage, Decision, DecisionsAck, Fault, GenerationState, NackKind, PathSample,
+    RefusedGeneration, UplinkFact,
+};
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;

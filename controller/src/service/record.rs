@@ -62,7 +62,12 @@ impl Controller {
         }
         let chunk = self.ask_history(reading).await?;
         if let Some(Fault { code, message, mend, .. }) = chunk.fault {
-            return Err(ServiceError::AgentRefused { edge: reading.edge.clone(), code, message, mend });
+            return Err(ServiceError::AgentRefused {
+                edge: reading.edge.clone(),
+                code,
+                message,
+                mend,
+            });
         }
         // The same place again would never end.
         reading.ended = chunk.cursor.is_empty() || chunk.cursor == reading.cursor;
@@ -135,7 +140,9 @@ impl Waiting {
         sender.is_some_and(|(_, sender)| sender.send(chunk).is_ok())
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<u64, (String, oneshot::Sender<HistoryChunk>)>> {
+    fn lock(
+        &self,
+    ) -> std::sync::MutexGuard<'_, BTreeMap<u64, (String, oneshot::Sender<HistoryChunk>)>> {
         self.senders.lock().unwrap_or_else(|e| e.into_inner())
     }
 }

@@ -84,10 +84,8 @@ async fn accounts_are_chosen_by_peer_and_class_and_bounded() {
     let lab = Lab::with_fleet().await;
     let agent = with_history(&lab).await;
     agent.say(explained(26_000, "bulk", "other")).await;
-    eventually("both classes are known", async || {
-        explain(&lab, at(0)).await.accounts.len() == 2
-    })
-    .await;
+    eventually("both classes are known", async || explain(&lab, at(0)).await.accounts.len() == 2)
+        .await;
     let count = async |peer: &str, class: &str| {
         let (peer, traffic_class) = (peer.into(), class.into());
         explain(&lab, ExplainRequest { peer, traffic_class, ..at(0) }).await.accounts.len()
@@ -114,7 +112,11 @@ async fn decisions_about_next_hops_are_told_apart_by_their_prefixes() {
         to_next_hop: "hq-1".into(),
         ..decision(sequence, unix_ms, "")
     };
-    let decisions = vec![hop(3, 30_000, "10.0.0.0/8"), hop(4, 31_000, "10.9.0.0/16"), hop(5, 40_000, "10.0.0.0/8")];
+    let decisions = vec![
+        hop(3, 30_000, "10.0.0.0/8"),
+        hop(4, 31_000, "10.9.0.0/16"),
+        hop(5, 40_000, "10.0.0.0/8"),
+    ];
     agent.say(FromAgent::Decisions(Decisions { decisions })).await;
     assert!(matches!(agent.next().await, ToAgent::DecisionsAck(_)));
     let sequences = async |moment| {

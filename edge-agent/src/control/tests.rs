@@ -10,7 +10,7 @@ use super::backoff::{self, Rotation};
 use super::clock::{self, Calendar};
 use super::facts::{FactsStore, merge};
 use super::identity::{EdgeKey, Identity};
-use super::outbox::{MAX_ACKED, MAX_ANSWERS, MAX_EXPLANATIONS, MAX_DECISIONS, MAX_EVENTS, Outbox};
+use super::outbox::{MAX_ACKED, MAX_ANSWERS, MAX_DECISIONS, MAX_EVENTS, MAX_EXPLANATIONS, Outbox};
 use super::testing::Ca;
 
 fn outbox() -> Outbox {

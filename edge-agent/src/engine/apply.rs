@@ -302,7 +302,11 @@ fn names(edge: &EdgeState) -> Names {
         tunnel: tunnel.id,
         peer_edge: tunnel.peer_edge.clone(),
         peer_site: tunnel.peer_site.clone(),
-        local_uplink: edge.uplinks.get(&path.local_uplink).map(|u| u.name.clone()).unwrap_or_default(),
+        local_uplink: edge
+            .uplinks
+            .get(&path.local_uplink)
+            .map(|u| u.name.clone())
+            .unwrap_or_default(),
         remote_uplink: tunnel
             .peer_uplinks
             .get(&path.remote_uplink)

@@ -11,8 +11,8 @@ use hawser_proto::agent::v1 as wire;
 use super::{Engine, forwarding};
 use crate::control::local::{
     AdviceView, CandidateView, ControllerView, DecisionView, GenerationsView, LocalAnswer,
-    LocalQuery, PathView, QueryKind, SelectionView, StatusView, TunnelView, UplinkView, WaitingView,
-    WhyView,
+    LocalQuery, PathView, QueryKind, SelectionView, StatusView, TunnelView, UplinkView,
+    WaitingView, WhyView,
 };
 
 /// As many decisions as an asker may want.

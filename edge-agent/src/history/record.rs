@@ -51,7 +51,9 @@ impl RecordError {
     /// What to do about it.
     pub fn mend(&self) -> &'static str {
         match self {
-            RecordError::Read(PieceError::Nothing) => "is --state-dir right, and has the agent run?",
+            RecordError::Read(PieceError::Nothing) => {
+                "is --state-dir right, and has the agent run?"
+            }
             RecordError::Read(_) => "check the folder's owner: only root may read it",
             RecordError::Write { .. } => "choose another --out",
             RecordError::Nothing => "ask for a longer time with --since, or for all tunnels",

@@ -110,10 +110,7 @@ fn an_agent_that_died_while_it_wrote_costs_one_block() {
 fn pieces_are_bounded_and_go_on_where_the_last_one_ended() {
     let dir = tempfile::tempdir().unwrap();
     let folder = dir.path().join("history");
-    assert!(matches!(
-        read_piece(&folder, Tick(0), Tick(1), &[], 1),
-        Err(PieceError::Nothing)
-    ));
+    assert!(matches!(read_piece(&folder, Tick(0), Tick(1), &[], 1), Err(PieceError::Nothing)));
     let mut store = Store::new(folder.clone(), MAX_BYTES);
     let block = |n: u64| encode_probes(PathId(n as u32), &[entry(n * 1_000)]);
     let blocks: Vec<Vec<u8>> = (0..50).map(block).collect();

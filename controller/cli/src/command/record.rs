@@ -32,11 +32,8 @@ pub struct Wanted {
 pub async fn record(session: &Session, wanted: Wanted, output: &Output) -> Result<(), CliError> {
     let now = now_unix_ms();
     let (since, until) = (wanted.since.unix_ms(now), wanted.until.map_or(now, |u| u.unix_ms(now)));
-    let request = RecordRequest {
-        site: wanted.site.clone(),
-        since_unix_ms: since,
-        until_unix_ms: until,
-    };
+    let request =
+        RecordRequest { site: wanted.site.clone(), since_unix_ms: since, until_unix_ms: until };
     let call = |mut client: Client| {
         let request = request.clone();
         async move { client.record(request).await }
@@ -111,8 +108,9 @@ fn unwritable(path: &Path, error: &io::Error) -> CliError {
 }
 
 fn nothing(site: &str) -> CliError {
-    let message =
-        format!("no pair of uplinks of {site} was probed side by side for ten seconds in that time");
+    let message = format!(
+        "no pair of uplinks of {site} was probed side by side for ten seconds in that time"
+    );
     let mend = "ask for a longer time with --since, or for all tunnels";
     CliError::new(Exit::Refused, "NOTHING_RECORDED", message, mend)
 }

@@ -96,6 +96,7 @@ pub(super) fn sentence(decision: &Decision) -> String {
         "FAIL_BACK" => "because the preferred path has been good for long enough".to_owned(),
         "BETTER_PATH" => "because that path is better".to_owned(),
         "CONFIG" => "because the configuration changed".to_owned(),
+        "MEMBERS" => "and what carries beside it changed".to_owned(),
         "NONE_LEFT" => "because none is left that works".to_owned(),
         other => format!("because of {}", clean(other)),
     };

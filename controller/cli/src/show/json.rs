@@ -6,7 +6,8 @@ use hawser_proto::agent::v1::{
 use hawser_proto::config::v1::GenerationId;
 use hawser_proto::operator::v1::{
     Account, AdviceInForce, ApplyResponse, CreateTokenResponse, EdgeStatus, Event, ExplainResponse,
-    GetFleetResponse, GetStatusResponse, ListAdviceResponse, Path, PathEnd, Site, TokenInfo, Trouble,
+    GetFleetResponse, GetStatusResponse, ListAdviceResponse, Path, PathEnd, Site, TokenInfo,
+    Trouble,
 };
 use serde_json::{Value, json};
 

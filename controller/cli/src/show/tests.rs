@@ -144,6 +144,7 @@ fn each_cause_has_its_sentence() {
         (1, 0, "NONE_LEFT", "has no path now, because none is left that works."),
         (2, 2, "CONFIG", "It stays on isp-b→isp-a (path 2), because the configuration changed."),
         (1, 2, "FAIL_BACK", "because the preferred path has been good for long enough."),
+        (2, 2, "MEMBERS", "It stays on isp-b→isp-a (path 2), and what carries beside it changed."),
         (1, 2, "SLA_VIOLATED", "because the path it was on no longer met its SLA."),
         (9, 2, "BETTER_PATH", "It moved from path 9 to isp-b→isp-a (path 2), because that path"),
         (0, 0, "NEW_CAUSE", "It has no path, because of NEW_CAUSE."),
@@ -154,7 +155,10 @@ fn each_cause_has_its_sentence() {
         let text = super::why(&PLAIN, "b1", &Default::default(), &[decision], 0);
         assert!(text.contains(expected), "{text}");
     }
-    assert!(super::why(&PLAIN, "b1", &Default::default(), &[], 0).starts_with("No decision of b1 is known"));
+    assert!(
+        super::why(&PLAIN, "b1", &Default::default(), &[], 0)
+            .starts_with("No decision of b1 is known")
+    );
 }
 
 /// What b1's edge said at noon: the other path is better, but must wait.
@@ -274,7 +278,8 @@ fn a_decision_about_a_next_hop_names_prefixes_and_edges() {
     assert_eq!(lines[1], "It moved from hq-1 to dr-1, because it is not reached any more.");
     assert_eq!(lines[2], "It followed the advice t-4.");
     assert!(lines[5].starts_with("→  dr-1"), "{}", lines[5]);
-    let table = [("", "dr-1", "It goes by dr-1,"), ("hq-1", "", "It left hq-1 and has no next hop")];
+    let table =
+        [("", "dr-1", "It goes by dr-1,"), ("hq-1", "", "It left hq-1 and has no next hop")];
     for (from, to, expected) in table {
         let text = super::why(&PLAIN, "b1", &Default::default(), &[hop(from, to)], 0);
         assert!(text.contains(expected), "{text}");

@@ -278,9 +278,8 @@ impl Advisor {
         let before = self.given.get(&edge);
         let same = before.is_some_and(|given| given.advice == advice);
         let told = before.is_some_and(|given| given.advice.reason == advice.reason);
-        let fresh = before
-            .and_then(|given| given.sent)
-            .is_some_and(|sent| now.since(sent) < REFRESH_MS);
+        let fresh =
+            before.and_then(|given| given.sent).is_some_and(|sent| now.since(sent) < REFRESH_MS);
         let since = before.map_or(now, |given| given.since);
         if same {
             if fresh {
@@ -315,10 +314,9 @@ impl Advisor {
 
     /// What an edge that is away still has ends by itself.
     fn expire(&mut self, edge: EdgeId, now: Millis) {
-        let ended = self
-            .given
-            .get(&edge)
-            .is_some_and(|given| now.since(given.sent.unwrap_or(given.since)) >= given.advice.ttl_ms);
+        let ended = self.given.get(&edge).is_some_and(|given| {
+            now.since(given.sent.unwrap_or(given.since)) >= given.advice.ttl_ms
+        });
         if ended && let Some(given) = self.given.remove(&edge) {
             let message = format!("it ran out while the edge was away: {}", given.advice.reason);
             self.effects.push_back(tell("ADVICE_ENDED", Some(edge), message));

@@ -160,7 +160,8 @@ fn spare(map: &FleetMap, look: &Look<'_>, edge: EdgeId, draft: &mut Draft) -> u6
         if !paths.iter().any(|path| draft.paths.contains(path)) {
             continue;
         }
-        let good = |path: &&PathId| !draft.paths.contains(path) && look.path(**path) == Health::Good;
+        let good =
+            |path: &&PathId| !draft.paths.contains(path) && look.path(**path) == Health::Good;
         if paths.iter().find(good).is_none() {
             paths.iter().for_each(|path| {
                 draft.paths.remove(path);

@@ -165,7 +165,8 @@ impl<'a> Look<'a> {
         }
         let total = |except: &Provider| {
             let others = tallies.iter().filter(|(provider, _)| **provider != except);
-            let (bad, of) = others.fold((0, 0), |(bad, of), (_, t)| (bad + t.bad(), of + t.sites()));
+            let (bad, of) =
+                others.fold((0, 0), |(bad, of), (_, t)| (bad + t.bad(), of + t.sites()));
             if of == 0 { 0.0 } else { f64::from(bad) / f64::from(of) }
         };
         let signs = |(provider, tally): (&&Provider, &Tally)| {

@@ -97,9 +97,15 @@ pub struct Advice {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Effect {
     /// Send it.
-    Give { edge: EdgeId, advice: Advice },
+    Give {
+        edge: EdgeId,
+        advice: Advice,
+    },
     /// Send an empty one of this ID.
-    Withdraw { edge: EdgeId, id: String },
+    Withdraw {
+        edge: EdgeId,
+        id: String,
+    },
     Tell(Told),
 }
 

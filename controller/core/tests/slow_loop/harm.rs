@@ -62,7 +62,8 @@ fn wrong_advice_makes_no_class_worse_off() {
             for (ours, theirs) in with.sites.iter().zip(&without.sites) {
                 for hub in 0..HUBS {
                     let state = |found: Option<(usize, SlaState)>| found.map(|(_, state)| state);
-                    worse_s += 2 * u64::from(state(ours.selected(hub)) > state(theirs.selected(hub)));
+                    worse_s +=
+                        2 * u64::from(state(ours.selected(hub)) > state(theirs.selected(hub)));
                 }
             }
         }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use hawser_controller_core::advice::{Advice as Given, PathReport, Reach as Reported};
 use hawser_controller_core::{EdgeId, PathId as WirePath};
-use hawser_edge_core::config::SlaLimits;
+use hawser_edge_core::config::{ClassMode, SlaLimits};
 use hawser_edge_core::id::{ClassId, PathId, TunnelId, UplinkId};
 use hawser_edge_core::probe::{Outcome, Sample, Settled, Way};
 use hawser_edge_core::select::{Advice, CandidateSpec, ClassPolicy, Decision, Selector};
@@ -75,7 +75,7 @@ impl Site {
                 };
                 let settled = Settled::default();
                 let sequence = self.sequence;
-                let sample = Sample { sequence, sent: now, known, outcome, settled };
+                let sample = Sample { sequence, sent: now, known, outcome, settled, ipdv: None };
                 let monitor = &mut self.monitors[hub][provider];
                 monitor.handle_sample(&sample);
                 monitor.handle_time(known);
@@ -167,7 +167,7 @@ fn selector(site: usize, hub: usize, now: Micros) -> Selector {
         remote_uplink: UplinkId(fleet::uplink(fleet::hub(hub), provider).0),
         // Half of the sites would rather have the one, half the other.
         preference: (((site + provider) % 2) as u16, 0),
-        cost: 0,
+        ..CandidateSpec::default()
     };
     let policy = ClassPolicy {
         tunnel: TunnelId((site * HUBS + hub) as u32 + 1),
@@ -177,6 +177,7 @@ fn selector(site: usize, hub: usize, now: Micros) -> Selector {
         dwell: Duration::from_secs(5),
         drop_when_none_meets: false,
         follows_peer: false,
+        mode: ClassMode::Best,
     };
     let mut selector = Selector::new(policy, vec![spec(0), spec(1)], now);
     for provider in 0..PROVIDERS.len() {

@@ -125,7 +125,8 @@ fn both_providers_in_trouble_leave_nothing_to_advise() {
     for (at, edge, advice) in &world.sent {
         let (Some(site), Some(advice)) = (fleet::site_of(*edge), advice) else { continue };
         for hub in 0..HUBS {
-            let avoided = (0..2).filter(|p| advice.avoid_paths.contains(&fleet::path(site, hub, *p)));
+            let avoided =
+                (0..2).filter(|p| advice.avoid_paths.contains(&fleet::path(site, hub, *p)));
             assert!(avoided.count() < 2, "site {site} at {at:?}: {advice:?}");
         }
     }
@@ -138,7 +139,11 @@ fn lost_advice_and_a_lost_controller_leave_agents_to_themselves() {
     world.delivery = Delivery::Lossy;
     brown_out(&mut world, 3);
     world.run_for(MINUTE * 15);
-    assert!(world.advised() > SITES / 2, "{}: refreshes make up for what was lost", world.advised());
+    assert!(
+        world.advised() > SITES / 2,
+        "{}: refreshes make up for what was lost",
+        world.advised()
+    );
     world.advisor = None;
     world.run_for(MINUTE * 6);
     assert_eq!(world.advised(), 0, "advice ends by itself");

@@ -168,8 +168,7 @@ fn decode(raw: &[u8]) -> Option<Block> {
 }
 
 fn names(body: &mut &[u8]) -> Option<Names> {
-    let mut names =
-        Names { edge: take_text(body)?, site: take_text(body)?, paths: Vec::new() };
+    let mut names = Names { edge: take_text(body)?, site: take_text(body)?, paths: Vec::new() };
     while !body.is_empty() && names.paths.len() < MAX_PATHS {
         names.paths.push(PathName {
             path: PathId(take_u32(body)?),

@@ -75,10 +75,8 @@ impl Collector {
             for pair in self.pairs(paths) {
                 let probes = pair.map(|(_, path)| self.probes[&path.path].as_slice());
                 let columns = pair.map(|(column, _)| column.to_owned());
-                let stem = format!(
-                    "{}-{}-{}-{}",
-                    self.edge, pair[0].1.peer_edge, columns[0], columns[1]
-                );
+                let stem =
+                    format!("{}-{}-{}-{}", self.edge, pair[0].1.peer_edge, columns[0], columns[1]);
                 traces.extend(grid::traces(&stem, &columns, probes, grid_ms));
             }
         }

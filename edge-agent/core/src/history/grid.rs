@@ -9,6 +9,9 @@ const LEAST_TICKS: u64 = 10_000 * TICKS_PER_MS;
 /// Pieces of one pair; what comes after more gaps is left out.
 const MAX_PIECES: usize = 1_000;
 
+/// Rows of one piece: what [`crate::replay::Trace`] reads, a week at 5 Hz.
+const MAX_ROWS: usize = 3_000_000;
+
 /// Two uplinks side by side without a gap: columns `t_ms`, then the RTT in ms of each; an empty field is a lost probe.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Trace {
@@ -59,6 +62,10 @@ pub(super) fn traces(
         if let (Some(a), Some(b)) = (a, b) {
             rows.push([a, b]);
             at += step;
+            if rows.len() == MAX_ROWS {
+                finish(&mut traces, stem, columns, started, grid_ms, &mut rows);
+                started = at;
+            }
             continue;
         }
         finish(&mut traces, stem, columns, started, grid_ms, &mut rows);

@@ -89,9 +89,8 @@ fn damage_hides_only_the_block_that_it_hits() {
 #[test]
 fn blocks_are_chosen_by_time_without_reading_them() {
     let block = encode_probes(PathId(1), &regular(BEGIN_MS, 11, 100, None));
-    let within = |from: u64, to: u64| {
-        is_within(&block, Tick::from_unix_ms(from), Tick::from_unix_ms(to))
-    };
+    let within =
+        |from: u64, to: u64| is_within(&block, Tick::from_unix_ms(from), Tick::from_unix_ms(to));
     assert!(within(0, BEGIN_MS) && within(BEGIN_MS + 1_000, u64::MAX / 100));
     assert!(!within(0, BEGIN_MS - 1) && !within(BEGIN_MS + 1_001, u64::MAX / 100));
     assert!(is_within(&encode_names(&names()), Tick(0), Tick(0)));
@@ -106,11 +105,8 @@ fn two_uplinks_come_side_by_side_in_the_trace_format() {
     fast.push(late);
     fast[6].rtt = None;
     let slow = regular(BEGIN_MS + 50, 40, 500, Some(35));
-    let blocks = [
-        encode_names(&names()),
-        encode_probes(PathId(1), &fast),
-        encode_probes(PathId(4), &slow),
-    ];
+    let blocks =
+        [encode_names(&names()), encode_probes(PathId(1), &fast), encode_probes(PathId(4), &slow)];
     let traces = collected(&blocks).traces(None, 200);
     assert_eq!(traces.len(), 1);
     assert_eq!(traces[0].file_name, format!("b1-1-hq-1-isp-a-isp-b-{BEGIN_MS}.csv"));
@@ -125,6 +121,11 @@ fn two_uplinks_come_side_by_side_in_the_trace_format() {
     ];
     assert_eq!(lines, expected);
     assert_eq!(traces[0].rows.len(), 98);
+    // What is recorded can be replayed.
+    let text: String = traces[0].lines().collect();
+    let replayed = crate::replay::Trace::parse(&text).unwrap();
+    assert_eq!((replayed.uplinks, replayed.rows.len()), (traces[0].columns.to_vec(), 98));
+    assert_eq!(replayed.rows[3].rtt[0], None);
 }
 
 #[test]

@@ -39,7 +39,9 @@ fn refuse(id: u64, error: &PieceError) -> wire::HistoryChunk {
     let (code, mend) = match error {
         PieceError::Nothing => ("HISTORY_EMPTY", "wait until the agent has run for a minute"),
         PieceError::Cursor => ("HISTORY_CURSOR", "begin anew"),
-        PieceError::File(_) => ("HISTORY_UNREADABLE", "look at the edge's disk and state directory"),
+        PieceError::File(_) => {
+            ("HISTORY_UNREADABLE", "look at the edge's disk and state directory")
+        }
     };
     fault(id, code, error.to_string(), mend)
 }
