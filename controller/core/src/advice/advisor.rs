@@ -2,15 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use super::compose::{self, Composed};
+use super::compose;
 use super::constants::*;
 use super::evidence::{Look, Signs};
+use super::giving::Giving;
 use super::map::FleetMap;
 use super::track::{Health, Track};
 use super::trouble::{self, Background, News, Trouble};
-use super::{
-    Advice, AdviceCounters, Effect, InForce, Millis, PathReport, Subject, Told, TroubleView,
-};
+use super::{AdviceCounters, Effect, InForce, Millis, PathReport, Subject, Told, TroubleView};
 use crate::id::{EdgeId, PathId};
 
 /// The slow loop of one fleet.
@@ -25,20 +24,9 @@ pub struct Advisor {
     background: Background,
     troubles: BTreeMap<Subject, Trouble>,
     next_id: u64,
-    given: BTreeMap<EdgeId, Given>,
-    /// Changes that may be made, and since when that is known.
-    allowance: f64,
-    allowed_at: Option<Millis>,
+    given: Giving,
     effects: VecDeque<Effect>,
-    counters: AdviceCounters,
-}
-
-#[derive(Debug)]
-struct Given {
-    advice: Advice,
-    since: Millis,
-    /// None: it must be sent again.
-    sent: Option<Millis>,
+    troubles_dropped: u64,
 }
 
 impl Advisor {
@@ -52,11 +40,9 @@ impl Advisor {
             background: Background::default(),
             troubles: BTreeMap::new(),
             next_id: 1,
-            given: BTreeMap::new(),
-            allowance: 0.0,
-            allowed_at: None,
+            given: Giving::default(),
             effects: VecDeque::new(),
-            counters: AdviceCounters::default(),
+            troubles_dropped: 0,
         }
     }
 
@@ -89,9 +75,7 @@ impl Advisor {
     pub fn handle_connected(&mut self, edge: EdgeId, connected: bool) {
         if connected {
             self.connected.insert(edge);
-            if let Some(given) = self.given.get_mut(&edge) {
-                given.sent = None;
-            }
+            self.given.repeat(edge);
             return;
         }
         self.connected.remove(&edge);
@@ -124,7 +108,7 @@ impl Advisor {
         let found = self.troubles.iter().filter(|(_, trouble)| trouble.found);
         let composed = compose::compose(&map, &look, found, |id| format!("{}-{id}", self.tag));
         self.map = map;
-        self.give(composed, now);
+        self.given.give(composed, &self.map, &self.connected, now, &mut self.effects);
     }
 
     /// What the shell must do, in order.
@@ -134,13 +118,7 @@ impl Advisor {
 
     /// By edge.
     pub fn in_force(&self) -> Vec<InForce> {
-        let given = self.given.iter().map(|(&edge, given)| InForce {
-            edge,
-            advice: given.advice.clone(),
-            since: given.since,
-            sent: given.sent.unwrap_or(given.since),
-        });
-        given.collect()
+        self.given.in_force()
     }
 
     /// Recognised troubles; suspicions are not among them.
@@ -159,7 +137,7 @@ impl Advisor {
     }
 
     pub fn counters(&self) -> AdviceCounters {
-        self.counters
+        AdviceCounters { troubles_dropped: self.troubles_dropped, ..self.given.counters() }
     }
 
     fn track(&mut self, edge: EdgeId, path: PathId) -> Option<&mut Track> {
@@ -198,7 +176,7 @@ impl Advisor {
                 continue;
             }
             if self.troubles.len() >= MAX_TROUBLES {
-                self.counters.troubles_dropped += 1;
+                self.troubles_dropped += 1;
                 continue;
             }
             let trouble = Trouble::suspect(self.next_id, signs.clone(), background, now);
@@ -254,122 +232,8 @@ impl Advisor {
         }
         paths
     }
-
-    /// From what should be in force to what must be sent.
-    fn give(&mut self, composed: Composed, now: Millis) {
-        self.counters.spared += composed.spared;
-        self.allow(now);
-        let mut wanted = composed.advice;
-        let edges: BTreeSet<EdgeId> = self.given.keys().chain(wanted.keys()).copied().collect();
-        for edge in edges {
-            let wanted = wanted.remove(&edge);
-            if !self.connected.contains(&edge) {
-                self.expire(edge, now);
-                continue;
-            }
-            match wanted {
-                None => self.withdraw(edge),
-                Some(advice) => self.give_one(edge, advice, now),
-            }
-        }
-    }
-
-    fn give_one(&mut self, edge: EdgeId, advice: Advice, now: Millis) {
-        let before = self.given.get(&edge);
-        let same = before.is_some_and(|given| given.advice == advice);
-        let told = before.is_some_and(|given| given.advice.reason == advice.reason);
-        let fresh =
-            before.and_then(|given| given.sent).is_some_and(|sent| now.since(sent) < REFRESH_MS);
-        let since = before.map_or(now, |given| given.since);
-        if same {
-            if fresh {
-                return;
-            }
-            self.counters.refreshed += 1;
-        } else {
-            if !self.change() {
-                return;
-            }
-            self.counters.given += 1;
-        }
-        if !told {
-            let message = format!("{}: avoid {}", advice.reason, self.named(edge, &advice));
-            self.effects.push_back(tell("ADVICE_GIVEN", Some(edge), message));
-        }
-        self.given.insert(edge, Given { advice: advice.clone(), since, sent: Some(now) });
-        self.effects.push_back(Effect::Give { edge, advice });
-    }
-
-    fn withdraw(&mut self, edge: EdgeId) {
-        if !self.given.contains_key(&edge) || !self.change() {
-            return;
-        }
-        if let Some(given) = self.given.remove(&edge) {
-            self.counters.withdrawn += 1;
-            let message = format!("no longer: {}", given.advice.reason);
-            self.effects.push_back(tell("ADVICE_ENDED", Some(edge), message));
-            self.effects.push_back(Effect::Withdraw { edge, id: given.advice.id });
-        }
-    }
-
-    /// What an edge that is away still has ends by itself.
-    fn expire(&mut self, edge: EdgeId, now: Millis) {
-        let ended = self.given.get(&edge).is_some_and(|given| {
-            now.since(given.sent.unwrap_or(given.since)) >= given.advice.ttl_ms
-        });
-        if ended && let Some(given) = self.given.remove(&edge) {
-            let message = format!("it ran out while the edge was away: {}", given.advice.reason);
-            self.effects.push_back(tell("ADVICE_ENDED", Some(edge), message));
-        }
-    }
-
-    fn named(&self, edge: EdgeId, advice: &Advice) -> String {
-        let hubs = advice.avoid_edges.iter().map(|hub| self.map.names(*hub).0.to_owned());
-        let own = advice.avoid_paths.iter().filter_map(|path| {
-            let way = self.map.paths.get(path)?;
-            let wan = self.map.uplinks.get(&way.ends[way.side(edge)?].1)?;
-            Some(wan.name.clone())
-        });
-        let own: BTreeSet<String> = own.collect();
-        let paths = match advice.avoid_paths.len() {
-            0 => None,
-            count => {
-                let over: Vec<String> = own.into_iter().collect();
-                let s = if count == 1 { "" } else { "s" };
-                Some(format!("{count} path{s} over {}", over.join(", ")))
-            }
-        };
-        let hubs: Vec<String> = hubs.collect();
-        let hubs = (!hubs.is_empty()).then(|| format!("{} as next hop", hubs.join(", ")));
-        paths.into_iter().chain(hubs).collect::<Vec<_>>().join(" and ")
-    }
-
-    fn per_minute(&self) -> f64 {
-        (CHANGES_PER_MINUTE as f64).max(self.map.edges.len() as f64 / 10.0)
-    }
-
-    fn allow(&mut self, now: Millis) {
-        let most = self.per_minute();
-        let gained = match self.allowed_at {
-            None => most,
-            Some(at) => now.since(at) as f64 / 60_000.0 * most,
-        };
-        self.allowed_at = Some(now);
-        self.allowance = (self.allowance + gained).min(most);
-    }
-
-    /// False: too many changes already; the next look tries again.
-    fn change(&mut self) -> bool {
-        let may = self.allowance >= 1.0;
-        if may {
-            self.allowance -= 1.0;
-        } else {
-            self.counters.deferred += 1;
-        }
-        may
-    }
 }
 
-fn tell(code: &'static str, edge: Option<EdgeId>, message: String) -> Effect {
+pub(super) fn tell(code: &'static str, edge: Option<EdgeId>, message: String) -> Effect {
     Effect::Tell(Told { code, edge, message })
 }

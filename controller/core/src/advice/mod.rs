@@ -12,6 +12,7 @@ mod chance;
 mod compose;
 mod constants;
 mod evidence;
+mod giving;
 mod map;
 mod track;
 mod trouble;
