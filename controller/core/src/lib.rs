@@ -1,10 +1,12 @@
 //! The controller's pure core: what a fleet's document means, and what each edge must make of it.
 //!
 //! [`parse`] reads a document and reports every fault at once. [`allocate`] gives numbers to what is new in it.
-//! [`compile`] makes one configuration per edge; [`diff`] says whose changed. No runtime, socket, file or clock.
+//! [`compile`] makes one configuration per edge; [`diff`] says whose changed. [`advice`] looks at what all edges report, and
+//! says what they may better avoid. No runtime, socket, file or clock.
 
 #![forbid(unsafe_code)]
 
+pub mod advice;
 mod allocate;
 mod check;
 mod compile;

@@ -8,6 +8,7 @@ pub mod bucket;
 pub mod config;
 pub mod endpoint;
 pub mod generation;
+pub mod history;
 pub mod id;
 pub mod keys;
 pub mod policy;

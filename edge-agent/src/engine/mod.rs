@@ -8,6 +8,7 @@ mod apply;
 mod carrier;
 mod clock;
 mod endpoints;
+mod explain;
 mod facts;
 mod forwarding;
 mod gaps;
@@ -39,6 +40,7 @@ use tokio::sync::{mpsc, watch};
 
 use crate::control::ControlHandle;
 use crate::dataplane::DataPlane;
+use crate::history::History;
 use crate::host::Carriers;
 use crate::peer::PeerRoutes;
 use clock::Clock;
@@ -99,6 +101,12 @@ struct Engine {
     telemetry_interval: Duration,
     /// Something changed that people wait for: the next report comes early.
     report_soon: bool,
+    /// The controller's advice in force.
+    advice: facts::Advised,
+    /// What became of every probe, for the disk.
+    history: History,
+    /// What the controller was told of why classes are where they are.
+    told: explain::Told,
     /// The operator's flag wins over the controller's wish.
     telemetry_fixed: bool,
 }

@@ -3,12 +3,14 @@
 use std::net::SocketAddr;
 use std::time::Instant;
 
+use hawser_edge_core::history::{Entry, Tick};
 use hawser_edge_core::id::{PathId, TunnelId, UplinkId};
-use hawser_edge_core::probe::{Outcome, ReplyKind, Request};
+use hawser_edge_core::probe::{Outcome, ReplyKind, Request, Sample};
 use hawser_edge_core::sla::Reach;
 use hawser_edge_core::stamp::{self, DigestEntry, Kind};
 use hawser_edge_core::time::Micros;
 
+use super::clock::Clock;
 use super::{Engine, Timer};
 use crate::dataplane::Event;
 
@@ -167,6 +169,7 @@ impl Engine {
                 }
             }
             path.monitor.handle_sample(&sample);
+            self.history.note(id, fate(&self.clock, &sample));
         }
         path.monitor.set_interval(path.session.interval(), now);
         let heard = path.session.heard(now);
@@ -200,4 +203,15 @@ impl Engine {
             Reach::Connecting => {}
         }
     }
+}
+
+/// For the history on disk. Times of sending are the monotonic clock's, tied to the wall clock at the agent's start.
+fn fate(clock: &Clock, sample: &Sample) -> Entry {
+    let sent = clock.unix_at_start().as_micros() as u64 + sample.sent.0;
+    let rtt = match sample.outcome {
+        Outcome::Lost { .. } => None,
+        Outcome::Rtt { rtt } | Outcome::Late { rtt, .. } => Some(rtt),
+    };
+    let ticks = rtt.map(|rtt| u32::try_from(rtt.as_micros() / 100).unwrap_or(u32::MAX));
+    Entry { sent: Tick::from_unix_us(sent), rtt: ticks }
 }

@@ -155,6 +155,7 @@ pub async fn run(options: Options, stop: CancellationToken) -> Result<(), Engine
         datagrams,
         routes: routes.clone(),
     });
+    let (history, history_task) = crate::history::start(&options.state_dir);
     let (internal, internal_inbox) = mpsc::channel(INTERNAL_EVENTS);
     let clock = Clock::start();
     let engine = Engine {
@@ -182,6 +183,9 @@ pub async fn run(options: Options, stop: CancellationToken) -> Result<(), Engine
         counters: Default::default(),
         telemetry_interval: options.telemetry_interval.unwrap_or(TELEMETRY_INTERVAL),
         report_soon: false,
+        advice: Default::default(),
+        history,
+        told: Default::default(),
         telemetry_fixed: options.telemetry_interval.is_some(),
     };
     let inboxes = Inboxes {
@@ -202,6 +206,7 @@ pub async fn run(options: Options, stop: CancellationToken) -> Result<(), Engine
     control.handle.stop();
     let _ = control.task.await;
     let _ = socket.await;
+    let _ = history_task.await;
     tracing::info!("agent stopped; overlay prefixes stay unreachable until it runs again");
     Ok(())
 }
@@ -244,7 +249,10 @@ impl Engine {
                     None => return,
                 },
                 Some(query) = inboxes.queries.recv() => self.on_query(query),
-                _ = usage.tick() => self.report_usage(),
+                _ = usage.tick() => {
+                    self.report_usage();
+                    self.history.hand_over();
+                }
                 () = sleep_until(next_report) => {
                     self.report();
                     next_report = Instant::now() + self.telemetry_interval;
@@ -289,6 +297,7 @@ impl Engine {
                     self.telemetry_interval = wish.max(Duration::from_millis(100));
                 }
                 self.report_local_facts();
+                self.told.forget();
                 self.report();
             }
             ControlEvent::Disconnected => {

@@ -38,10 +38,11 @@ impl Engine {
                         kept.selector.set_config(policy, specs);
                         kept
                     }
-                    None => Selection {
-                        selector: Selector::new(policy, specs, now),
-                        since_unix_ms: clock::unix_ms(),
-                    },
+                    None => {
+                        let mut selector = Selector::new(policy, specs, now);
+                        selector.handle_advice(self.advice.of_paths(now), now);
+                        Selection { selector, since_unix_ms: clock::unix_ms() }
+                    }
                 };
                 self.selections.insert(key, selection);
             }
@@ -123,6 +124,11 @@ impl Engine {
             peer_edge: peer_edge.as_deref().unwrap_or_default(),
             boot_id: self.control.boot_id(),
         });
+        if decision.cause.voluntary() {
+            let followed = self.advice.followed(decision.from, decision.to, self.clock.now());
+            record.advice_id = followed.unwrap_or_default().to_owned();
+        }
+        self.told.moved(decision.tunnel, decision.class);
         self.keep_decision(record);
     }
 

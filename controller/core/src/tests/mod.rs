@@ -1,6 +1,6 @@
 mod faults;
 mod properties;
 mod quality;
-mod reference;
 mod reachability;
+mod reference;
 mod scale;
