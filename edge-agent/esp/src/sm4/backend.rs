@@ -1,4 +1,4 @@
-//! What the traits of the cipher crate want of a cipher that takes sixteen blocks at once.
+//! What the traits of the cipher crate want of a cipher that takes many blocks at once.
 
 use aes::cipher::consts::U16;
 use aes::cipher::{

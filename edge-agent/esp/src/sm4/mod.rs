@@ -1,10 +1,10 @@
 //! The block cipher SM4 (GB/T 32907-2016, described in draft-ribose-cfrg-sm4-10), sixteen blocks at once.
 //!
 //! Bits of the same rank of many blocks stand in one register, so that the S-box is a circuit instead of a table: no
-//! time depends on a key or on data, and sixteen blocks take little longer than two do by table.
+//! time depends on a key or on data, and sixteen blocks take little longer than a few do by table.
 //!
-//! A [`Word`] is a 32-bit word of each of the sixteen blocks: plane `k` holds bit `k` of every octet, first those of
-//! the lowest octet, 16 bits for each. To rotate all the words by an octet is to rotate each plane by 16.
+//! A [`Word`] is a 32-bit word of each of the blocks: plane `k` holds bit `k` of every octet, so that to
+//! rotate all the words by an octet is to rotate each plane.
 
 mod backend;
 mod planes;
@@ -84,12 +84,10 @@ fn crypt<'k>(mut keys: impl Iterator<Item = &'k Word>, blocks: &mut ParBlocks<Sm
     while let (Some(k0), Some(k1), Some(k2), Some(k3)) =
         (keys.next(), keys.next(), keys.next(), keys.next())
     {
-        let [x0, x1, x2, x3] = x;
-        let x0 = round(x0, &x1, &x2, &x3, k0);
-        let x1 = round(x1, &x2, &x3, &x0, k1);
-        let x2 = round(x2, &x3, &x0, &x1, k2);
-        let x3 = round(x3, &x0, &x1, &x2, k3);
-        x = [x0, x1, x2, x3];
+        x[0] = round(x[0], &x[1], &x[2], &x[3], k0);
+        x[1] = round(x[1], &x[2], &x[3], &x[0], k1);
+        x[2] = round(x[2], &x[3], &x[0], &x[1], k2);
+        x[3] = round(x[3], &x[0], &x[1], &x[2], k3);
     }
     let [x0, x1, x2, x3] = x;
     unpack([x3, x2, x1, x0], blocks);
@@ -97,16 +95,21 @@ fn crypt<'k>(mut keys: impl Iterator<Item = &'k Word>, blocks: &mut ParBlocks<Sm
 
 /// x0 + L(S(x1 + x2 + x3 + key)), sections 6.1 and 6.2.
 #[inline(always)]
-fn round(x0: Word, x1: &Word, x2: &Word, x3: &Word, key: &Word) -> Word {
-    let s = circuit(&std::array::from_fn(|k| x1[k] ^ x2[k] ^ x3[k] ^ key[k]));
+fn round(mut x0: Word, x1: &Word, x2: &Word, x3: &Word, key: &Word) -> Word {
+    let mut x = *key;
+    for k in 0..8 {
+        x[k] ^= x1[k] ^ x2[k] ^ x3[k];
+    }
+    let s = circuit(&x);
     // L(s) = s + (s<<<2) + (s<<<10) + (s<<<18) + (s<<<24), of which s + (s<<<24) = (s + (s<<<8))<<<24, and the rest is
-    // (s + (s<<<8) + (s<<<16))<<<2.
-    let pair: Word = std::array::from_fn(|k| s[k] ^ s[k].rotate_left(16));
-    let triple: Word = std::array::from_fn(|k| pair[k] ^ s[k].rotate_left(32));
-    std::array::from_fn(|k| {
-        let by_two = if k >= 2 { triple[k - 2] } else { triple[k + 6].rotate_left(16) };
-        x0[k] ^ pair[k].rotate_left(48) ^ by_two
-    })
+    // (s + (s<<<8) + (s<<<16))<<<2. A rotation by octets moves bits within planes, one by 2 from plane to plane.
+    for k in 0..8 {
+        let pair = s[k] ^ s[k].rotate_left(16);
+        x0[k] ^= pair.rotate_left(48);
+        let triple = pair ^ s[k].rotate_left(32);
+        x0[(k + 2) % 8] ^= if k < 6 { triple } else { triple.rotate_left(16) };
+    }
+    x0
 }
 
 impl KeySizeUser for Sm4 {

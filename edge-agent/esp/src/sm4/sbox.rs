@@ -5,6 +5,8 @@
 //! S-box", 2011), with linear layers before and after it that translate. Both layers were searched for by machine;
 //! `tests.rs` compares the result with the standard's table, all of it.
 
+use super::planes::Word;
+
 /// What is to be added to an input octet before [`circuit`].
 pub(super) const INPUT: u8 = 0x75;
 /// What is to be added to the octet that [`circuit`] gives.
@@ -12,7 +14,7 @@ pub(super) const OUTPUT: u8 = 0xd3;
 
 /// The S-box of `x` + [`INPUT`], but for [`OUTPUT`]: plane `i` holds bit `i` of each octet.
 #[inline(always)]
-pub(super) fn circuit(x: &[u64; 8]) -> [u64; 8] {
+pub(super) fn circuit(x: &Word) -> Word {
     // Linear: the 22 products' factors.
     let a0 = x[2] ^ x[6];
     let a1 = x[1] ^ a0;

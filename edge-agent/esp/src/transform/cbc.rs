@@ -101,40 +101,56 @@ fn encrypt_side_by_side<B: BlockCipherEncBackend>(
 ) {
     let block_len = B::BlockSize::USIZE;
     let mut chain = ParBlocks::<B>::default();
-    let mut steps = 0;
+    let (mut shared, mut longest) = (usize::MAX, 0);
     for (lane, packet) in chain.iter_mut().zip(&mut *group) {
         let datagram = packet.datagram_mut();
         lane.copy_from_slice(&datagram[ESP_HEADER_LEN..][..block_len]);
-        steps = steps.max((datagram.len() - icv_len - ESP_HEADER_LEN) / block_len - 1);
+        let blocks = (datagram.len() - icv_len - ESP_HEADER_LEN) / block_len - 1;
+        (shared, longest) = (shared.min(blocks), longest.max(blocks));
     }
     // A backend of many lanes takes all of its time for few of them, too; its single blocks don't.
-    let all_lanes = group.len() * 2 > B::ParBlocksSize::USIZE;
-    for step in 1..=steps {
+    let count = group.len();
+    let all_lanes = count * 2 > B::ParBlocksSize::USIZE;
+    let encrypt = |chain: &mut ParBlocks<B>| match all_lanes {
+        true => backend.encrypt_par_blocks_inplace(chain),
+        false => backend.encrypt_tail_blocks_inplace(&mut chain[..count]),
+    };
+    for step in 1..=shared {
         let at = ESP_HEADER_LEN + step * block_len;
         for (lane, packet) in chain.iter_mut().zip(&mut *group) {
-            xor(lane, text_block::<B>(packet.datagram_mut(), icv_len, at));
+            xor(lane, block_at(packet.datagram_mut(), at));
         }
-        if all_lanes {
-            backend.encrypt_par_blocks_inplace(&mut chain);
-        } else {
-            backend.encrypt_tail_blocks_inplace(&mut chain[..group.len()]);
-        }
+        encrypt(&mut chain);
         for (lane, packet) in chain.iter().zip(&mut *group) {
-            let block = text_block::<B>(packet.datagram_mut(), icv_len, at);
-            block.copy_from_slice(&lane[..block.len()]);
+            block_at(packet.datagram_mut(), at).clone_from(lane);
+        }
+    }
+    // The shortest has ended; the lanes of those that have run on unread.
+    for step in shared.saturating_add(1)..=longest {
+        let at = ESP_HEADER_LEN + step * block_len;
+        let lasts =
+            |packet: &mut Packet<'_>| at + block_len + icv_len <= packet.datagram_mut().len();
+        for (lane, packet) in chain.iter_mut().zip(&mut *group) {
+            if lasts(packet) {
+                xor(lane, block_at(packet.datagram_mut(), at));
+            }
+        }
+        encrypt(&mut chain);
+        for (lane, packet) in chain.iter().zip(&mut *group) {
+            if lasts(packet) {
+                block_at(packet.datagram_mut(), at).clone_from(lane);
+            }
         }
     }
 }
 
-/// The block at `at`, or nothing if the packet has ended.
 #[inline(always)]
-fn text_block<B: BlockSizeUser>(datagram: &mut [u8], icv_len: usize, at: usize) -> &mut [u8] {
-    let end = at + B::BlockSize::USIZE;
-    if end + icv_len > datagram.len() { &mut [] } else { &mut datagram[at..end] }
+fn block_at<N: ArraySize>(datagram: &mut [u8], at: usize) -> &mut Array<u8, N> {
+    (&mut datagram[at..at + N::USIZE]).try_into().expect("a slice of a block's length")
 }
 
 #[inline(always)]
-fn xor(block: &mut [u8], with: &[u8]) {
+fn xor<N: ArraySize>(block: &mut Array<u8, N>, with: &Array<u8, N>) {
     block.iter_mut().zip(with).for_each(|(octet, with)| *octet ^= with);
 }
 

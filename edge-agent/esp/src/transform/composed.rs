@@ -11,7 +11,7 @@ use crate::wire::ESP_HEADER_LEN;
 
 /// Packets that are encrypted together before they are authenticated: enough to fill a cipher's lanes, few enough
 /// to stay in the cache between the two.
-const GROUP: usize = 32;
+const GROUP: usize = 64;
 
 /// Encryption without integrity.
 pub trait Cipher: Send + Sync + Sized + 'static {
