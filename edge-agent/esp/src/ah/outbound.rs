@@ -91,12 +91,14 @@ impl OutboundAh {
         let room = outer.len() + ah_len(self.integrity(), ipv6);
         let start = packet.start.checked_sub(room).ok_or(AhError::NoRoom(room))?;
         buffer[start..start + outer.len()].copy_from_slice(outer);
-        let protected = &mut buffer[start..packet.end];
-        write_lengths(protected, ipv6)?;
-        let head = Head::to_protect(protected)?;
+        // By itself, so that whatever its last protocol field holds leads nowhere.
+        let alone = &mut buffer[start..start + outer.len()];
+        write_lengths(alone, ipv6)?;
+        let head = Head::to_protect(alone)?;
         if head.len != outer.len() {
             return Err(AhError::BadLength);
         }
+        let protected = &mut buffer[start..packet.end];
         self.finish(protected, head, next_header)?;
         Ok(start..packet.end)
     }

@@ -23,7 +23,7 @@ pub use cbc::{Aes128Cbc, Aes256Cbc, DesCbc, Null, Sm4Cbc, TripleDesCbc};
 pub use composed::{Cipher, Composed};
 pub use iv::{Counter, IvSeed, IvSource, NoIv, Unpredictable};
 pub(crate) use mac::mac_of;
-pub use mac::{HmacMd5, HmacSha1, HmacSha256, HmacSha512, HmacSm3Full, HmacSm3Half, Mac};
+pub use mac::{HmacMd5, HmacSha1, HmacSha256, HmacSha512, HmacSm3Full, HmacSm3Half, Mac, SuiteMac};
 pub use sm4_gcm::Sm4Gcm;
 
 use crate::layout::Layout;

@@ -128,9 +128,14 @@ impl<'a> KeyStream<'a> {
     }
 
     fn apply(&mut self, text: &mut [u8]) {
-        for text in text.chunks_mut(BLOCK) {
+        let (blocks, rest) = text.as_chunks_mut::<BLOCK>();
+        for block in blocks {
             let key = self.next();
-            text.iter_mut().zip(&key).for_each(|(octet, key)| *octet ^= key);
+            block.iter_mut().zip(&key).for_each(|(octet, key)| *octet ^= key);
+        }
+        if !rest.is_empty() {
+            let key = self.next();
+            rest.iter_mut().zip(&key).for_each(|(octet, key)| *octet ^= key);
         }
     }
 
