@@ -79,7 +79,7 @@ fn is_weak(encryption: Encryption, key: &[u8]) -> bool {
     if !matches!(encryption, Encryption::DesCbc | Encryption::TripleDesCbc) {
         return false;
     }
-    let odd = |octet: &u8| (octet & 0xfe) | u8::from((octet & 0xfe).count_ones() % 2 == 0);
+    let odd = |octet: &u8| (octet & 0xfe) | u8::from((octet & 0xfe).count_ones().is_multiple_of(2));
     let key = Zeroizing::new(key.iter().map(odd).collect::<Vec<u8>>());
     des::weak_key_test(&key).is_err()
 }

@@ -94,7 +94,7 @@ fn number(block: &[u8]) -> u128 {
 
 /// NIST SP 800-38D section 6.4, bit by bit.
 fn ghash(hash_key: u128, aad: &[u8], text: &[u8]) -> u128 {
-    let lengths = (aad.len() as u128 * 8) << 64 | text.len() as u128 * 8;
+    let lengths = ((aad.len() as u128 * 8) << 64) | (text.len() as u128 * 8);
     let blocks = aad.chunks(16).chain(text.chunks(16)).map(|chunk| {
         let mut block = [0; 16];
         block[..chunk.len()].copy_from_slice(chunk);
