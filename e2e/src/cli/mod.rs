@@ -62,7 +62,7 @@ struct Which {
 
 #[derive(Args)]
 struct Up {
-    /// A description file, or one that is built in: demo, dual, pair
+    /// A description file, or one that is built in: demo, dual, hubs, pair
     topology: PathBuf,
     /// Default: the topology's name
     #[arg(long)]

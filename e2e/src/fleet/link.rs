@@ -3,7 +3,7 @@
 use super::bring_up::Fleet;
 use super::error::FleetError;
 use super::views::PathView;
-use crate::lab::LinkKind;
+use crate::lab::{LinkKind, NodeKind};
 
 impl Fleet {
     /// The emulated link of an edge's uplink.
@@ -34,9 +34,57 @@ impl Fleet {
     /// As [`Fleet::uplink_link`].
     pub fn branch_link(&self, edge: &str, path: &PathView) -> Result<String, FleetError> {
         match self.spec().place(edge)?.site.as_str() {
-            "hq" => self.uplink_link(&path.peer_edge, &path.remote_uplink),
+            "hq" | "hq1" | "hq2" => self.uplink_link(&path.peer_edge, &path.remote_uplink),
             _ => self.uplink_link(edge, &path.local_uplink),
         }
+    }
+
+    /// Lets nothing pass between two edges any more, by whichever uplinks, at every provider. All other legs stay.
+    ///
+    /// # Errors
+    /// No such edge, or nft refuses.
+    pub fn cut_leg(&self, a: &str, b: &str) -> Result<(), FleetError> {
+        let list = |addresses: Vec<String>| addresses.join(", ");
+        let (of_a, of_b) = (list(self.wan_addresses(a)?), list(self.wan_addresses(b)?));
+        let rules = format!(
+            "add table ip legs; \
+             add chain ip legs forward {{ type filter hook forward priority 0; }}; \
+             add rule ip legs forward ip saddr {{ {of_a} }} ip daddr {{ {of_b} }} drop; \
+             add rule ip legs forward ip saddr {{ {of_b} }} ip daddr {{ {of_a} }} drop"
+        );
+        self.at_providers(&rules)
+    }
+
+    /// Lets everything pass again that [`Fleet::cut_leg`] stopped.
+    ///
+    /// # Errors
+    /// nft refuses.
+    pub fn mend_legs(&self) -> Result<(), FleetError> {
+        self.at_providers("add table ip legs; delete table ip legs")
+    }
+
+    fn at_providers(&self, rules: &str) -> Result<(), FleetError> {
+        let nodes = self.spec().topology.nodes.iter();
+        for (provider, _) in nodes.filter(|(_, node)| node.kind == NodeKind::Router) {
+            let output = self.lab().exec(provider, &["nft", rules])?;
+            if !output.status.success() {
+                return Err(FleetError::Command {
+                    command: format!("nft at {provider}"),
+                    code: output.status.code(),
+                    said: output.stderr_text(),
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// IPv4, of the edge's ends of emulated links.
+    fn wan_addresses(&self, edge: &str) -> Result<Vec<String>, FleetError> {
+        let topology = &self.spec().topology;
+        let ends = topology.ends_of(&self.spec().place(edge)?.node);
+        let of_wan = ends.filter(|(name, _)| topology.links[*name].kind == LinkKind::Wan);
+        let addresses = of_wan.flat_map(|(_, end)| &end.addresses).map(|net| net.addr());
+        Ok(addresses.filter(|address| address.is_ipv4()).map(|a| a.to_string()).collect())
     }
 
     /// Every link that is not a LAN's and not the controller's: (name, a node and an interface to watch it at).

@@ -57,6 +57,22 @@ impl FleetSpec {
         })
     }
 
+    /// Two hubs, `hq1` preferred, and two branches, two uplinks each: 20 paths, of 40 ms round trip each.
+    ///
+    /// # Errors
+    /// The bundled topology is faulty.
+    pub fn hubs() -> Result<Self, FleetError> {
+        Ok(Self {
+            topology: Topology::bundled("hubs")?,
+            document: include_str!("../../fleets/hubs.yaml").to_owned(),
+            fleet: "acme".to_owned(),
+            controller_node: "controller".to_owned(),
+            advertise: vec!["192.0.2.18:4511".to_owned()],
+            edges: ["hq1", "hq2", "b1", "b2"].map(EdgePlace::at).to_vec(),
+            lab_name: None,
+        })
+    }
+
     /// Two sites, two uplinks of both address families each, by providers that do not know each other: 4 paths. The
     /// controller has a leg in each provider.
     ///

@@ -4,7 +4,7 @@ const PAIR: &str = include_str!("../../topologies/pair.yaml");
 
 #[test]
 fn the_bundled_topologies_have_no_faults() {
-    for name in ["demo", "dual", "pair"] {
+    for name in ["demo", "dual", "hubs", "pair"] {
         assert_eq!(Topology::bundled(name).unwrap().name, name);
     }
     assert!(matches!(Topology::bundled("none"), Err(TopologyError::NotBundled { .. })));
