@@ -9,7 +9,7 @@ use std::time::Duration;
 /// What is not healed within this is wrong.
 pub(super) const HEAL_LIMIT: Duration = Duration::from_secs(10);
 /// A stream with no longer silence was not hit: four packets.
-const UNTOUCHED_MS: f64 = 20.0;
+pub(super) const UNTOUCHED_MS: f64 = 20.0;
 
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Fault {

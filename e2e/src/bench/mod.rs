@@ -8,6 +8,7 @@ mod board;
 mod branch;
 mod calm;
 mod gaps;
+mod hubs;
 mod labs;
 mod moves;
 mod outcome;
@@ -106,6 +107,7 @@ pub fn measure(order: &Order, stop: &Stop, saves: bool) -> Measured {
     for star in labs::STARS {
         labs::measure(&mut board, &watchdog, stop, star);
     }
+    hubs::measure(&mut board, &watchdog, stop);
     simulate(&mut board, stop);
     board.outcome.interrupted = stop.is_set();
     board.outcome.host_stall_max_ms = watchdog.host_stall_max_ms();
