@@ -1,6 +1,7 @@
 //! One branch of the star: what a worker breaks, and how it sees what became of it.
 
 use super::star::{self, HUB};
+use super::steady::{self, MET_FOR};
 use super::stop::Stop;
 use crate::clock;
 use crate::fleet::views::{DecisionView, PathView};
@@ -9,17 +10,13 @@ use crate::wan::{Dir, Impairment};
 use crate::watchdog::Watchdog;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 pub(super) const CLASS: &str = "default";
 pub(super) const HUB_EDGE: &str = "hq-1";
-/// The next fault comes once all paths have met their SLA for so long.
-const MET_FOR: Duration = Duration::from_secs(5);
 /// Proof that a path's loss is mended takes a while; that a hold has doubled several times, longer.
 const STEADY_LIMIT: Duration = Duration::from_secs(180);
 const FLOW_LIMIT: Duration = Duration::from_secs(10);
-/// Several times in a probe's interval: asking costs the agents little.
-const LOOK: Duration = Duration::from_millis(250);
 /// Faults fall anywhere in a probe's interval.
 const PROBE_INTERVAL_US: u64 = 100_000;
 const DECISIONS: u32 = 50;
@@ -163,48 +160,23 @@ impl<'a> Branch<'a> {
         self.until("every path meets its SLA for 5 s", STEADY_LIMIT, MET_FOR, || {
             let mut faulty = Vec::new();
             for way in Way::BOTH {
-                let paths = self.paths(way)?;
-                let bad = |path: &&PathView| !path.is_up() || path.meets_sla_for.is_empty();
-                faulty.extend(paths.iter().filter(bad).map(|path| describe(way, path)));
-                if paths.is_empty() {
-                    faulty.push("there are no paths".to_owned());
-                }
+                let (agent, peer) = self.sender(way)?;
+                faulty.extend(steady::faulty(agent, Some(peer))?);
             }
             Ok(faulty.join(", "))
         })?;
-        for flow in self.flows.iter().flatten() {
-            flow.wait_flowing(FLOW_LIMIT)?;
-        }
-        Ok(())
+        self.flows.iter().flatten().try_for_each(|flow| flow.wait_flowing(FLOW_LIMIT))
     }
 
-    /// Waits until what `look` finds wrong (nothing: an empty text) has been nothing for `lasting`.
+    /// As [`steady::until`], at this branch.
     pub(super) fn until(
         &self,
         what: &str,
         limit: Duration,
         lasting: Duration,
-        mut look: impl FnMut() -> Result<String, FleetError>,
+        look: impl FnMut() -> Result<String, FleetError>,
     ) -> Result<(), FleetError> {
-        let deadline = Instant::now() + limit;
-        let mut fine_since = None;
-        loop {
-            // A busy agent says so; that it does well is not known then.
-            let wrong = look().unwrap_or_else(|error| error.line());
-            if wrong.is_empty() {
-                let since = *fine_since.get_or_insert_with(Instant::now);
-                if since.elapsed() >= lasting {
-                    return Ok(());
-                }
-            } else {
-                fine_since = None;
-            }
-            if Instant::now() >= deadline || self.stop.is_set() {
-                let what = format!("{}: {what}", self.site);
-                return Err(FleetError::NotInTime { what, limit, last: wrong });
-            }
-            std::thread::sleep(LOOK);
-        }
+        steady::until(&format!("{}: {what}", self.site), limit, lasting, self.stop, look)
     }
 
     /// Begins a fault on the link of an uplink, at a random time within a probe's interval.
@@ -242,13 +214,4 @@ fn own_uplink(way: Way, path: PathView) -> String {
         Way::Up => path.local_uplink,
         Way::Down => path.remote_uplink,
     }
-}
-
-fn describe(way: Way, path: &PathView) -> String {
-    let whose = match way {
-        Way::Up => "branch",
-        Way::Down => "hub",
-    };
-    let sla = if path.meets_sla_for.is_empty() { ", not meeting its SLA" } else { "" };
-    format!("{}/{} {}{sla} ({whose})", path.local_uplink, path.remote_uplink, path.state)
 }

@@ -6,6 +6,7 @@ use super::gaps::{HEAL_LIMIT, UNTOUCHED_MS};
 use super::plan::What;
 use super::pool::{News, Pool};
 use super::run::Run;
+use super::steady::{self, MET_FOR};
 use super::stop::Stop;
 use crate::clock;
 use crate::fleet::{Fleet, FleetError, FleetSpec, Flow, Guards};
@@ -14,12 +15,10 @@ use crate::watchdog::Watchdog;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use std::sync::mpsc::channel;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 const UP_LIMIT: Duration = Duration::from_secs(90);
 const STEADY_LIMIT: Duration = Duration::from_secs(120);
-const MET_FOR: Duration = Duration::from_secs(5);
-const LOOK: Duration = Duration::from_millis(250);
 /// The stream is most of what a hub carries: so long tells which one.
 const WEIGH: Duration = Duration::from_millis(500);
 const HUBS: [&str; 2] = ["hq1", "hq2"];
@@ -167,45 +166,12 @@ impl Hubs<'_> {
 
     /// Waits until every edge has seen all of its paths meet their SLA for long enough.
     fn steady(&self) -> Result<(), FleetError> {
-        let deadline = Instant::now() + STEADY_LIMIT;
-        let mut fine_since = None;
-        loop {
-            let wrong = self.faulty();
-            match wrong.is_empty() {
-                true => {
-                    let since = *fine_since.get_or_insert_with(Instant::now);
-                    if since.elapsed() >= MET_FOR {
-                        return Ok(());
-                    }
-                }
-                false => fine_since = None,
-            }
-            if Instant::now() >= deadline || self.stop.is_set() {
-                let what = "every path meets its SLA for 5 s".to_owned();
-                return Err(FleetError::NotInTime { what, limit: STEADY_LIMIT, last: wrong });
-            }
-            std::thread::sleep(LOOK);
-        }
-    }
-
-    /// Paths that do not meet their SLA, and edges that do not answer; nothing: an empty text.
-    fn faulty(&self) -> String {
-        let mut faulty = Vec::new();
-        for agent in self.fleet.agents() {
-            match agent.peek_paths() {
-                Ok(paths) if paths.is_empty() => faulty.push(format!("{}: no paths", agent.edge())),
-                Ok(paths) => {
-                    let bad = paths.iter().filter(|p| !p.is_up() || p.meets_sla_for.is_empty());
-                    faulty.extend(bad.map(|path| {
-                        let (peer, state) = (&path.peer_edge, &path.state);
-                        let (local, remote) = (&path.local_uplink, &path.remote_uplink);
-                        format!("{} to {peer} {local}/{remote} {state}", agent.edge())
-                    }));
-                }
-                Err(error) => faulty.push(error.line()),
-            }
-        }
-        faulty.join(", ")
+        let look = || {
+            let found: Result<Vec<_>, _> =
+                self.fleet.agents().map(|agent| steady::faulty(agent, None)).collect();
+            Ok(found?.concat().join(", "))
+        };
+        steady::until("every path meets its SLA for 5 s", STEADY_LIMIT, MET_FOR, self.stop, look)
     }
 
     /// The hub whose links carry more: the stream passes them twice.

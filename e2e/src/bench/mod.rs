@@ -18,6 +18,7 @@ mod report;
 mod run;
 mod simulation;
 mod star;
+mod steady;
 mod stop;
 mod summary;
 
