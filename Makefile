@@ -35,6 +35,7 @@ lint: ## rustfmt, clippy with warnings as errors, cargo-deny's offline checks
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
 	@command -v cargo-deny >/dev/null || $(CARGO) install --locked cargo-deny
+	$(CARGO) fetch --locked  # what other platforms would need: deny looks at the whole graph
 	$(CARGO) deny --offline check bans licenses sources
 
 .PHONY: bench-dataplane

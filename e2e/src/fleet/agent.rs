@@ -155,6 +155,27 @@ impl Agent {
         local::ask(&self.state, &local::why(peer, limit))
     }
 
+    /// `hawser-edge why --json`: of all peers.
+    ///
+    /// # Errors
+    /// The agent does not answer.
+    pub fn why_all(&self, limit: u32) -> Result<WhyView, FleetError> {
+        self.ask(&["why", "--limit", &limit.to_string(), "--json"])
+    }
+
+    /// The edge that a prefix is sent to now, where there are several to choose from; empty: nowhere.
+    ///
+    /// # Errors
+    /// The agent does not answer, or has no such choice.
+    pub fn next_hop(&self, prefix: &str) -> Result<String, FleetError> {
+        let mut views = self.why_all(1)?.next_hops.into_iter();
+        let found = views.find(|view| view.prefixes.iter().any(|p| p == prefix));
+        found.map(|view| view.next_hop).ok_or_else(|| FleetError::Unknown {
+            kind: "choice of a next hop",
+            name: format!("{} to {prefix}", self.place.edge),
+        })
+    }
+
     /// The path that carries a traffic class to a peer now.
     ///
     /// # Errors

@@ -63,8 +63,19 @@ impl PathView {
 /// `hawser-edge why --json`.
 #[derive(Clone, Debug, Deserialize)]
 pub struct WhyView {
+    pub next_hops: Vec<NextHopView>,
     /// Newest first.
     pub decisions: Vec<DecisionView>,
+}
+
+/// Where some prefixes go.
+#[derive(Clone, Debug, Deserialize)]
+pub struct NextHopView {
+    pub prefixes: Vec<String>,
+    /// An edge; empty: none.
+    pub next_hop: String,
+    pub meets_sla: bool,
+    pub because: String,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -77,4 +88,8 @@ pub struct DecisionView {
     pub to_path: String,
     pub cause: String,
     pub summary: String,
+    /// Of a decision about a next hop.
+    pub prefixes: Vec<String>,
+    pub from_next_hop: String,
+    pub to_next_hop: String,
 }

@@ -5,8 +5,8 @@ mod tests;
 
 use std::collections::BTreeMap;
 
-use hawser_edge_core::config::{EdgeState, Match, Tunnel};
-use hawser_edge_core::id::{PathId, SegmentId, UplinkId};
+use hawser_edge_core::config::{ClassMode, EdgeState, Match, Route, Tunnel};
+use hawser_edge_core::id::{PathId, SegmentId, TunnelId, UplinkId};
 use hawser_edge_core::reconcile::tun_name;
 
 use crate::dataplane::{
@@ -22,14 +22,19 @@ pub const USUAL_MTU_BYTES: u32 = 1500;
 /// What every IPv6 link must carry (RFC 8200 section 5): an inner MTU never falls below it.
 const LEAST_INNER_MTU_BYTES: usize = 1280;
 
-/// The inner MTU of one path, in bytes.
+/// The inner MTU of one path, in bytes: with room for a sequence number, if any class may need it.
 pub fn path_mtu(edge: &EdgeState, path: PathId, mtus: &UplinkMtus) -> u16 {
     let Some((_, path)) = edge.paths().find(|(_, p)| p.id == path) else {
         return LEAST_INNER_MTU_BYTES as u16;
     };
     let of = |uplink| mtus.get(&uplink).copied().unwrap_or(USUAL_MTU_BYTES);
     let outer = of(path.local_uplink).min(of(path.remote_uplink));
-    let inner = hawser_esp::wire::inner_mtu(outer as usize, path.ipv6);
+    let duplicates = edge.traffic_classes.iter().any(|class| class.mode == ClassMode::Duplicate);
+    let inner = if duplicates {
+        hawser_esp::wire::inner_mtu_sequenced(outer as usize, path.ipv6)
+    } else {
+        hawser_esp::wire::inner_mtu(outer as usize, path.ipv6)
+    };
     inner.clamp(LEAST_INNER_MTU_BYTES, usize::from(u16::MAX)) as u16
 }
 
@@ -39,8 +44,12 @@ fn tunnel_mtu(edge: &EdgeState, tunnel: &Tunnel, mtus: &UplinkMtus) -> u16 {
     paths.min().unwrap_or(LEAST_INNER_MTU_BYTES as u16)
 }
 
-/// The whole table.
-pub fn table(edge: &EdgeState, mtus: &UplinkMtus) -> ForwardingSpec {
+/// The whole table. `next_hops` says which of a route's next hops may be used now, best first.
+pub fn table(
+    edge: &EdgeState,
+    mtus: &UplinkMtus,
+    next_hops: impl Fn(&Route) -> Vec<TunnelId>,
+) -> ForwardingSpec {
     let tunnels: Vec<TunnelSpec> =
         edge.tunnels.values().map(|tunnel| tunnel_spec(edge, tunnel, mtus)).collect();
     let least = tunnels.iter().map(|t| t.inner_mtu_bytes).min();
@@ -58,7 +67,7 @@ pub fn table(edge: &EdgeState, mtus: &UplinkMtus) -> ForwardingSpec {
             .map(|route| RouteSpec {
                 segment: route.segment,
                 prefix: route.prefix,
-                next_hops: route.next_hops.clone(),
+                next_hops: next_hops(route),
             })
             .collect(),
         classes: edge

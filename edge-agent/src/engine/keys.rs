@@ -31,10 +31,12 @@ impl Engine {
                 let message = format!("peer connection lost ({code}); its keys stay in use");
                 self.event("PEER_DOWN", &self.edge_name(edge), &message);
             }
-            PeerEvent::PeerHello { edge, facts, .. } => self.on_hello(edge, facts),
+            PeerEvent::PeerHello { edge, boot_id, facts, .. } => {
+                self.reach.handle_session(edge, &boot_id);
+                self.on_hello(edge, facts);
+            }
             PeerEvent::PeerSeen { .. } => {}
-            // Advertised prefixes become routes with several origins; until then the generation's routes hold.
-            PeerEvent::Reachability { .. } => self.count("reachability_ignored"),
+            PeerEvent::Reachability { edge, message } => self.on_reachability(edge, &message),
             PeerEvent::KeyChanged { edge, old, new } => {
                 let message = format!("the peer's key changed from {old} to {new}");
                 self.event("PEER_KEY_CHANGED", &self.edge_name(edge), &message);

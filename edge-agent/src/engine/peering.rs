@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use hawser_edge_core::config::EdgeState;
-use hawser_edge_core::id::PathId;
+use hawser_edge_core::id::{EdgeId, PathId};
 use hawser_edge_core::keys::SaUsage;
+use hawser_proto::peer::v1::Reachability;
 use tokio::sync::{mpsc, watch};
 
 use super::host_task::chain;
@@ -105,6 +106,16 @@ impl Peering {
 
     pub(super) fn report_usage(&self, path: PathId, usage: SaUsage) -> Result<(), CommandError> {
         self.handle.as_ref().map_or(Ok(()), |handle| handle.report_usage(path, usage))
+    }
+
+    /// Tells a peer what this edge reaches, now and after each reconnect.
+    pub(super) fn advertise(
+        &self,
+        edge: EdgeId,
+        messages: Vec<Reachability>,
+    ) -> Result<(), CommandError> {
+        let handle = self.handle.as_ref().ok_or(CommandError::Closed)?;
+        handle.advertise(edge, messages)
     }
 
     /// The next event; for ever none before the start.

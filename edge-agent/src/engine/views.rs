@@ -1,15 +1,19 @@
 //! The edge's own answers: `hawser-edge status|paths|why`.
 
+use std::time::Duration;
+
 use hawser_edge_core::config::{EdgeState, TrafficClass};
 use hawser_edge_core::id::PathId;
 use hawser_edge_core::sla::{Reach, SlaState};
+use hawser_edge_core::time::Micros;
 use hawser_proto::agent::v1 as wire;
 
 use super::path::PathRuntime;
-use super::{Engine, forwarding};
+use super::{Engine, clock, forwarding};
 use crate::control::local::{
-    CandidateView, ControllerView, DecisionView, GenerationsView, LocalAnswer, LocalQuery,
-    PathView, QueryKind, SelectionView, StatusView, TunnelView, UplinkView, WhyView,
+    AdviceView, CandidateView, ControllerView, DecisionView, GenerationsView, LocalAnswer,
+    LocalQuery, NextHopView, PathView, QueryKind, SelectionView, StatusView, TunnelView,
+    UplinkView, WaitingView, WhyView,
 };
 
 /// As many decisions as an asker may want.
@@ -142,12 +146,21 @@ impl Engine {
             }
             let explanation = selection.selector.explain(now);
             let chosen = explanation.candidates.iter().find(|c| c.chosen);
+            let waiting = explanation.held.iter().map(|held| WaitingView {
+                path: self.path_name(held.path),
+                left_s: seconds(held.remaining),
+                because: held.because.clone(),
+            });
             selections.push(SelectionView {
                 peer_edge: tunnel.peer_edge.clone(),
                 traffic_class: name.clone(),
                 path: explanation.selected.map(|p| self.path_name(p)).unwrap_or_default(),
                 meets_sla: chosen.is_some_and(|c| c.state == SlaState::Meets),
                 since_unix_ms: selection.since_unix_ms,
+                waiting: waiting.collect(),
+                moves_left: explanation.tokens_left,
+                next_move_s: seconds(explanation.next_token_in),
+                dwell_left_s: seconds(explanation.dwell_left),
                 because: explanation.summary,
             });
         }
@@ -159,12 +172,53 @@ impl Engine {
             .decisions
             .iter()
             .rev()
-            .filter(|d| peer.is_none_or(|p| p == d.peer_edge || p == site_of(&d.peer_edge)))
+            .filter(|d| {
+                let about = [&d.peer_edge, &d.from_next_hop, &d.to_next_hop];
+                peer.is_none_or(|p| about.iter().any(|edge| p == *edge || p == site_of(edge)))
+            })
             .filter(|d| class.is_none_or(|c| c == d.traffic_class))
             .take(limit.clamp(1, MAX_LIMIT) as usize)
             .map(|d| self.decision_view(d))
             .collect();
-        WhyView { selections, decisions }
+        let next_hops = match class {
+            None => self.next_hop_views(&edge, peer),
+            // They are the same for every class.
+            Some(_) => Vec::new(),
+        };
+        WhyView { selections, next_hops, decisions, advice: self.advice_view(now) }
+    }
+
+    fn next_hop_views(&self, edge: &EdgeState, peer: Option<&str>) -> Vec<NextHopView> {
+        let is_peer = |name: &str| {
+            let tunnel = edge.tunnels.values().find(|t| t.peer_edge == name);
+            peer.is_none_or(|p| p == name || tunnel.is_some_and(|t| t.peer_site == p))
+        };
+        let unix_ms = clock::unix_ms();
+        let explained = self.reach.explain(self.clock.now()).into_iter();
+        explained
+            .filter(|e| peer.is_none() || e.candidates.iter().any(|c| is_peer(&c.name)))
+            .map(|e| NextHopView {
+                segment: edge.segments.get(&e.segment).cloned().unwrap_or_default(),
+                prefixes: e.prefixes.iter().map(ToString::to_string).collect(),
+                next_hop: e.next_hop.unwrap_or_default(),
+                meets_sla: e.meets,
+                since_unix_ms: unix_ms.saturating_sub(e.since.as_millis() as u64),
+                because: e.summary,
+            })
+            .collect()
+    }
+
+    fn advice_view(&self, now: Micros) -> Option<AdviceView> {
+        let until = self.advice.until(now)?;
+        let paths = self.advice.of_paths(now).map(|advice| advice.avoid).unwrap_or_default();
+        let edges = self.advice.edges(now).into_iter().flatten();
+        Some(AdviceView {
+            id: self.advice.id().to_owned(),
+            reason: self.advice.reason().to_owned(),
+            avoid_paths: paths.into_iter().map(|path| self.path_name(path)).collect(),
+            avoid_edges: edges.map(|edge| self.edge_name(*edge)).collect(),
+            left_s: seconds(until.since(now)),
+        })
     }
 
     fn decision_view(&self, decision: &wire::Decision) -> DecisionView {
@@ -179,6 +233,10 @@ impl Engine {
             cause: decision.cause.clone(),
             summary: decision.summary.clone(),
             candidates: decision.candidates.iter().map(candidate_view).collect(),
+            prefixes: decision.prefixes.clone(),
+            from_next_hop: decision.from_next_hop.clone(),
+            to_next_hop: decision.to_next_hop.clone(),
+            advice_id: decision.advice_id.clone(),
         }
     }
 }
@@ -191,6 +249,11 @@ fn meets_sla_for(edge: &EdgeState, path: &PathRuntime) -> Vec<String> {
     edge.traffic_classes.iter().filter(meets).map(|class| class.name.clone()).collect()
 }
 
+/// Up to the next whole one: "0 s left" would be over.
+fn seconds(left: Duration) -> u64 {
+    left.as_millis().div_ceil(1_000) as u64
+}
+
 fn candidate_view(candidate: &wire::Candidate) -> CandidateView {
     let state = match candidate.state() {
         wire::PathState::Up => "up",
@@ -198,7 +261,10 @@ fn candidate_view(candidate: &wire::Candidate) -> CandidateView {
         wire::PathState::Connecting | wire::PathState::Unspecified => "connecting",
     };
     CandidateView {
-        path: candidate.name.clone(),
+        path: match candidate.next_hop.as_str() {
+            "" => candidate.name.clone(),
+            hop => hop.to_owned(),
+        },
         state: state.to_owned(),
         chosen: candidate.chosen,
         refused_because: candidate.refused_because.clone(),

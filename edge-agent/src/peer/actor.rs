@@ -47,7 +47,7 @@ pub(super) enum Input {
     /// How much an outbound SA has carried.
     Usage(PathId, SaUsage),
     /// Tell the peer.
-    Advertise(Reachability),
+    Advertise(Vec<Reachability>),
     /// The set of revoked serials changed.
     Revoked,
     /// The tunnel is gone.
@@ -70,7 +70,8 @@ pub(super) struct Actor {
     dialler: Dialler,
     last_key: Option<KeyFingerprint>,
     last_refusal: Option<&'static str>,
-    advertised: Option<Reachability>,
+    /// The parts of the last advertisement.
+    advertised: Vec<Reachability>,
 }
 
 impl Actor {
@@ -94,7 +95,7 @@ impl Actor {
             links: BTreeMap::new(),
             current: None,
             last_refusal: None,
-            advertised: None,
+            advertised: Vec::new(),
         };
         actors.spawn(async move {
             let edge = actor.config.edge;
@@ -141,9 +142,11 @@ impl Actor {
                 }
             }
             Input::Usage(path, usage) => self.on_usage(path, usage).await,
-            Input::Advertise(message) => {
-                self.send_current(Message::Reachability(message.clone()));
-                self.advertised = Some(message);
+            Input::Advertise(parts) => {
+                for part in &parts {
+                    self.send_current(Message::Reachability(part.clone()));
+                }
+                self.advertised = parts;
             }
             Input::Revoked => self.close_revoked().await,
             Input::Remove => {}

@@ -302,5 +302,5 @@ pub enum CommandError {
 pub(super) enum Command {
     Rekey(PathId),
     Usage(PathId, SaUsage),
-    Advertise(EdgeId, Reachability),
+    Advertise(EdgeId, Vec<Reachability>),
 }

@@ -57,9 +57,9 @@ impl PeerHandle {
         self.command(Command::Usage(path, usage))
     }
 
-    /// Tells the peer what this edge can reach, now and after each reconnect.
-    pub fn advertise(&self, edge: EdgeId, message: Reachability) -> Result<(), CommandError> {
-        self.command(Command::Advertise(edge, message))
+    /// Tells the peer what this edge can reach, now and after each reconnect: all parts of it, in order.
+    pub fn advertise(&self, edge: EdgeId, parts: Vec<Reachability>) -> Result<(), CommandError> {
+        self.command(Command::Advertise(edge, parts))
     }
 
     /// What has been counted since the start.

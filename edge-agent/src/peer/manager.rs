@@ -184,12 +184,16 @@ impl Manager {
     }
 
     async fn command(&mut self, command: Command) {
+        // Peers come by another way than commands, and a command may be for one that came before it.
+        if self.peers.has_changed().unwrap_or(false) {
+            self.reconfigure().await;
+        }
         match command {
             Command::Rekey(path) => self.tell_owner(path, Input::Rekey(path)).await,
             Command::Usage(path, usage) => self.tell_owner(path, Input::Usage(path, usage)).await,
-            Command::Advertise(edge, message) => {
+            Command::Advertise(edge, parts) => {
                 if let Some((_, actor)) = self.actors.get(&edge) {
-                    let _ = actor.send(Input::Advertise(message)).await;
+                    let _ = actor.send(Input::Advertise(parts)).await;
                 }
             }
         }

@@ -142,6 +142,37 @@ fn several_origins_are_next_hops_in_the_order_of_hubs() {
 }
 
 #[test]
+fn the_lan_of_a_hub_is_reached_through_the_other_hub_too() {
+    let configs = compiled(REGIONS);
+    assert_eq!(next_hops(&configs, "w1-1", "10.10.0.0/24"), ["west-1", "backup-1"]);
+    assert_eq!(next_hops(&configs, "w1-1", "10.30.0.0/24"), ["backup-1", "west-1"]);
+    assert_eq!(next_hops(&configs, "backup-1", "10.10.0.0/24")[0], "west-1");
+}
+
+#[test]
+fn hubs_carry_for_others_and_all_else_are_leaves() {
+    let leaves: Vec<String> =
+        compiled(REGIONS).into_values().filter(|c| c.leaf).map(|c| c.edge).collect();
+    assert_eq!(leaves, ["e1-1", "e2-1", "lone-1", "w1-1", "w2-1"]);
+}
+
+#[test]
+fn an_edge_is_drained_by_itself_or_with_its_site() {
+    let drained = |document: &str| -> Vec<String> {
+        compiled(document).into_values().filter(|c| c.drained).map(|c| c.edge).collect()
+    };
+    let two = "edges: [{uplinks: [{name: isp}]}, {drain: true, uplinks: [{name: isp}]}]";
+    let one = "edges: [{uplinks: [{name: isp, cost: 7}]}]";
+    assert!(drained(REGIONS).is_empty());
+    assert_eq!(drained(&REGIONS.replacen(one, two, 1)), ["e2-2"]);
+    let site = REGIONS.replacen("- name: e2\n", "- name: e2\n    drain: true\n", 1);
+    assert_eq!(
+        drained(&site.replacen(one, &two.replace("drain: true", "drain: false"), 1)),
+        ["e2-1", "e2-2"]
+    );
+}
+
+#[test]
 fn a_change_at_one_site_leaves_edges_alone_that_it_does_not_concern() {
     let before = compiled(REGIONS);
     let table: &[(&str, &str, &[&str])] = &[
@@ -152,6 +183,8 @@ fn a_change_at_one_site_leaves_edges_alone_that_it_does_not_concern() {
         ("[\"192.0.2.41\"]", "[\"192.0.2.42\"]", &["backup-1", "east-1"]),
         // A class of a segment is a matter of those that are in it.
         ("dwell_s: 5", "dwell_s: 6", &["backup-1", "east-1", "w1-1", "w2-1", "west-1"]),
+        // Its peers hear of it from the edge itself.
+        ("- name: west\n", "- name: west\n    drain: true\n", &["west-1"]),
     ];
     for (old, new, concerned) in table {
         let after = compiled(&REGIONS.replacen(old, new, 1));

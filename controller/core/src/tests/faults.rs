@@ -58,6 +58,13 @@ fn fields_are_known_once_and_of_their_type() {
         ("vlan: 7", "vlan: \"7\"", &[("WRONG_TYPE", "sites[1].lans[0].vlan")]),
         ("esn: false", "esn: no", &[("WRONG_TYPE", "tunnel_profiles[0].esn")]),
         ("fleet: acme", "fleet: 7", &[("WRONG_TYPE", "fleet")]),
+        ("- name: hq\n", "- name: hq\n    drain: yes\n", &[("WRONG_TYPE", "sites[0].drain")]),
+        ("{name: b1-a, ", "{name: b1-a, drain: 1, ", &[("WRONG_TYPE", "sites[1].edges[0].drain")]),
+        (
+            "{name: b1-a, ",
+            "{name: b1-a, drained: true, ",
+            &[("UNKNOWN_FIELD", "sites[1].edges[0].drained")],
+        ),
         ("fleet: acme", "", &[("MISSING_FIELD", "fleet")]),
         ("fleet: acme", "? [a, b]\n: 1\nfleet: acme", &[("UNKNOWN_FIELD", "\"(a list)\"")]),
         ("interface: lan0, segment", "segment", &[("MISSING_FIELD", "sites[1].lans[0].interface")]),

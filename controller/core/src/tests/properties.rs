@@ -12,7 +12,7 @@ use crate::{Allocations, EdgeName, allocate, compile, parse, validate};
 
 /// A site as it is written: its number, and what varies.
 #[derive(Debug, Clone)]
-struct Plan {
+pub(super) struct Plan {
     number: u8,
     uplinks: Vec<(bool, u8)>,
     guests: bool,
@@ -34,7 +34,7 @@ fn site() -> impl Strategy<Value = Plan> {
 }
 
 /// Sites with different numbers, in an order of their own.
-fn sites() -> impl Strategy<Value = Vec<Plan>> {
+pub(super) fn sites() -> impl Strategy<Value = Vec<Plan>> {
     prop::collection::vec(site(), 3..9).prop_map(|mut sites| {
         let mut met = BTreeSet::new();
         sites.retain(|site| met.insert(site.number));
@@ -43,7 +43,7 @@ fn sites() -> impl Strategy<Value = Vec<Plan>> {
 }
 
 #[derive(Debug, Clone, Copy)]
-enum Shape {
+pub(super) enum Shape {
     Hubs(usize),
     Mesh,
     Regions,
@@ -53,7 +53,7 @@ fn shape() -> impl Strategy<Value = Shape> {
     prop_oneof![(1usize..3).prop_map(Shape::Hubs), Just(Shape::Mesh), Just(Shape::Regions)]
 }
 
-fn document(sites: &[Plan], shape: Shape) -> String {
+pub(super) fn document(sites: &[Plan], shape: Shape) -> String {
     let mut text = "fleet: acme\nsegments: [{name: main}, {name: guest}]\nsites:\n".to_owned();
     for site in sites {
         write_site(&mut text, site);

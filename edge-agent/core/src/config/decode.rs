@@ -141,6 +141,7 @@ impl Decoder {
             controllers: config.controllers.clone(),
             fabric_port,
             drained: config.drained,
+            leaf: config.leaf,
             segments,
             uplinks,
             lans,
@@ -311,6 +312,8 @@ impl Decoder {
                 usage: usage(uplink.r#use()),
                 drained: uplink.drained,
                 bandwidth_down_kbps: uplink.bandwidth_down_kbps,
+                probe_budget_bytes_per_s: uplink.probe_budget_bytes_per_s,
+                paths: uplink.paths,
             };
             peer_uplinks.insert(UplinkId(uplink.id), typed);
         }

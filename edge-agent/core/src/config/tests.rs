@@ -68,6 +68,7 @@ fn edge() -> wire::EdgeConfig {
         }],
         fabric_port: 4510,
         drained: false,
+        leaf: false,
     }
 }
 

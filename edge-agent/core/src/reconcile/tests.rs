@@ -47,6 +47,7 @@ fn edge() -> EdgeState {
         controllers: vec![],
         fabric_port: 4510,
         drained: false,
+        leaf: false,
         segments: BTreeMap::from([(SegmentId(1), "main".into()), (SegmentId(2), "guest".into())]),
         uplinks: BTreeMap::from([
             (UplinkId(10), uplink(10, "isp-a")),

@@ -85,7 +85,12 @@ impl InboundSa {
     /// Locks the window once, for a batch of datagrams that one thread opens. While it lives, every
     /// other use of the window waits: in the same thread, use nothing else of this SA but counters.
     pub fn batch(&self) -> InboundBatch<'_> {
-        InboundBatch { sa: self, window: self.lock(), accepted: SaUsage::default() }
+        InboundBatch {
+            sa: self,
+            window: self.lock(),
+            accepted: SaUsage::default(),
+            told: SequenceEvidence::default(),
+        }
     }
 
     /// What was dropped, by reason.
@@ -153,12 +158,23 @@ impl fmt::Debug for InboundSa {
     }
 }
 
+/// What the sequence numbers of authenticated packets that the window took tell of the way here. Numbers count from the
+/// SA's first packet on; none counts twice. What is dropped later (padding, next header) had arrived all the same.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct SequenceEvidence {
+    /// Packets that must have been sent.
+    pub expected: u64,
+    /// Packets that came.
+    pub received: u64,
+}
+
 /// An [`InboundSa`] with its window locked. Its counts reach the SA when it is dropped.
 #[derive(Debug)]
 pub struct InboundBatch<'sa> {
     sa: &'sa InboundSa,
     window: MutexGuard<'sa, ReplayWindow>,
     accepted: SaUsage,
+    told: SequenceEvidence,
 }
 
 impl InboundBatch<'_> {
@@ -174,8 +190,23 @@ impl InboundBatch<'_> {
         let low = self.sa.check_header(datagram)?;
         let seq = self.window.check(low)?;
         self.sa.decrypt(seq, datagram)?;
+        let before = self.window.highest();
         let newest = self.window.commit(seq)?;
+        self.count(before, seq);
         Ok(Opened { payload: gre_payload(datagram)?, seq, newest })
+    }
+
+    /// `before` was the highest number.
+    fn count(&mut self, before: u64, seq: u64) {
+        // Lost before the first packet: keys or endpoints may not have been at both ends yet.
+        let news = if before == 0 { 1 } else { seq.saturating_sub(before) };
+        self.told.expected += news;
+        self.told.received += u64::from(seq >= self.window.first());
+    }
+
+    /// What this batch adds to the SA's evidence.
+    pub fn evidence(&self) -> SequenceEvidence {
+        self.told
     }
 }
 

@@ -3,7 +3,7 @@
 mod inbound;
 mod outbound;
 
-pub use inbound::{InboundBatch, InboundSa, Opened};
+pub use inbound::{InboundBatch, InboundSa, Opened, SequenceEvidence};
 pub use outbound::{OutboundSa, SealError, SeqBlock, SeqExhausted};
 
 use crate::replay::{MAX_WINDOW, MIN_WINDOW};

@@ -271,6 +271,55 @@ fn a_batch_tells_the_newest_and_counts_when_it_ends() {
     assert_eq!(inbound.highest_seq(), 5);
 }
 
+/// Opens the packets of these numbers (numbered from 1), a batch of its own for each slice.
+fn evidence_of(batches: &[&[usize]]) -> SequenceEvidence {
+    let (outbound, inbound) = pair(Suite::Aes128Gcm, true);
+    let packets: Vec<_> = (0..300).map(|_| sealed(&outbound, b"inner")).collect();
+    let mut sum = SequenceEvidence::default();
+    for numbers in batches {
+        let mut batch = inbound.batch();
+        for &number in *numbers {
+            let _ = batch.open(&mut packets[number - 1].clone());
+        }
+        sum.expected += batch.evidence().expected;
+        sum.received += batch.evidence().received;
+    }
+    sum
+}
+
+#[test]
+fn sequence_numbers_tell_what_was_sent_and_what_came() {
+    for (what, batches, expected, received) in [
+        ("all", &[&[1, 2, 3][..], &[4, 5]][..], 5, 5),
+        ("a gap", &[&[1, 2], &[5]], 5, 3),
+        ("a gap that fills", &[&[1, 2], &[5], &[4, 3]], 5, 5),
+        ("reordered within a batch", &[&[1, 3, 2, 4]], 4, 4),
+        ("replayed", &[&[1, 2, 2], &[2, 1, 3]], 3, 3),
+        ("begins late", &[&[7, 8]], 2, 2),
+        ("what is older than the first", &[&[7, 5, 8], &[6]], 2, 2),
+        ("left of the window", &[&[1, 200], &[100, 2, 201]], 201, 3),
+        ("nothing", &[&[]], 0, 0),
+    ] {
+        assert_eq!(evidence_of(batches), SequenceEvidence { expected, received }, "{what}");
+    }
+}
+
+#[test]
+fn forgeries_are_no_evidence_and_dummies_are() {
+    let (outbound, inbound) = pair(Suite::Aes128Gcm, true);
+    let mut batch = inbound.batch();
+    batch.open(&mut sealed(&outbound, b"first")).unwrap();
+    let mut forged = sealed(&outbound, b"second");
+    forged[4..8].copy_from_slice(&1_000_u32.to_be_bytes());
+    assert_eq!(batch.open(&mut forged), Err(DropReason::BadIcv));
+    assert_eq!(batch.evidence(), SequenceEvidence { expected: 1, received: 1 });
+    // Dropped for what is in it, but it came.
+    let mut dummy = vec![0; PAYLOAD_OFFSET + 8 + 16];
+    outbound.seal(3, [9; 8], 59, &mut dummy, 6).unwrap();
+    assert_eq!(batch.open(&mut dummy), Err(DropReason::Dummy));
+    assert_eq!(batch.evidence(), SequenceEvidence { expected: 3, received: 2 });
+}
+
 #[test]
 fn traffic_crosses_two_to_the_32_with_esn() {
     let (outbound, inbound) = pair(Suite::Aes128Gcm, true);
@@ -319,6 +368,19 @@ proptest! {
         let opened = inbound.open(&mut buffer[..total]).unwrap();
         prop_assert_eq!(&buffer[opened.payload], &payload[..]);
         prop_assert!(opened.newest && opened.seq == 1);
+    }
+
+    #[test]
+    fn evidence_is_the_span_of_numbers_and_the_packets_in_it(
+        numbers in prop::collection::vec(1_usize..=60, 1..80),
+        cut in 0_usize..80,
+    ) {
+        let (a, b) = numbers.split_at(cut.min(numbers.len()));
+        let told = evidence_of(&[a, b]);
+        let first = numbers[0];
+        let came: BTreeSet<usize> = numbers.iter().copied().filter(|n| *n >= first).collect();
+        prop_assert_eq!(told.received as usize, came.len());
+        prop_assert_eq!(told.expected as usize, came.last().unwrap() - first + 1);
     }
 
     #[test]

@@ -5,7 +5,8 @@ use std::fmt::Write as _;
 use comfy_table::{ContentArrangement, Table, presets};
 
 use super::{
-    CandidateView, DecisionView, LocalAnswer, PathView, SelectionView, StatusView, WhyView,
+    CandidateView, DecisionView, LocalAnswer, NextHopView, PathView, SelectionView, StatusView,
+    WhyView,
 };
 
 /// The answer as text that ends in a newline. Programs read the JSON instead.
@@ -124,42 +125,93 @@ fn render_paths(paths: &[PathView]) -> String {
 }
 
 fn render_why(why: &WhyView) -> String {
-    if why.selections.is_empty() && why.decisions.is_empty() {
+    if why.selections.is_empty() && why.next_hops.is_empty() && why.decisions.is_empty() {
         return "nothing was decided yet\n".to_owned();
     }
-    let mut now = table(&["PEER", "CLASS", "PATH NOW", "SLA", "BECAUSE"]);
+    let mut now = table(&["PEER", "CLASS", "PATH NOW", "SLA", "BECAUSE", "VOLUNTARY MOVES"]);
     for s in &why.selections {
         now.add_row(selection_row(s));
     }
     let mut out = if why.selections.is_empty() { String::new() } else { format!("{now}\n") };
+    if !why.next_hops.is_empty() {
+        let mut hops = table(&["SEGMENT", "PREFIXES", "NEXT HOP NOW", "SLA", "BECAUSE"]);
+        for n in &why.next_hops {
+            hops.add_row(next_hop_row(n));
+        }
+        let _ = write!(out, "\n{hops}\n");
+    }
+    if let Some(advice) = &why.advice {
+        let avoided = [&advice.avoid_paths[..], &advice.avoid_edges[..]].concat();
+        let _ = writeln!(
+            out,
+            "The controller advises against {}: {} ({}, for another {})",
+            avoided.join(", "),
+            advice.reason,
+            advice.id,
+            duration(advice.left_s),
+        );
+    }
     for d in &why.decisions {
         let _ = write!(out, "\n{}", decision(d));
     }
     out
 }
 
-fn selection_row(s: &SelectionView) -> [String; 5] {
+/// When the next voluntary move may be made.
+fn moves(s: &SelectionView) -> String {
+    match (s.moves_left, s.dwell_left_s) {
+        (0, dwell) => format!("none for {}", duration(s.next_move_s.max(dwell))),
+        (left, 0) => format!("{left} now"),
+        (left, dwell) => format!("{left} in {}", duration(dwell)),
+    }
+}
+
+fn selection_row(s: &SelectionView) -> [String; 6] {
     [
         s.peer_edge.clone(),
         s.traffic_class.clone(),
         or_dash(&s.path).to_owned(),
         if s.meets_sla { "met" } else { "NOT MET" }.to_owned(),
         s.because.clone(),
+        moves(s),
+    ]
+}
+
+/// Prefixes of one row; the JSON has them all.
+const PREFIXES_SHOWN: usize = 8;
+
+fn next_hop_row(n: &NextHopView) -> [String; 5] {
+    let mut prefixes = n.prefixes.iter().take(PREFIXES_SHOWN).cloned().collect::<Vec<_>>();
+    if n.prefixes.len() > PREFIXES_SHOWN {
+        prefixes.push(format!("and {} more", n.prefixes.len() - PREFIXES_SHOWN));
+    }
+    [
+        n.segment.clone(),
+        prefixes.join("\n"),
+        or_dash(&n.next_hop).to_owned(),
+        if n.meets_sla { "met" } else { "NOT MET" }.to_owned(),
+        n.because.clone(),
     ]
 }
 
 fn decision(d: &DecisionView) -> String {
+    let (about, from, to) = if d.prefixes.is_empty() {
+        (format!("{} to {}", d.traffic_class, d.peer_edge), &d.from_path, &d.to_path)
+    } else {
+        (format!("next hop of {}", d.prefixes.join(", ")), &d.from_next_hop, &d.to_next_hop)
+    };
     let mut out = format!(
-        "{} #{} {} to {}: {} → {} ({})\n  {}\n",
+        "{} #{} {about}: {} → {} ({})\n  {}\n",
         utc(d.unix_ms),
         d.sequence,
-        d.traffic_class,
-        d.peer_edge,
-        or_dash(&d.from_path),
-        or_dash(&d.to_path),
+        or_dash(from),
+        or_dash(to),
         d.cause,
         d.summary,
     );
+    if !d.advice_id.is_empty() {
+        let _ = writeln!(out, "  It followed the controller's advice {}.", d.advice_id);
+    }
     if !d.candidates.is_empty() {
         let mut candidates =
             table(&["", "PATH", "STATE", "RTT", "JITTER", "LOSS TX/RX", "WHY NOT", "LIMITS"]);

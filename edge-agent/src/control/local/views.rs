@@ -92,8 +92,26 @@ pub struct PathView {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct WhyView {
     pub selections: Vec<SelectionView>,
+    /// Of prefixes that have several next hops, or none that can be used.
+    #[serde(default)]
+    pub next_hops: Vec<NextHopView>,
     /// Newest first.
     pub decisions: Vec<DecisionView>,
+    /// The controller's, while it lasts.
+    #[serde(default)]
+    pub advice: Option<AdviceView>,
+}
+
+/// What the controller advises. It only orders what is equally good.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct AdviceView {
+    pub id: String,
+    pub reason: String,
+    pub avoid_paths: Vec<String>,
+    /// As next hops.
+    pub avoid_edges: Vec<String>,
+    /// Until it runs out.
+    pub left_s: u64,
 }
 
 /// What carries one class of one tunnel now.
@@ -103,6 +121,38 @@ pub struct SelectionView {
     pub traffic_class: String,
     /// Empty: none.
     pub path: String,
+    pub meets_sla: bool,
+    pub since_unix_ms: u64,
+    /// In plain words.
+    pub because: String,
+    /// Better paths that must wait.
+    #[serde(default)]
+    pub waiting: Vec<WaitingView>,
+    /// Voluntary moves that may be made now, and the time until there is one more.
+    #[serde(default)]
+    pub moves_left: u32,
+    #[serde(default)]
+    pub next_move_s: u64,
+    /// Until a voluntary move may follow the last move.
+    #[serde(default)]
+    pub dwell_left_s: u64,
+}
+
+/// A better path that is not taken yet.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct WaitingView {
+    pub path: String,
+    pub left_s: u64,
+    pub because: String,
+}
+
+/// Where some prefixes go now.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct NextHopView {
+    pub segment: String,
+    pub prefixes: Vec<String>,
+    /// An edge; empty: none.
+    pub next_hop: String,
     pub meets_sla: bool,
     pub since_unix_ms: u64,
     /// In plain words.
@@ -122,10 +172,28 @@ pub struct DecisionView {
     /// Stable, e.g. `PATH_DOWN`.
     pub cause: String,
     pub summary: String,
+    /// Of a decision about a next hop: the first of the prefixes that moved. The class and the paths are empty then.
+    #[serde(default)]
+    pub prefixes: Vec<String>,
+    /// Edges; empty: none.
+    #[serde(default)]
+    pub from_next_hop: String,
+    #[serde(default)]
+    pub to_next_hop: String,
     pub candidates: Vec<CandidateView>,
+    /// Of a decision about a next hop: what moved, and between which edges.
+    #[serde(default)]
+    pub prefixes: Vec<String>,
+    #[serde(default)]
+    pub from_next_hop: String,
+    #[serde(default)]
+    pub to_next_hop: String,
+    /// The controller's advice that it followed; empty: none.
+    #[serde(default)]
+    pub advice_id: String,
 }
 
-/// One path that was looked at for a decision.
+/// One path, or next hop, that was looked at for a decision.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct CandidateView {
     pub path: String,

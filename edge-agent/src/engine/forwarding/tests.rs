@@ -77,7 +77,7 @@ fn the_inner_mtu_follows_the_narrower_end_of_a_path() {
 #[test]
 fn a_tunnel_and_its_lan_take_the_least_of_its_paths() {
     let edge = edge();
-    let spec = table(&edge, &UplinkMtus::from([(UplinkId(11), 1492)]));
+    let spec = table(&edge, &UplinkMtus::from([(UplinkId(11), 1492)]), |r| r.next_hops.clone());
     assert_eq!(spec.tunnels[0].inner_mtu_bytes, 1410);
     assert_eq!(spec.segments[0].mtu_bytes, 1410);
     assert_eq!(spec.segments[0].tun_name, "hawser1");

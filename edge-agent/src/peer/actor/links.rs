@@ -141,8 +141,8 @@ impl Actor {
         }
         let before = self.current.replace(no);
         self.limit_current();
-        if let Some(message) = self.advertised.clone() {
-            self.send(no, Message::Reachability(message));
+        for part in self.advertised.clone() {
+            self.send(no, Message::Reachability(part));
         }
         if before.is_none()
             && let Some(key) = self.last_key

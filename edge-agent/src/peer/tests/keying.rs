@@ -36,7 +36,7 @@ async fn both_ends_have_equal_keys_for_each_path_and_direction_and_no_two_are_al
     a.sees("PeerHello").await;
     a.sees("127.0.0.1").await;
     let told = Reachability { sequence: 7, ..Default::default() };
-    b.handle.as_ref().unwrap().advertise(EdgeId(1), told).unwrap();
+    b.handle.as_ref().unwrap().advertise(EdgeId(1), vec![told]).unwrap();
     a.sees("Reachability { sequence: 7").await;
 }
 
@@ -108,7 +108,7 @@ async fn a_timed_rekey_is_a_fresh_connection_and_no_key_is_missing_meanwhile() {
                 prefixes: prefixes.clone(),
                 ..Default::default()
             };
-            let _ = node.handle.as_ref().unwrap().advertise(EdgeId(other), bulk);
+            let _ = node.handle.as_ref().unwrap().advertise(EdgeId(other), vec![bulk]);
         }
         a.rekeys(1) >= 6 && b.rekeys(2) >= 6
     })
