@@ -145,7 +145,8 @@ impl<'a> Branch<'a> {
     pub(super) fn decisions(&self, way: Way, after: u64) -> Result<Vec<DecisionView>, FleetError> {
         let (agent, peer) = self.sender(way)?;
         let mut all = agent.peek_why(peer, DECISIONS)?.decisions;
-        all.retain(|decision| decision.sequence > after && decision.traffic_class == CLASS);
+        let of_class = |d: &DecisionView| d.traffic_class == CLASS && d.prefixes.is_empty();
+        all.retain(|decision| decision.sequence > after && of_class(decision));
         all.reverse();
         Ok(all)
     }

@@ -19,10 +19,8 @@ use std::time::Duration;
 
 const UP_LIMIT: Duration = Duration::from_secs(90);
 const STEADY_LIMIT: Duration = Duration::from_secs(120);
-/// The stream is most of what a hub carries: so long tells which one.
-const WEIGH: Duration = Duration::from_millis(500);
-const HUBS: [&str; 2] = ["hq1", "hq2"];
-const BRANCHES: [&str; 2] = ["b1", "b2"];
+/// With their LANs.
+const BRANCHES: [(&str, &str); 2] = [("b1", "10.11.0.0/24"), ("b2", "10.12.0.0/24")];
 const UPLINKS: [&str; 2] = ["isp-a", "isp-b"];
 const PROBE_INTERVAL_US: u64 = 100_000;
 /// Longer than the benchmark takes between two faults.
@@ -101,7 +99,7 @@ struct Hubs<'a> {
 impl Hubs<'_> {
     fn run(&mut self, variant: Variant, number: usize) -> Result<Run, FleetError> {
         self.have_controller(!variant.headless)?;
-        let (from, to) = match number % 2 {
+        let ((from, _), (to, lan)) = match number % 2 {
             0 => (BRANCHES[0], BRANCHES[1]),
             _ => (BRANCHES[1], BRANCHES[0]),
         };
@@ -109,14 +107,15 @@ impl Hubs<'_> {
         let flow = Flow::start(&self.fleet, &host(from), &host(to), 9_500, false)?;
         self.steady()?;
         flow.wait_flowing(HEAL_LIMIT)?;
-        let hub = self.hub_in_use()?;
+        let next_hop = self.fleet.agent(&format!("{from}-1"))?.next_hop(lan)?;
+        let hub = self.fleet.agent(&next_hop)?.place().site.clone();
         let phase = self.rng.random_range(0..PROBE_INTERVAL_US);
         std::thread::sleep(Duration::from_micros(phase));
         let fault_ns = clock::mono_ns();
-        self.break_hub(variant, hub, to)?;
+        self.break_hub(variant, &hub, to)?;
         let silence_ms = flow.silence_after(fault_ns, HEAL_LIMIT)?;
         let stall_ms = self.watchdog.worst_since_ms(fault_ns);
-        self.mend_hub(variant, hub)?;
+        self.mend_hub(variant, &hub)?;
         let mut run = Run::new(silence_ms, stall_ms);
         run.variant = variant.name;
         run.void = silence_ms.is_some_and(|ms| ms < UNTOUCHED_MS);
@@ -172,23 +171,5 @@ impl Hubs<'_> {
             Ok(found?.concat().join(", "))
         };
         steady::until("every path meets its SLA for 5 s", STEADY_LIMIT, MET_FOR, self.stop, look)
-    }
-
-    /// The hub whose links carry more: the stream passes them twice.
-    fn hub_in_use(&self) -> Result<&'static str, FleetError> {
-        let before = self.carried()?;
-        std::thread::sleep(WEIGH);
-        let after = self.carried()?;
-        let grown = [after[0] - before[0], after[1] - before[1]];
-        Ok(HUBS[usize::from(grown[1] > grown[0])])
-    }
-
-    /// Octets that each hub's links have carried, both ways.
-    fn carried(&self) -> Result<[u64; 2], FleetError> {
-        let links = self.fleet.lab().status()?.links;
-        Ok(HUBS.map(|hub| {
-            let lanes = UPLINKS.iter().filter_map(|uplink| links.get(&format!("{hub}-{uplink}")));
-            lanes.flatten().map(|lane| lane.counters.bytes_out).sum()
-        }))
     }
 }
