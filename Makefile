@@ -44,3 +44,8 @@ bench-dataplane: ## One TCP stream through the data plane, and beside it a bare 
 	$(CARGO) build -p hawser-edge --example bench_dataplane
 	$(CARGO) build -p hawser-e2e --bin hawser-report
 	@set -o pipefail; target/debug/examples/bench_dataplane 5 3 | target/debug/hawser-report bench-dataplane
+
+.PHONY: bench-selection
+bench-selection: setup ## How fast and how calm link selection is, in labs and simulated → target/reports/selection.json (QUICK=1, ONLY=NAME,NAME)
+	$(CARGO) build --workspace --bins --examples
+	@target/debug/hawser-bench-selection $(if $(QUICK),--quick) $(if $(ONLY),--only $(ONLY))

@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
-use hawser_edge_core::config::EdgeState;
+use hawser_edge_core::config::{EdgeState, TrafficClass};
 use hawser_edge_core::id::PathId;
 use hawser_edge_core::sla::{Reach, SlaState};
 use hawser_edge_core::time::Micros;
 use hawser_proto::agent::v1 as wire;
 
+use super::path::PathRuntime;
 use super::{Engine, clock, forwarding};
 use crate::control::local::{
     AdviceView, CandidateView, ControllerView, DecisionView, GenerationsView, LocalAnswer,
@@ -125,6 +126,7 @@ impl Engine {
                 rekeys: runtime.keyings.saturating_sub(1),
                 remote_endpoint: runtime.remote.map(|r| r.to_string()).unwrap_or_default(),
                 selected_for: self.selected_for(path.id),
+                meets_sla_for: meets_sla_for(&edge, runtime),
             });
         }
         views
@@ -237,6 +239,14 @@ impl Engine {
             advice_id: decision.advice_id.clone(),
         }
     }
+}
+
+/// The classes for which the path would be a good choice, whether or not it is the best one.
+fn meets_sla_for(edge: &EdgeState, path: &PathRuntime) -> Vec<String> {
+    let meets = |class: &&TrafficClass| {
+        path.monitor.health(&class.sla_class, class.symmetric).state == SlaState::Meets
+    };
+    edge.traffic_classes.iter().filter(meets).map(|class| class.name.clone()).collect()
 }
 
 /// Up to the next whole one: "0 s left" would be over.

@@ -84,6 +84,8 @@ pub struct PathView {
     pub remote_endpoint: String,
     /// Traffic classes that this end sends over it.
     pub selected_for: Vec<String>,
+    /// Traffic classes whose SLA it meets now, as this end sees it.
+    pub meets_sla_for: Vec<String>,
 }
 
 /// `hawser-edge why`: what each class of each tunnel uses and how it came to that.
