@@ -3,9 +3,7 @@
 use hawser_edge_core::config::EdgeState;
 use hawser_edge_core::id::{ClassId, PathId, TunnelId};
 use hawser_edge_core::probe::Cadence;
-use hawser_edge_core::select::{
-    Choice, ClassPolicy, Decision, DecisionContext, Selector, candidates,
-};
+use hawser_edge_core::select::{ClassPolicy, Decision, DecisionContext, Selector, candidates};
 use hawser_edge_core::sla::SlaClass;
 use hawser_edge_core::time::Micros;
 use hawser_proto::agent::v1 as wire;
@@ -16,11 +14,6 @@ use super::{Engine, MAX_DECISIONS_KEPT, Selection, Timer, clock};
 pub(super) fn sla_classes(edge: &EdgeState) -> Vec<SlaClass> {
     let limits = edge.sla_classes.iter();
     limits.map(|(name, limits)| SlaClass { name: name.clone(), limits: *limits }).collect()
-}
-
-/// How the data plane does what was decided.
-fn choice(decision: &Decision) -> Choice {
-    decision.to.map_or(Choice::Nothing, Choice::Path)
 }
 
 impl Engine {
@@ -71,7 +64,7 @@ impl Engine {
                 selection.selector.handle_quality(p.config.id, &health, now);
             }
             while let Some(decision) = selection.selector.poll(now) {
-                self.dataplane.select(tunnel, class.id, choice(&decision));
+                self.dataplane.select(tunnel, class.id, selection.selector.choice());
                 selection.since_unix_ms = clock::unix_ms();
                 decisions.push(decision);
             }
