@@ -35,6 +35,7 @@ lint: ## rustfmt, clippy with warnings as errors, cargo-deny's offline checks
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
 	@command -v cargo-deny >/dev/null || $(CARGO) install --locked cargo-deny
+	$(CARGO) fetch --locked  # what other platforms would need: deny looks at the whole graph
 	$(CARGO) deny --offline check bans licenses sources
 
 .PHONY: bench-dataplane
@@ -43,3 +44,8 @@ bench-dataplane: ## One TCP stream through the data plane, and beside it a bare 
 	$(CARGO) build -p hawser-edge --example bench_dataplane
 	$(CARGO) build -p hawser-e2e --bin hawser-report
 	@set -o pipefail; target/debug/examples/bench_dataplane 5 3 | target/debug/hawser-report bench-dataplane
+
+.PHONY: bench-selection
+bench-selection: setup ## How fast and how calm link selection is, in labs and simulated → target/reports/selection.json (QUICK=1, ONLY=NAME,NAME)
+	$(CARGO) build --workspace --bins --examples
+	@target/debug/hawser-bench-selection $(if $(QUICK),--quick) $(if $(ONLY),--only $(ONLY))

@@ -15,6 +15,7 @@ use crate::files::{self, Access};
 use crate::init::{self, Setup};
 use crate::pki::Advertised;
 use crate::server::{self, Options};
+use crate::service::AdviceMode;
 
 /// Exit status: 0 done, 1 failed, 2 wrong use.
 #[derive(Debug, Parser)]
@@ -64,6 +65,9 @@ enum Command {
             value_parser = clap::value_parser!(u64).range(100..=60_000)
         )]
         telemetry_interval_ms: u64,
+        /// What the slow loop may do: it recognises troubles across sites, and advises agents to avoid what suffers.
+        #[arg(long, value_enum, default_value = "on")]
+        advice: AdviceMode,
     },
 }
 
@@ -85,11 +89,12 @@ pub fn main() -> ExitCode {
 async fn run(command: Command) -> Result<(), Box<dyn Error>> {
     match command {
         Command::Init { data, fleet, advertise } => make(&data, fleet, advertise).await,
-        Command::Run { data, listen, port_file, telemetry_interval_ms } => {
+        Command::Run { data, listen, port_file, telemetry_interval_ms, advice } => {
             let options = Options {
                 data,
                 listen,
                 telemetry_interval: Duration::from_millis(telemetry_interval_ms),
+                advice,
             };
             serve(options, port_file.as_deref()).await
         }

@@ -11,7 +11,7 @@ use crate::grpc;
 use crate::init::{self, InitError};
 use crate::listener::{self, ListenError};
 use crate::pki::{Pki, PkiError};
-use crate::service::{Controller, ServiceError, Settings};
+use crate::service::{AdviceMode, Controller, ServiceError, Settings};
 use crate::store::{OpenReport, SledStore, Store, StoreError};
 
 /// The store is exported this often, if it changed.
@@ -29,6 +29,7 @@ pub struct Options {
     pub data: PathBuf,
     pub listen: SocketAddr,
     pub telemetry_interval: Duration,
+    pub advice: AdviceMode,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -72,6 +73,7 @@ pub async fn start(options: Options) -> Result<Running, RunError> {
         fleet: setup.fleet,
         controllers: setup.advertised.iter().map(ToString::to_string).collect(),
         telemetry_interval: options.telemetry_interval,
+        advice: options.advice,
     };
     let shared: Arc<dyn Store> = store.clone();
     let controller = Controller::open(settings, shared, pki).await?;
@@ -84,6 +86,7 @@ pub async fn start(options: Options) -> Result<Running, RunError> {
     let server = grpc::router(&controller)
         .serve_with_incoming_shutdown(connections, stopping.cancelled_owned());
     tokio::spawn(Arc::clone(&controller).follow_store());
+    tokio::spawn(Arc::clone(&controller).run_slow_loop());
     Ok(Running {
         address,
         opened,

@@ -7,10 +7,12 @@
 //! - [`watchdog`]: how long this machine failed to run a thread that was due.
 //! - [`fleet`]: the real controller, agents and command line in a lab, and what a test does to them.
 //! - [`demo`]: the main job as an operator sees it.
+//! - [`bench`]: how fast, and how calm, link selection is.
 //! - [`report`]: figures, goals, and the files they are written to.
 //!
 //! Linux only, and root only. See `hawser-lab --help` for use by hand.
 
+pub mod bench;
 pub mod cli;
 pub mod clock;
 pub mod demo;
@@ -18,6 +20,7 @@ pub mod fleet;
 pub(crate) mod instrument;
 pub mod lab;
 pub mod report;
+pub(crate) mod screen;
 pub mod stream;
 pub(crate) mod supervisor;
 pub mod wan;

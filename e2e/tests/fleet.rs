@@ -262,3 +262,68 @@ fn an_uplink_that_changes_its_address_keeps_its_paths() {
         flow.wait_flowing(SOON)
     });
 }
+
+#[test]
+fn an_operator_learns_why_traffic_moved_and_why_it_stays_and_takes_the_probes_home() {
+    scenario("why", |fleet| {
+        let used = fleet.agent("b1-1")?.path_in_use("hq-1", "default")?;
+        let link = fleet.branch_link("b1-1", &used)?;
+        let dark = std::time::Instant::now();
+        fleet.lab().impair(&link, &Impairment::blackhole(true))?;
+        // The moment just before the fault: what was in force then, and what came right after it.
+        let then = || format!("-{}s", dark.elapsed().as_secs() + 1);
+        until("the moment of the fault is explained", || {
+            let text = fleet.operator()?.text(&["why", "b1", "--peer", "hq", "--at", &then()])?;
+            let parts = ["In force then", "later:", "because the path it was on went down"];
+            Ok(done_if(parts.iter().all(|part| text.contains(part)), || text))
+        })?;
+        let text = fleet
+            .operator()?
+            .text(&["--json", "why", "b1", "--class", "default", "--at", "-1s"])?;
+        let now: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+        assert_eq!(now["accounts"][0]["in_force"]["cause"], "PATH_DOWN", "{text}");
+
+        fleet.lab().reset(&link)?;
+        until("what nothing moved for is explained", || {
+            let text = fleet.operator()?.text(&["why", "b1"])?;
+            let held = text.contains("WHY NOTHING MOVES") && text.contains("is better but waits");
+            Ok(done_if(held, || text))
+        })?;
+        let advice = fleet.operator()?.text(&["advice"])?;
+        assert!(advice.starts_with("No trouble is seen across sites"), "{advice}");
+        take_the_probes_home(fleet)
+    });
+}
+
+/// The same from the controller and on the edge: both uplinks side by side, with the fault in it.
+fn take_the_probes_home(fleet: &Fleet) -> Outcome {
+    let (far, near) = (fleet.folder().join("far"), fleet.folder().join("near"));
+    let far_text = far.display().to_string();
+    // The agent writes every half minute, and a trace has at least ten seconds.
+    wait::until("the history can be exported", Duration::from_secs(90), || {
+        let args = ["record", "b1", "--since", "10m", "--tunnel", "hq", "--out", &far_text];
+        let output = fleet.operator()?.run(&args)?;
+        Ok(done_if(output.status.success(), || output.stderr_text()))
+    })?;
+    let agent = fleet.agent("b1-1")?;
+    let output = std::process::Command::new(&fleet.programs().edge)
+        .arg("--state-dir")
+        .arg(agent.state_dir())
+        .args(["record", "--since", "10m", "--tunnel", "hq-1", "--out"])
+        .arg(&near)
+        .output()
+        .expect("hawser-edge runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    for folder in [far, near] {
+        let files: Vec<_> = std::fs::read_dir(&folder).expect("a folder").flatten().collect();
+        let text: String = files
+            .iter()
+            .map(|file| std::fs::read_to_string(file.path()).expect("a trace"))
+            .collect();
+        assert!(text.starts_with("t_ms,isp-a,isp-b\n0,"), "{text}");
+        let rows = |wanted: fn(&str) -> bool| text.lines().filter(|line| wanted(line)).count();
+        assert!(rows(|line| line.contains(",,") && !line.ends_with(',')) > 5, "the fault: {text}");
+        assert!(rows(|line| !line.contains(",,") && !line.ends_with(',')) > 50, "{text}");
+    }
+    Ok(())
+}

@@ -10,8 +10,9 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use hawser_edge::dataplane::{
-    ClassSpec, DataPlane, Family, ForwardingSpec, InboundSaSpec, KeyMaterial, OutboundSaSpec,
-    PathSpec, RouteSpec, SegmentSpec, Suite, TunnelSpec, UplinkSpec, UserspaceDataPlane,
+    Choice, ClassSpec, DataPlane, Family, ForwardingSpec, InboundSaSpec, KeyMaterial,
+    OutboundSaSpec, PathSpec, RouteSpec, SegmentSpec, Suite, TunnelSpec, UplinkSpec,
+    UserspaceDataPlane,
 };
 use hawser_edge_core::id::{ClassId, EdgeId, PathId, SegmentId, Spi, TunnelId, UplinkId};
 use hawser_esp::wire::inner_mtu;
@@ -104,7 +105,7 @@ fn edge(net: &Net, number: u8) -> Result<UserspaceDataPlane, Fault> {
         esn: true,
     })?;
     plane.set_remote(PATH, Some(SocketAddr::from(([192, 0, 2, peer], PORT))));
-    plane.select(TUNNEL, CLASS, Some(PATH));
+    plane.select(TUNNEL, CLASS, Choice::Path(PATH));
     net.ip(&format!("route add 10.{peer}.0.0/16 dev hawser1 src 10.{number}.0.1"));
     Ok(plane)
 }

@@ -6,14 +6,16 @@
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
+use hawser_edge_core::history::Tick;
 use hawser_proto::token::EnrolmentToken;
 use zeroize::Zeroizing;
 
 use crate::control::local::{self, LocalAnswer, QueryKind};
 use crate::control::{EnrolError, EnrolOptions, enrol};
+use crate::history::{self, Asked};
 
 /// Failed.
 pub const EXIT_FAILED: u8 = 1;
@@ -56,6 +58,8 @@ pub enum Command {
     Paths(ShowArgs),
     /// Which path carries what, and why
     Why(WhyArgs),
+    /// Export the probe history: one CSV for each pair of uplinks of each tunnel
+    Record(RecordArgs),
     /// Print a completion script
     Completions { shell: clap_complete::Shell },
 }
@@ -107,6 +111,40 @@ pub struct WhyArgs {
     pub json: bool,
 }
 
+#[derive(Debug, Args)]
+pub struct RecordArgs {
+    /// How far back, e.g. 90s, 10m, 24h, 7d
+    #[arg(long, value_name = "TIME", default_value = "24h", value_parser = parse_ago)]
+    pub since: Duration,
+    /// Up to how long ago
+    #[arg(long, value_name = "TIME", value_parser = parse_ago)]
+    pub until: Option<Duration>,
+    /// Only tunnels to this edge or site
+    #[arg(long, value_name = "PEER")]
+    pub tunnel: Option<String>,
+    /// Time between rows
+    #[arg(long, value_name = "MS", default_value_t = 200, value_parser = clap::value_parser!(u32).range(20..=60_000))]
+    pub grid_ms: u32,
+    /// Folder for the files; made if it is missing
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+}
+
+/// A number and one of s, m, h, d.
+fn parse_ago(text: &str) -> Result<Duration, String> {
+    let wrong = || format!("{text:?} is no time; write e.g. 90s, 10m, 24h, 7d");
+    let unit = text.chars().last().ok_or_else(wrong)?;
+    let seconds: u64 = match unit {
+        's' => 1,
+        'm' => 60,
+        'h' => 3_600,
+        'd' => 86_400,
+        _ => return Err(wrong()),
+    };
+    let number: u64 = text[..text.len() - 1].parse().map_err(|_| wrong())?;
+    number.checked_mul(seconds).map(Duration::from_secs).ok_or_else(wrong)
+}
+
 /// Parses the command line and does what it says; `run` is the engine's.
 pub fn main(run: impl FnOnce(&Path, RunArgs) -> ExitCode) -> ExitCode {
     let cli = Cli::parse();
@@ -120,6 +158,7 @@ pub fn main(run: impl FnOnce(&Path, RunArgs) -> ExitCode) -> ExitCode {
                 QueryKind::Why { peer: args.peer, traffic_class: args.class, limit: args.limit };
             show(&cli.state_dir, &kind, args.json)
         }
+        Command::Record(args) => record_command(&cli.state_dir, args),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "hawser-edge", &mut script);
@@ -215,6 +254,28 @@ fn show(state_dir: &Path, kind: &QueryKind, json: bool) -> ExitCode {
         Err(error) => {
             complain(error.code(), &error, error.mend());
             EXIT_NO_AGENT.into()
+        }
+    }
+}
+
+fn record_command(state_dir: &Path, args: RecordArgs) -> ExitCode {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let before = |ago: Duration| Tick::from_unix_ms(now.saturating_sub(ago).as_millis() as u64);
+    let asked = Asked {
+        since: before(args.since),
+        until: before(args.until.unwrap_or_default()),
+        peer: args.tunnel,
+        grid_ms: args.grid_ms,
+        out: args.out,
+    };
+    match history::record(state_dir, &asked) {
+        Ok(files) => {
+            let lines: Vec<String> = files.iter().map(|f| format!("{}\n", f.display())).collect();
+            print(lines.concat().as_bytes())
+        }
+        Err(error) => {
+            complain(error.code(), &error, error.mend());
+            EXIT_FAILED.into()
         }
     }
 }

@@ -4,5 +4,6 @@ pub mod cli;
 pub mod control;
 pub mod dataplane;
 pub mod engine;
+pub mod history;
 pub mod host;
 pub mod peer;

@@ -8,6 +8,7 @@ use std::time::Duration;
 use hawser_controller::init::{Setup, init};
 use hawser_controller::pki::{Advertised, Host};
 use hawser_controller::server::{self, Options, Running};
+use hawser_controller::service::AdviceMode;
 use hawser_edge::control::{
     Control, ControlEvent, EnrolOptions, Identity, Order, enrol, start as start_link,
 };
@@ -63,6 +64,7 @@ impl World {
             data: self.data.path().join("controller"),
             listen: self.address,
             telemetry_interval: Duration::from_millis(500),
+            advice: AdviceMode::On,
         };
         self.controller = Some(server::start(options).await.unwrap());
     }

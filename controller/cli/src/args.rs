@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::{ArgGroup, Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
-use crate::time::{Since, parse_duration, parse_since};
+use crate::time::{At, Since, parse_at, parse_duration, parse_since};
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -79,15 +79,42 @@ pub enum Command {
         /// Only those of this site
         site: Option<String>,
     },
-    /// Why traffic of a site takes the paths it takes
+    /// Why traffic of a site takes the paths it takes, and why nothing moves
     Why {
         site: String,
         /// Only this traffic class
         #[arg(long)]
         class: Option<String>,
-        /// The newest so many decisions
+        /// Only towards this edge or site
+        #[arg(long)]
+        peer: Option<String>,
+        /// At this moment, in UTC: -15m, 14:05, 14:05:30, or 2026-01-31T12:00:00Z
+        #[arg(long, value_parser = parse_at, allow_hyphen_values = true)]
+        at: Option<At>,
+        /// The newest so many decisions; with --at, so many classes and tunnels
         #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=1000))]
         limit: u32,
+    },
+    /// Troubles that the controller sees across sites, and what it advises because of them
+    Advice,
+    /// Export a site's probe history: one CSV for each pair of uplinks of each tunnel
+    Record {
+        site: String,
+        /// From when: 10m, 24h, or 2026-01-31T12:00:00Z
+        #[arg(long, value_parser = parse_since, default_value = "24h")]
+        since: Since,
+        /// Until when
+        #[arg(long, value_parser = parse_since)]
+        until: Option<Since>,
+        /// Only tunnels to this edge or site
+        #[arg(long, value_name = "PEER")]
+        tunnel: Option<String>,
+        /// Time between rows
+        #[arg(long, value_name = "MS", default_value_t = 200, value_parser = clap::value_parser!(u32).range(20..=60_000))]
+        grid_ms: u32,
+        /// Folder for the files; made if it is missing
+        #[arg(long, value_name = "DIR")]
+        out: PathBuf,
     },
     /// What happened
     Events {

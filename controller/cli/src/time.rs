@@ -62,6 +62,77 @@ pub fn parse_since(text: &str) -> Result<Since, String> {
         .ok_or_else(|| format!("{text:?} is no time; write e.g. 10m or 2026-01-31T12:00:00Z"))
 }
 
+/// A moment in the past.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum At {
+    Ago(Duration),
+    UnixMs(u64),
+    /// The last time that clocks in UTC showed it; in milliseconds since midnight.
+    OfDay(u64),
+}
+
+impl At {
+    pub fn unix_ms(self, now_unix_ms: u64) -> u64 {
+        match self {
+            At::UnixMs(at) => at,
+            At::Ago(ago) => Since::Ago(ago).unix_ms(now_unix_ms),
+            At::OfDay(ms) => {
+                let today = now_unix_ms - now_unix_ms % (DAY_S * 1_000) + ms;
+                if today <= now_unix_ms { today } else { today.saturating_sub(DAY_S * 1_000) }
+            }
+        }
+    }
+}
+
+/// `-15m`, `14:05`, `14:05:30`, RFC 3339 with any offset, or as `hawser events` shows times: `2026-01-31 12:00:00.250`.
+pub fn parse_at(text: &str) -> Result<At, String> {
+    let wrong = || {
+        format!("{text:?} is no moment; write e.g. -15m, 14:05, 14:05:30 or 2026-01-31T12:00:00Z")
+    };
+    if let Ok(ago) = parse_duration(text.strip_prefix('-').unwrap_or(text)) {
+        return Ok(At::Ago(ago));
+    }
+    if let Some(ms) = parse_time_of_day(text) {
+        return Ok(At::OfDay(ms));
+    }
+    let (date, rest) = text.split_once(['T', 't', ' ']).ok_or_else(wrong)?;
+    let (time, offset_s) = split_offset(rest).ok_or_else(wrong)?;
+    let midnight = parse_utc(date).ok_or_else(wrong)?;
+    let ms = parse_time_of_day(time).ok_or_else(wrong)?;
+    let at = (midnight + ms).checked_add_signed(-offset_s * 1_000);
+    at.filter(|at| *at > 0).map(At::UnixMs).ok_or_else(wrong)
+}
+
+/// `HH:MM`, `HH:MM:SS`, with or without a fraction of a second.
+fn parse_time_of_day(text: &str) -> Option<u64> {
+    let mut parts = text.splitn(3, ':');
+    let two = |part: &str| (part.len() == 2).then(|| part.parse::<u64>().ok()).flatten();
+    let (hour, minute) = (two(parts.next()?)?, two(parts.next()?)?);
+    let (second, ms) = match parts.next() {
+        None => (0, 0),
+        Some(part) => {
+            let (whole, fraction) = part.split_once('.').unwrap_or((part, "0"));
+            let digits = fraction.bytes().all(|b| b.is_ascii_digit());
+            let padded: String = fraction.chars().chain("000".chars()).take(3).collect();
+            (two(whole)?, padded.parse().ok().filter(|_| digits && !fraction.is_empty())?)
+        }
+    };
+    // A leap second is the first of the next minute.
+    let in_bounds = hour < 24 && minute < 60 && second <= 60;
+    in_bounds.then_some(((hour * 60 + minute) * 60 + second) * 1_000 + ms)
+}
+
+/// The time, and seconds that it is ahead of UTC.
+fn split_offset(text: &str) -> Option<(&str, i64)> {
+    if let Some(time) = text.strip_suffix(['Z', 'z']) {
+        return Some((time, 0));
+    }
+    let Some(at) = text.rfind(['+', '-']) else { return Some((text, 0)) };
+    let offset = parse_time_of_day(&text[at + 1..]).filter(|_| text.len() - at == 6)?;
+    let seconds = (offset / 1_000) as i64;
+    Some((&text[..at], if text[at..].starts_with('-') { -seconds } else { seconds }))
+}
+
 fn parse_utc(text: &str) -> Option<u64> {
     let (date, time) = text.split_once(['T', ' ']).unwrap_or((text, "00:00:00Z"));
     let mut date = date.splitn(3, '-').map(|part| (part.len(), part.parse::<u64>().ok()));

@@ -86,6 +86,9 @@ macro_rules! codes {
         /// The codes of faults. They never change their meaning.
         pub mod code {
             $($(#[$doc])* pub const $name: &str = stringify!($name);)*
+
+            /// Every one of them.
+            pub const ALL: &[&str] = &[$($name),*];
         }
     };
 }
@@ -111,6 +114,13 @@ codes! {
     /// Not one of the words that may stand here.
     UNKNOWN_WORD
     OUT_OF_RANGE
+    /// Not a number and a unit.
+    QUANTITY_INVALID
+    UNIT_MISSING
+    /// No unit of such a quantity.
+    UNIT_UNKNOWN
+    /// Two spellings of one thing.
+    FIELD_CONFLICT
     TOO_MANY_ENTRIES
     TOO_MANY_SITES
     TOO_MANY_PREFIXES
@@ -135,6 +145,11 @@ codes! {
     PORT_RANGE_INVALID
     SLA_LIMIT_ZERO
     SLA_WITHOUT_LIMIT
+    UNKNOWN_PRESET
+    SENSITIVITY_WITHOUT_LIMIT
+    MENDED_BEFORE_DAMAGE
+    /// Weights for a class that is not balanced.
+    BALANCE_BY_UNUSED
     SUITE_WEAK
     SUITE_UNKNOWN
     MATCH_EMPTY

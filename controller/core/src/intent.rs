@@ -69,6 +69,7 @@ pub struct Fleet {
     /// `host:port`, in order of preference.
     pub controllers: Vec<String>,
     pub fabric_port: u16,
+    /// Those declared, then the presets that none of them replaces.
     pub sla_classes: Vec<SlaClass>,
     /// `standard` is always among them.
     pub tunnel_profiles: Vec<TunnelProfile>,
@@ -101,7 +102,7 @@ impl TransportPairs {
     }
 }
 
-/// At least one limit is given.
+/// At least one limit is given. What is not given of the rest is the agent's default.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct SlaClass {
     pub name: SlaName,
@@ -109,6 +110,21 @@ pub struct SlaClass {
     pub max_jitter_us: Option<u32>,
     /// Parts per million.
     pub max_loss_ppm: Option<u32>,
+    /// How sure it must be that loss is above its limit, parts per million.
+    pub loss_confidence_ppm: Option<u32>,
+    /// No loss that counts as damage for this long before loss is mended.
+    pub loss_mended_ms: Option<u32>,
+    /// Delay or jitter beyond its limit for this long is damage.
+    pub delay_damage_ms: Option<u32>,
+    /// Delay and jitter within their limits for this long are mended.
+    pub delay_mended_ms: Option<u32>,
+}
+
+impl SlaClass {
+    /// The agent's default.
+    pub const DELAY_DAMAGE_MS: u32 = 600;
+    /// The agent's default.
+    pub const DELAY_MENDED_MS: u32 = 10_000;
 }
 
 /// An AEAD of ESP.
@@ -145,6 +161,8 @@ pub struct TunnelProfile {
     pub probe_interval_ms: u32,
     /// On paths that carry nothing.
     pub probe_idle_interval_ms: u32,
+    /// Losses in a row below which a path is never down; none: the agent's default.
+    pub down_after_probes: Option<u32>,
 }
 
 impl TunnelProfile {
@@ -163,6 +181,7 @@ impl Default for TunnelProfile {
             esn: true,
             probe_interval_ms: 100,
             probe_idle_interval_ms: 500,
+            down_after_probes: None,
         }
     }
 }
@@ -173,6 +192,27 @@ pub enum WhenNoneMeets {
     #[default]
     LeastBad,
     Drop,
+}
+
+/// How a class uses the paths of a tunnel.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum ClassMode {
+    /// One path.
+    #[default]
+    Best,
+    /// Flows are spread over the paths that meet the SLA.
+    Balance(BalanceBy),
+    /// Every packet on two paths that share no uplink; with one path, on that one.
+    Duplicate,
+}
+
+/// What the weights of a balanced class come from.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum BalanceBy {
+    /// Bandwidth where both ends give it, else equal.
+    #[default]
+    Bandwidth,
+    Cost,
 }
 
 /// A match and the SLA class it must get.
@@ -189,6 +229,7 @@ pub struct TrafficClass {
     pub failback_hold_ms: u32,
     pub dwell_ms: u32,
     pub symmetric: bool,
+    pub mode: ClassMode,
 }
 
 impl TrafficClass {
@@ -208,6 +249,7 @@ impl Default for TrafficClass {
             failback_hold_ms: 10_000,
             dwell_ms: 2_000,
             symmetric: false,
+            mode: ClassMode::Best,
         }
     }
 }
@@ -275,6 +317,18 @@ impl Family {
     }
 }
 
+/// What an uplink is for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum UplinkUse {
+    /// Probed as the tunnel's profile says.
+    #[default]
+    Normal,
+    /// Kept warm at the least cost, and chosen after others.
+    Standby,
+    /// Not even keyed until no other path of the tunnel works.
+    LastResort,
+}
+
 /// A WAN attachment.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Uplink {
@@ -288,6 +342,9 @@ pub struct Uplink {
     pub gateways: Vec<IpAddr>,
     pub cost: u32,
     pub metered: bool,
+    pub usage: UplinkUse,
+    /// No path over it is chosen while another one works.
+    pub drained: bool,
     /// 0: not known.
     pub bandwidth_up_kbps: u64,
     /// 0: not known.

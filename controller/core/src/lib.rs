@@ -1,10 +1,12 @@
 //! The controller's pure core: what a fleet's document means, and what each edge must make of it.
 //!
 //! [`parse`] reads a document and reports every fault at once. [`allocate`] gives numbers to what is new in it.
-//! [`compile`] makes one configuration per edge; [`diff`] says whose changed. No runtime, socket, file or clock.
+//! [`compile`] makes one configuration per edge; [`diff`] says whose changed. [`advice`] looks at what all edges report, and
+//! says what they may better avoid. No runtime, socket, file or clock.
 
 #![forbid(unsafe_code)]
 
+pub mod advice;
 mod allocate;
 mod check;
 mod compile;
@@ -18,6 +20,7 @@ mod intent;
 mod limits;
 mod names;
 mod nearest;
+mod presets;
 
 pub use allocate::{
     Allocations, CorruptAllocations, EdgePair, Exhausted, NotAllocated, PathKey, allocate,
@@ -27,9 +30,10 @@ pub use diff::{Diff, diff};
 pub use fault::{Fault, code};
 pub use id::{ClassId, EdgeId, PathId, SegmentId, TunnelId, UplinkId};
 pub use intent::{
-    ClassName, Edge, EdgeName, Family, Fleet, Lan, Match, Members, PortRange, ProfileName,
-    SegmentName, Site, SiteName, SlaClass, SlaName, Suite, Topology, TopologyKind, TrafficClass,
-    TransportName, TransportPairs, TunnelProfile, Uplink, UplinkName, WhenNoneMeets,
+    BalanceBy, ClassMode, ClassName, Edge, EdgeName, Family, Fleet, Lan, Match, Members, PortRange,
+    ProfileName, SegmentName, Site, SiteName, SlaClass, SlaName, Suite, Topology, TopologyKind,
+    TrafficClass, TransportName, TransportPairs, TunnelProfile, Uplink, UplinkName, UplinkUse,
+    WhenNoneMeets,
 };
 pub use limits::MAX_DOCUMENT_BYTES;
 

@@ -1,5 +1,6 @@
 //! The Operator service: a bearer token in the metadata, its role checked per call.
 
+use std::collections::VecDeque;
 use std::pin::Pin;
 use std::sync::Arc;
 
@@ -10,7 +11,8 @@ use tonic::{Request, Response, Status};
 
 use super::status::{peer, status, to_its_end};
 use crate::service::{
-    Applied, Controller, DecisionFilter, NewToken, Principal, Role, ServiceError, Subscription,
+    Applied, Controller, DecisionFilter, NewToken, Principal, Question, Reading, Role,
+    ServiceError, Subscription,
 };
 
 type Answer<T> = Result<Response<T>, Status>;
@@ -183,6 +185,49 @@ impl Operator for Service {
         let asked = request.into_inner();
         let events = self.0.list_events(asked.since_unix_ms, asked.limit);
         Ok(Response::new(ListEventsResponse { events }))
+    }
+
+    async fn explain(&self, request: Request<ExplainRequest>) -> Answer<ExplainResponse> {
+        self.allow(&request, Role::Viewer).await?;
+        let asked = request.into_inner();
+        answer(self.0.explain(&Question {
+            site: asked.site,
+            peer: asked.peer,
+            traffic_class: asked.traffic_class,
+            at_unix_ms: asked.at_unix_ms,
+            limit: asked.limit,
+        }))
+    }
+
+    async fn list_advice(&self, request: Request<ListAdviceRequest>) -> Answer<ListAdviceResponse> {
+        self.allow(&request, Role::Viewer).await?;
+        Ok(Response::new(self.0.list_advice()))
+    }
+
+    type RecordStream = Pin<Box<dyn Stream<Item = Result<RecordPart, Status>> + Send>>;
+
+    async fn record(&self, request: Request<RecordRequest>) -> Answer<Self::RecordStream> {
+        self.allow(&request, Role::Viewer).await?;
+        let RecordRequest { site, since_unix_ms, until_unix_ms } = request.into_inner();
+        let edges = self.0.edges_of(&site).map_err(|error| status(&error))?;
+        let reading = |edge| Reading::new(edge, since_unix_ms, until_unix_ms);
+        let readings: VecDeque<Reading> = edges.into_iter().map(reading).collect();
+        // A piece is asked for when the operator has taken the one before.
+        let stream = futures::stream::try_unfold(
+            (readings, Arc::clone(&self.0)),
+            |(mut readings, controller): (VecDeque<Reading>, Arc<Controller>)| async move {
+                while let Some(reading) = readings.front_mut() {
+                    let read = controller.read_history(reading).await;
+                    if let Some(blocks) = read.map_err(|error| status(&error))? {
+                        let edge = reading.edge.clone();
+                        return Ok(Some((RecordPart { edge, blocks }, (readings, controller))));
+                    }
+                    readings.pop_front();
+                }
+                Ok(None)
+            },
+        );
+        Ok(Response::new(Box::pin(stream)))
     }
 
     type WatchStream = Pin<Box<dyn Stream<Item = Result<Event, Status>> + Send>>;

@@ -1,6 +1,8 @@
 //! Limits on what an authenticated agent may make the controller keep.
 
-use hawser_proto::agent::v1::{AgentEvent, Decision, Fault, PathSample, UplinkFact};
+use hawser_proto::agent::v1::{
+    AgentEvent, Candidate, Decision, Explanation, Fault, PathSample, UplinkFact,
+};
 
 /// Longest text kept of an agent, in bytes.
 const MAX_TEXT_BYTES: usize = 256;
@@ -8,9 +10,12 @@ const MAX_SUMMARY_BYTES: usize = 1_024;
 const MAX_CANDIDATES: usize = 64;
 const MAX_LIST: usize = 32;
 const MAX_FAULTS: usize = 64;
+const MAX_HELD: usize = 64;
 pub const MAX_UPLINKS: usize = 64;
 pub const MAX_PATHS_PER_SAMPLE: usize = 8_192;
 pub const MAX_COUNTERS: usize = 256;
+pub const MAX_EXPLANATIONS_PER_SAMPLE: usize = 1_024;
+pub const MAX_CURSOR_BYTES: usize = 64;
 pub const MAX_EVENTS_PER_MESSAGE: usize = 256;
 pub const MAX_DECISIONS_PER_MESSAGE: usize = 1_024;
 pub const MAX_REFUSED: usize = 64;
@@ -33,8 +38,30 @@ pub fn decision(decision: &mut Decision) {
         text(field);
     }
     texts(&mut decision.prefixes);
-    decision.candidates.truncate(MAX_CANDIDATES);
-    for candidate in &mut decision.candidates {
+    candidates(&mut decision.candidates);
+}
+
+pub fn explanation(explanation: &mut Explanation) {
+    cut(&mut explanation.summary, MAX_SUMMARY_BYTES);
+    for field in [
+        &mut explanation.peer_edge,
+        &mut explanation.traffic_class,
+        &mut explanation.path_name,
+        &mut explanation.cause,
+    ] {
+        text(field);
+    }
+    explanation.held.truncate(MAX_HELD);
+    for held in &mut explanation.held {
+        text(&mut held.name);
+        text(&mut held.because);
+    }
+    candidates(&mut explanation.candidates);
+}
+
+fn candidates(list: &mut Vec<Candidate>) {
+    list.truncate(MAX_CANDIDATES);
+    for candidate in list {
         text(&mut candidate.refused_because);
         text(&mut candidate.name);
         text(&mut candidate.next_hop);

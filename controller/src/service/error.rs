@@ -65,6 +65,12 @@ pub enum ServiceError {
     CertificateMissing,
     #[error("the certificate is not one of this fleet's edges")]
     CertificateForeign,
+    #[error("edge {0:?} is not connected, or does not answer")]
+    EdgeAway(String),
+    #[error("edge {edge:?} says {code}: {message}")]
+    AgentRefused { edge: String, code: String, message: String, mend: String },
+    #[error("too many such questions are being answered")]
+    Busy,
 }
 
 impl ServiceError {
@@ -78,8 +84,11 @@ impl ServiceError {
     }
 
     /// What to do about it.
-    pub fn mend(&self) -> &'static str {
-        self.facts().2
+    pub fn mend(&self) -> &str {
+        match self {
+            Self::AgentRefused { mend, .. } if !mend.is_empty() => mend,
+            _ => self.facts().2,
+        }
     }
 
     fn facts(&self) -> (Kind, &'static str, &'static str) {
@@ -144,6 +153,11 @@ impl ServiceError {
                 "CERTIFICATE_MISSING",
                 "connect with the certificate of an enrolled edge",
             ),
+            Self::EdgeAway(_) => {
+                (Conflict, "EDGE_AWAY", "look at `hawser sites`, or ask on the edge itself")
+            }
+            Self::AgentRefused { .. } => (Conflict, "AGENT_REFUSED", "ask on the edge itself"),
+            Self::Busy => (Limited, "BUSY", "try again in a moment"),
             Self::CertificateForeign => {
                 (Forbidden, "CERTIFICATE_FOREIGN", "enrol the edge in this fleet")
             }

@@ -5,13 +5,17 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Mutex, MutexGuard};
 
+use hawser_proto::agent::v1::controller_message::Message as ToAgent;
 use hawser_proto::agent::v1::{
-    Decision, Fault, GenerationState, NackKind, PathSample, RefusedGeneration, UplinkFact,
+    ControllerMessage, Decision, DecisionsAck, Fault, GenerationState, NackKind, PathSample,
+    RefusedGeneration, UplinkFact,
 };
 use serde::{Deserialize, Serialize};
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::enrolment::{self, EdgeRecord};
+use super::explanations::Explanations;
 use super::generation::Generation;
 use super::{bounds, manifest};
 use crate::bucket::Bucket;
@@ -19,8 +23,12 @@ use crate::clock::now_unix_ms;
 use crate::store::{Op, Store, StoreError, Txn};
 
 const NACK_PREFIX: &str = "nack/";
-/// Decisions kept per edge.
+/// Decisions kept per edge, and of a large fleet fewer: each has its candidates with it, about a kilobyte.
 const MAX_DECISIONS: usize = 1_000;
+const MAX_DECISIONS_OF_FLEET: usize = 300_000;
+const MIN_DECISIONS: usize = 20;
+/// Messages to one agent that its session has not taken yet.
+const COMMAND_DEPTH: usize = 16;
 /// Starts of one agent whose decisions are told apart.
 const MAX_BOOTS: usize = 16;
 /// Events of one agent at once, and per second.
@@ -59,6 +67,7 @@ struct StoredNack {
 struct Live {
     id: u64,
     replaced: CancellationToken,
+    commands: mpsc::Sender<ControllerMessage>,
 }
 
 #[derive(Debug)]
@@ -73,6 +82,7 @@ pub struct EdgeLive {
     pub counters: BTreeMap<String, u64>,
     pub samples: BTreeMap<u32, Sample>,
     pub decisions: VecDeque<Decision>,
+    pub explanations: Explanations,
     /// Newest sequence number taken, by start of the agent; oldest start first.
     boots: VecDeque<(String, u64)>,
     pub events: Bucket,
@@ -93,6 +103,7 @@ impl Default for EdgeLive {
             counters: BTreeMap::new(),
             samples: BTreeMap::new(),
             decisions: VecDeque::new(),
+            explanations: Explanations::default(),
             boots: VecDeque::new(),
             events: Bucket::new(EVENT_BURST, EVENTS_PER_SECOND),
             reissues: Bucket::new(REISSUE_BURST, REISSUES_PER_SECOND),
@@ -140,8 +151,8 @@ impl EdgeLive {
     }
 
     /// False: it was taken before. An agent sends its decisions in order, and again what was not
-    /// acknowledged.
-    pub fn take_decision(&mut self, decision: Decision) -> bool {
+    /// acknowledged. `most` are kept.
+    pub fn take_decision(&mut self, decision: Decision, most: usize) -> bool {
         let boot = self.boots.iter_mut().find(|(id, _)| *id == decision.boot_id);
         match boot {
             Some((_, newest)) if decision.sequence <= *newest => return false,
@@ -153,12 +164,24 @@ impl EdgeLive {
                 self.boots.push_back((decision.boot_id.clone(), decision.sequence));
             }
         }
-        if self.decisions.len() == MAX_DECISIONS {
+        while self.decisions.len() >= most.max(1) {
             self.decisions.pop_front();
         }
         self.decisions.push_back(decision);
         true
     }
+
+    /// The newest decision of one start of the agent that is known here.
+    pub fn newest_decision(&self, boot_id: &str) -> DecisionsAck {
+        let boot = self.boots.iter().find(|(id, _)| id == boot_id);
+        let sequence = boot.map_or(0, |(_, newest)| *newest);
+        DecisionsAck { boot_id: boot_id.to_owned(), sequence }
+    }
+}
+
+/// Decisions kept of each edge of a fleet of so many.
+pub fn decisions_of_each(edges: usize) -> usize {
+    (MAX_DECISIONS_OF_FLEET / edges.max(1)).clamp(MIN_DECISIONS, MAX_DECISIONS)
 }
 
 /// One writer at a time, for microseconds.
@@ -201,18 +224,30 @@ impl Index {
         look(&self.lock())
     }
 
-    /// A new session of the edge; an older one is told to end. Returns the session's number and its
-    /// end signal.
-    pub fn connect(&self, edge: &str) -> (u64, CancellationToken) {
+    /// A new session of the edge; an older one is told to end. Returns the session's number, its
+    /// end signal, and what others want to say to the agent.
+    pub fn connect(
+        &self,
+        edge: &str,
+    ) -> (u64, CancellationToken, mpsc::Receiver<ControllerMessage>) {
         let order = std::sync::atomic::Ordering::Relaxed;
         let id = self.next_session.fetch_add(1, order);
         let replaced = CancellationToken::new();
-        let live = Live { id, replaced: replaced.clone() };
+        let (commands, to_agent) = mpsc::channel(COMMAND_DEPTH);
+        let live = Live { id, replaced: replaced.clone(), commands };
         let older = self.with(edge, |edge| edge.session.replace(live));
         if let Some(older) = older {
             older.replaced.cancel();
         }
-        (id, replaced)
+        (id, replaced, to_agent)
+    }
+
+    /// Hands a message to the edge's session. False: there is none, or it is too busy.
+    pub fn command(&self, edge: &str, message: ToAgent) -> bool {
+        let message = ControllerMessage { message: Some(message) };
+        let mut edges = self.lock();
+        let session = edges.get_mut(edge).and_then(|live| live.session.as_ref());
+        session.is_some_and(|live| live.commands.try_send(message).is_ok())
     }
 
     /// False: a newer session has taken over.
@@ -294,30 +329,31 @@ mod tests {
     #[test]
     fn a_decision_that_is_sent_again_is_taken_once() {
         let mut edge = EdgeLive::default();
-        assert!(edge.take_decision(decision("a", 1)));
-        assert!(edge.take_decision(decision("a", 2)));
-        assert!(!edge.take_decision(decision("a", 1)));
-        assert!(!edge.take_decision(decision("a", 2)));
-        assert!(edge.take_decision(decision("b", 1)));
-        assert!(edge.take_decision(decision("a", 3)));
+        let mut take = |boot, sequence| edge.take_decision(decision(boot, sequence), 10);
+        let taken = [("a", 1), ("a", 2), ("a", 1), ("a", 2), ("b", 1), ("a", 3)];
+        let new = taken.map(|(boot, sequence)| take(boot, sequence));
+        assert_eq!(new, [true, true, false, false, true, true]);
         assert_eq!(edge.decisions.len(), 4);
+        let newest = |boot| edge.newest_decision(boot).sequence;
+        assert_eq!((newest("a"), newest("b"), newest("c")), (3, 1, 0));
     }
 
     #[test]
     fn decisions_and_starts_are_bounded() {
         let mut edge = EdgeLive::default();
         for n in 0..2_000 {
-            edge.take_decision(decision(&format!("boot {n}"), 1));
+            edge.take_decision(decision(&format!("boot {n}"), 1), decisions_of_each(3));
         }
         assert_eq!(edge.decisions.len(), MAX_DECISIONS);
+        assert_eq!(decisions_of_each(10_000), 30);
         assert_eq!(edge.boots.len(), MAX_BOOTS);
     }
 
     #[test]
     fn a_newer_session_ends_the_older_and_outlives_it() {
         let index = Index::default();
-        let (old, old_replaced) = index.connect("hq");
-        let (new, new_replaced) = index.connect("hq");
+        let (old, old_replaced, _) = index.connect("hq");
+        let (new, new_replaced, _commands) = index.connect("hq");
         assert!(old_replaced.is_cancelled() && !new_replaced.is_cancelled());
         assert!(!index.disconnect("hq", old));
         assert!(index.with("hq", |edge| edge.connected()));

@@ -3,17 +3,21 @@
 //! [`FleetState`] is swapped as a whole and watched; [`Index`] holds what is live and may be lost;
 //! the store holds the rest. Changes of the fleet take `change_lock`, then commit, then swap.
 
+mod advice;
 mod bounds;
 mod compiler;
 mod counters;
 mod enrolment;
 mod error;
 mod events;
+mod explain;
+mod explanations;
 mod facts;
 mod generation;
 mod index;
 mod intent;
 mod manifest;
+mod record;
 mod session;
 mod state;
 mod telemetry;
@@ -26,12 +30,15 @@ use std::time::{Duration, Instant};
 use tokio::sync::{Mutex, watch};
 use tokio_util::sync::CancellationToken;
 
+pub use self::advice::AdviceMode;
 pub use self::enrolment::{EnrolmentAnswer, EnrolmentRequest};
 pub use self::error::{Kind, ServiceError};
 pub use self::events::Subscription;
+pub use self::explain::Question;
 pub use self::facts::Facts;
 pub use self::generation::Generation;
 pub use self::intent::{Applied, Document};
+pub use self::record::Reading;
 pub use self::session::Peer;
 pub use self::state::FleetState;
 pub use self::tokens::{ApiToken, Created, NewToken, Principal, Role, create_first_admin};
@@ -41,9 +48,11 @@ use crate::bucket::{Bucket, SourceBuckets};
 use crate::pki::Pki;
 use crate::store::blob::{self, BlobRef};
 use crate::store::{RESTORED_KEY, Store};
+use advice::SlowLoop;
 use counters::Counters;
 use events::{Events, event};
 use index::Index;
+use record::Waiting;
 
 /// Enrolments at once from one source, then one every two seconds.
 const ENROLMENT_BURST: u32 = 10;
@@ -57,6 +66,7 @@ pub struct Settings {
     /// `host:port`, in order of preference; for agents and tokens.
     pub controllers: Vec<String>,
     pub telemetry_interval: Duration,
+    pub advice: AdviceMode,
 }
 
 /// One fleet's controller.
@@ -70,6 +80,8 @@ pub struct Controller {
     counters: Counters,
     index: Index,
     facts: Facts,
+    slow_loop: SlowLoop,
+    waiting: Waiting,
     state: watch::Sender<Arc<FleetState>>,
     change_lock: Mutex<()>,
     enrolments: std::sync::Mutex<SourceBuckets>,
@@ -88,6 +100,7 @@ impl Controller {
         let state = FleetState::load(store.as_ref()).await?;
         let facts = Facts::load(store.as_ref()).await?;
         let index = Index::load(store.as_ref()).await?;
+        let slow_loop = SlowLoop::new(settings.advice);
         let bucket = Bucket::new(ENROLMENT_BURST, ENROLMENT_PER_SECOND);
         let controller = Arc::new(Self {
             settings,
@@ -98,6 +111,8 @@ impl Controller {
             counters: Counters::default(),
             index,
             facts,
+            slow_loop,
+            waiting: Waiting::default(),
             state: watch::Sender::new(Arc::new(state)),
             change_lock: Mutex::new(()),
             enrolments: std::sync::Mutex::new(SourceBuckets::new(bucket, MAX_SOURCES)),

@@ -78,7 +78,8 @@ impl Controller {
             Ok(hello) => hello,
             Err(end) => return self.end(&edge, &to_agent, end).await,
         };
-        let (id, replaced) = self.index.connect(&edge);
+        let (id, replaced, commands) = self.index.connect(&edge);
+        self.hear_connected(&edge, true);
         let session = Session {
             controller: self,
             edge: &edge,
@@ -90,9 +91,10 @@ impl Controller {
         let site = self.state().site_of(&edge);
         let message = format!("from {}, version {}", peer.address, hello.agent_version);
         self.publish_limited(event("EDGE_CONNECTED", &site, &edge, message));
-        let end = session.run(hello, peer.address, from_agent, replaced).await;
+        let end = session.run(hello, peer.address, from_agent, replaced, commands).await;
         self.end(&edge, &to_agent, end).await;
         if self.index.disconnect(&edge, id) {
+            self.hear_connected(&edge, false);
             self.publish_limited(event("EDGE_DISCONNECTED", &site, &edge, ""));
         }
     }
@@ -202,6 +204,7 @@ impl Session<'_> {
         address: SocketAddr,
         mut from_agent: S,
         replaced: CancellationToken,
+        mut commands: mpsc::Receiver<ControllerMessage>,
     ) -> End
     where
         S: Stream<Item = Result<AgentMessage, E>> + Unpin,
@@ -234,6 +237,8 @@ impl Session<'_> {
                     Ok(()) => self.facts_changed().await,
                     Err(_) => Err(End::Gone),
                 },
+                // Closed: a newer session has taken over, which `replaced` tells.
+                Some(command) = commands.recv() => self.pass_on(command).await,
                 message = from_agent.next() => match message {
                     Some(Ok(message)) => self.handle(message).await,
                     Some(Err(_)) | None => Err(End::Gone),
@@ -250,6 +255,8 @@ impl Session<'_> {
         let state = controller.state();
         let desired = state.edges.get(self.edge).map(|e| e.desired.id);
         let now = now_unix_ms();
+        let mut boot_id = hello.boot_id;
+        bounds::text(&mut boot_id);
         let mut version = hello.agent_version;
         bounds::text(&mut version);
         let mut generations = hello.generations.unwrap_or_default();
@@ -260,10 +267,11 @@ impl Session<'_> {
         if let Some(id) = confirmed {
             generations.confirmed = Some(id.into());
         }
-        controller.index.with(self.edge, |live| {
+        let decisions_held = controller.index.with(self.edge, |live| {
             live.agent_version = version;
             live.generations = generations;
             live.last_seen_unix_ms = now;
+            live.newest_decision(&boot_id)
         });
         self.send(ToAgent::Welcome(agent::Welcome {
             controller_version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -272,6 +280,7 @@ impl Session<'_> {
             telemetry_interval_ms: u32::try_from(ms(controller.settings.telemetry_interval))
                 .unwrap_or(u32::MAX),
             observed_address: address.to_string(),
+            decisions_held: Some(decisions_held),
         }))
         .await?;
         if let Some(id) = confirmed {
@@ -301,6 +310,7 @@ impl Session<'_> {
                 }
             }
             Some(FromAgent::Events(events)) => controller.take_events(self.edge, events.events),
+            Some(FromAgent::HistoryChunk(chunk)) => controller.take_history(self.edge, chunk),
             Some(FromAgent::FactsAck(_)) => {}
             Some(FromAgent::Hello(_)) | None => {
                 controller.counters.add("agent_messages_unexpected", 1);
@@ -455,7 +465,10 @@ impl Session<'_> {
     }
 
     async fn send(&self, message: ToAgent) -> Result<(), End> {
-        let message = ControllerMessage { message: Some(message) };
+        self.pass_on(ControllerMessage { message: Some(message) }).await
+    }
+
+    async fn pass_on(&self, message: ControllerMessage) -> Result<(), End> {
         let sent = tokio::time::timeout(SEND_WITHIN, self.to_agent.send(message)).await;
         match sent {
             Ok(Ok(())) => Ok(()),

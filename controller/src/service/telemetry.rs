@@ -6,8 +6,8 @@ use hawser_proto::agent::v1 as agent;
 use hawser_proto::operator::v1::Event;
 
 use super::events::event;
-use super::index::Sample;
-use super::{Controller, ServiceError, bounds, facts};
+use super::index::{Sample, decisions_of_each};
+use super::{Controller, ServiceError, bounds, explanations, facts};
 use crate::clock::now_unix_ms;
 
 /// How much of an edge's uplinks a message covers.
@@ -43,6 +43,9 @@ impl Controller {
             })
             .collect();
         self.counters.add("samples_dropped", offered - samples.len() as u64);
+        self.hear_samples(edge, &samples);
+        let explanations = self.bounded(telemetry.explanations, telemetry.unix_ms, now);
+        let explanation_bytes = explanations::share_of(state.edges.len());
         let counters = telemetry
             .counters
             .into_iter()
@@ -60,8 +63,29 @@ impl Controller {
                 let sample = Sample { sample, received_unix_ms: now };
                 live.samples.insert(sample.sample.path_id, sample);
             }
+            for explanation in explanations {
+                live.explanations.push(explanation, explanation_bytes);
+            }
         });
         self.take_uplinks(edge, telemetry.uplinks, Uplinks::Some).await
+    }
+
+    /// What is kept of an edge's explanations, with the edge's own time: its decisions have that too.
+    fn bounded(
+        &self,
+        mut told: Vec<agent::Explanation>,
+        unix_ms: u64,
+        now: u64,
+    ) -> Vec<agent::Explanation> {
+        let dropped = told.len().saturating_sub(bounds::MAX_EXPLANATIONS_PER_SAMPLE);
+        self.counters.add("explanations_dropped", dropped as u64);
+        told.truncate(bounds::MAX_EXPLANATIONS_PER_SAMPLE);
+        for explanation in &mut told {
+            bounds::explanation(explanation);
+            let told = [explanation.unix_ms, unix_ms, now];
+            explanation.unix_ms = told.into_iter().find(|at| *at > 0).unwrap_or(now);
+        }
+        told
     }
 
     /// Keeps what an edge says of its uplinks, and tells its neighbours where they can be reached.
@@ -111,7 +135,8 @@ impl Controller {
         edge: &str,
         decisions: Vec<agent::Decision>,
     ) -> Option<agent::DecisionsAck> {
-        let site = self.state().site_of(edge);
+        let state = self.state();
+        let (site, most) = (state.site_of(edge), decisions_of_each(state.edges.len()));
         let dropped = decisions.len().saturating_sub(bounds::MAX_DECISIONS_PER_MESSAGE);
         self.counters.add("decisions_dropped", dropped as u64);
         let mut ack = None;
@@ -123,8 +148,9 @@ impl Controller {
                 boot_id: decision.boot_id.clone(),
                 sequence: decision.sequence,
             });
-            let new = self.index.with(edge, |live| live.take_decision(decision.clone()));
+            let new = self.index.with(edge, |live| live.take_decision(decision.clone(), most));
             if new {
+                self.hear_decision(edge, &decision);
                 self.publish_limited(Event {
                     unix_ms: decision.unix_ms,
                     decision: Some(decision.clone()),

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use hawser_controller::init::{self, Setup};
 use hawser_controller::server::{self, Options, Running};
+use hawser_controller::service::AdviceMode;
 use hawser_proto::agent::v1::agent_link_client::AgentLinkClient;
 use hawser_proto::agent::v1::agent_message::Message as FromAgent;
 use hawser_proto::agent::v1::controller_message::Message as ToAgent;
@@ -303,6 +304,7 @@ pub async fn start(data: &Path) -> Running {
         data: data.to_owned(),
         listen: "127.0.0.1:0".parse().expect("an address"),
         telemetry_interval: Duration::from_millis(200),
+        advice: AdviceMode::On,
     };
     server::start(options).await.expect("the controller starts")
 }

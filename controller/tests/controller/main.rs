@@ -2,7 +2,9 @@
 
 mod durability;
 mod enrolment;
+mod explain;
 mod generations;
 mod harness;
 mod operators;
+mod record;
 mod telemetry;

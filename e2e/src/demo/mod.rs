@@ -9,7 +9,6 @@ mod keep;
 mod outcome;
 mod rekey;
 mod restart;
-mod screen;
 mod story;
 mod summary;
 
@@ -17,9 +16,9 @@ mod summary;
 mod tests;
 
 use crate::report;
+use crate::screen::Screen;
 use clap::Parser;
 use outcome::Outcome;
-use screen::Screen;
 use std::process::ExitCode;
 
 const EXIT_CODES: &str = "\

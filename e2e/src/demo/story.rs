@@ -2,10 +2,10 @@
 
 use super::faults;
 use super::outcome::Outcome;
-use super::screen::Screen;
 use super::{keep, rekey, restart};
 use crate::fleet::wait::{self, Look};
 use crate::fleet::{Fleet, FleetError, FleetSpec, Flow, Guards};
+use crate::screen::Screen;
 use crate::watchdog::Watchdog;
 use std::time::{Duration, Instant};
 

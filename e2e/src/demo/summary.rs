@@ -1,8 +1,8 @@
 //! The table at the end.
 
 use super::outcome::Report;
-use super::screen::Screen;
 use crate::report::Figures;
+use crate::screen::Screen;
 use comfy_table::{CellAlignment, Table, presets};
 
 pub(super) fn show(screen: &Screen, report: &Report) {

@@ -19,6 +19,7 @@ mod flow;
 mod folder;
 mod guard;
 mod link;
+mod local;
 pub mod operator;
 mod programs;
 mod spec;

@@ -49,6 +49,8 @@ pub struct PathView {
     pub rekeys: u64,
     pub remote_endpoint: String,
     pub selected_for: Vec<String>,
+    /// Classes whose SLA it meets now.
+    pub meets_sla_for: Vec<String>,
 }
 
 impl PathView {

@@ -5,6 +5,7 @@ use serde_json::Value;
 
 const SCHEMAS: &[(&str, &str)] = &[
     ("demo", include_str!("../../reports/demo.schema.json")),
+    ("selection", include_str!("../../reports/selection.schema.json")),
     ("bench-dataplane", include_str!("../../reports/bench-dataplane.schema.json")),
 ];
 

@@ -3,6 +3,8 @@
 
 use std::time::Duration;
 
+use crate::config::{Sensitivity, SlaLimits};
+
 const fn ms(ms: u64) -> Duration {
     Duration::from_millis(ms)
 }
@@ -17,6 +19,53 @@ pub const IDLE_INTERVAL: Duration = ms(500);
 pub const MIN_INTERVAL: Duration = ms(20);
 /// No interval is longer: NAT mappings of UDP may be forgotten after 30 s (RFC 4787 REQ-5 asks for 2 min, many do less).
 pub const MAX_INTERVAL: Duration = ms(15_000);
+/// A path in use is probed at least this often, whatever the budget: slower, and people tell of a fault first.
+pub const USED_INTERVAL_MAX: Duration = ms(1_000);
+/// The best standby, when the budget is short: still fresh enough to be taken unseen.
+pub const STANDBY_INTERVAL_MAX: Duration = ms(5_000);
+/// A burst that a probe budget allows, in seconds of its rate: suspicion at 50 Hz for a second, on most budgets.
+pub const BUDGET_BURST_S: u64 = 4;
+
+// ---- Paths that rest ----
+
+/// What a `standby` uplink may take in `RESTING_PERIOD` while nothing needs it, probes and keepalives of both ends and both
+/// ways, with all headers: a hundredth of a cheap mobile tariff.
+pub const RESTING_BYTES: u64 = 50_000_000;
+/// The longest month.
+pub const RESTING_PERIOD: Duration = Duration::from_secs(31 * 86_400);
+/// Of that, what is planned with: handshakes before any path is up, and challenges, are in no account.
+pub const RESTING_USED_PERCENT: u64 = 90;
+/// Of what exchanges may take, what their regular pace takes. The rest gathers for checks and short wakings.
+pub const RESTING_STEADY_PERCENT: u64 = 70;
+/// What may have gathered: six seconds of a path that is awake at 10 Hz, in a tunnel of four paths.
+pub const RESTING_BURST_BYTES: u64 = 32_768;
+/// A path that rests is probed at least this often: of a thousand that share an uplink's allowance.
+pub const RESTING_INTERVAL_MAX: Duration = ms(86_400_000);
+/// After a loss on a path that rests, and after the first answers that follow, the next probes come this fast: its pace
+/// would take minutes to tell down from up.
+pub const RESTING_CHECK_INTERVAL: Duration = ms(1_000);
+/// As many after a loss: one more than a path needs to be down.
+pub const RESTING_CHECKS_LOST: u32 = 5;
+/// As many after an answer: one more than a path needs to be up again.
+pub const RESTING_CHECKS_ANSWERED: u32 = 6;
+/// A new path is probed as if idle for this long: its ends get their keys and endpoints one after the other.
+pub const RESTING_AFTER: Duration = ms(10_000);
+/// Losses in a row on a path in use that wake the standby which rests: one in 20 losses is followed by another by chance
+/// where 5 % are lost.
+pub const WAKE_RUN: u32 = 2;
+/// It stays awake for this long after the last sign of trouble.
+pub const WAKE_TIME: Duration = ms(2_000);
+/// What the peer says of a path that it needs holds for this long: some probes may be lost.
+pub const PEER_WANTS_TIME: Duration = ms(5_000);
+/// NAT keepalives (RFC 3948 section 4): carriers forget mappings after 30 s.
+pub const NAT_KEEPALIVE: Duration = ms(20_000);
+/// A last resort is not touched for this long after the tunnel's beginning: other paths get their chance first.
+pub const LAST_RESORT_PATIENCE: Duration = ms(10_000);
+/// It is given up once another path was up for this long without a break, and it carries nothing.
+pub const LAST_RESORT_HOLD: Duration = ms(30_000);
+
+// ---- Suspicion ----
+
 /// Interval on suspicion: 50 Hz tells noise from damage in a tenth of a second.
 pub const SUSPICION_INTERVAL: Duration = MIN_INTERVAL;
 /// Suspicion lasts this long after the last sign of trouble.
@@ -60,6 +109,26 @@ pub const HEARD_MAX: usize = 512;
 /// A peer's digest older than this says nothing of now.
 pub const DIGEST_FRESH: Duration = ms(3_000);
 
+/// The limits of a class that names none: above 200 ms a conversation is felt to lag (ITU-T G.114 plans for 150 ms one way
+/// at most), above 5 %
+/// loss even what repairs it (TCP, FEC) no longer does. Bursts are judged besides.
+pub const BUILT_IN_LIMITS: SlaLimits = SlaLimits {
+    max_rtt_us: 200_000,
+    max_jitter_us: 0,
+    max_loss_ppm: 50_000,
+    sensitivity: Sensitivity {
+        loss_confidence_ppm: 0,
+        loss_mended_ms: 0,
+        delay_damage_ms: 0,
+        delay_mended_ms: 0,
+    },
+};
+
+/// Packets that one digest's counters may have moved by: more is a counter that started again.
+pub const TRAFFIC_STEP_MAX: u32 = 1 << 24;
+/// Packets of one digest that count as independent witnesses of loss.
+pub const TRAFFIC_WITNESSES: u32 = 20;
+
 // ---- Link quality ----
 
 /// The short window: what people feel now; 20 probes on a path in use.
@@ -75,8 +144,11 @@ pub const LONG_WINDOW_SAMPLES: usize = 1_024;
 pub const DOWN_MIN_RUN: u32 = 3;
 /// At this many it is down whatever its history: a blackhole is found in three intervals and one timeout.
 pub const DOWN_MAX_RUN: u32 = 8;
-/// A run of the least length that spans this time is down too: real losses come in bursts, and none may last longer.
+/// A path that has been silent for this long, over two probes at least, is down whatever its history: real losses come in
+/// bursts, and half of those that last so long go on (on recorded cellular links, in docs/decisions/).
 pub const DOWN_RUN_TIME: Duration = ms(400);
+/// Probes in a row whose loss makes it silent; one more where they come so seldom that two may be lost by chance.
+pub const DOWN_SILENT_RUN: u32 = 2;
 /// Between the two: as many as random loss at the path's usual rate gives with less than this chance (natural logarithm
 /// of 1 in a million): at 5 % each way about once in a day of constant suspicion.
 pub const DOWN_LOG_CHANCE: f64 = -13.8;
@@ -104,6 +176,16 @@ pub const LOSS_MENDED_EVIDENCE: f64 = 7.0;
 pub const LOSS_MENDED_TIME: Duration = ms(10_000);
 /// No loss rate is weighed above this.
 pub const LOSS_MAX_RATE: f64 = 0.9;
+
+/// Losses of one way in the last seconds that are damage at once, the newest of them just now: at 0.1 % random loss three in
+/// three seconds come ten times a month at 10 Hz, but suspicion's probes then make their share far less than this.
+pub const BURST_LOSSES: u32 = 4;
+/// And their share of the probes.
+pub const BURST_PERCENT: u32 = 20;
+/// So far back. Of recorded cellular uplinks that lost three probes in so long, four in five lose more.
+pub const BURST_WINDOW: Duration = ms(4_000);
+/// Probes remembered for it: 50 Hz and some.
+pub const BURST_PROBES_MAX: usize = 192;
 
 /// Delay or jitter above its limit for this long is damage: one late probe is not.
 pub const DELAY_DAMAGE_TIME: Duration = ms(600);
@@ -136,6 +218,10 @@ pub const MOVE_TOKENS: u32 = 4;
 pub const MOVE_TOKEN_REFILL: Duration = ms(600_000);
 /// After the first selection, better paths that come up are taken at once: paths are keyed in no particular order.
 pub const START_GRACE: Duration = ms(5_000);
+/// Weight of a path that costs nothing, in a class that is balanced by cost.
+pub const COST_WEIGHT: u32 = 1_000;
+/// No weight by bandwidth is higher: a terabit.
+pub const WEIGHT_MAX: u32 = 1_000_000;
 /// A path of equal rank is better if its delay is below this share of the present one's.
 pub const BETTER_RTT_PERCENT: u64 = 75;
 /// And better by at least this: below it people and protocols feel nothing.

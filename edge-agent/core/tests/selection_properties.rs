@@ -5,11 +5,13 @@ mod sim;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use hawser_edge_core::config::SlaLimits;
+use hawser_edge_core::config::{BalanceBy, ClassMode, SlaLimits};
 use hawser_edge_core::id::{ClassId, PathId, TunnelId, UplinkId};
 use hawser_edge_core::policy;
 use hawser_edge_core::quality::Figures;
-use hawser_edge_core::select::{Advice, CandidateSpec, ClassPolicy, Decision, Selector};
+use hawser_edge_core::select::{
+    Advice, CandidateSpec, Cause, Choice, ClassPolicy, Decision, Selector,
+};
 use hawser_edge_core::sla::{Crossed, Crossings, Limit, PathHealth, SlaState};
 use hawser_edge_core::time::Micros;
 use proptest::prelude::*;
@@ -52,7 +54,7 @@ fn health(state: u8, severity: u32, rtt_ms: u32) -> PathHealth {
     let mut crossed = Crossings::default();
     if state == SlaState::Violates {
         let value = 10_000u32 << severity;
-        crossed.insert(Crossed { limit: Limit::LossTx, value, allowed: 10_000 });
+        crossed.insert(Crossed { limit: Limit::LossTx, value, allowed: 10_000, confidence_ppm: 0 });
     }
     let figures = Figures { rtt_us: rtt_ms * 1_000, ..Figures::default() };
     PathHealth { state, connecting: false, crossed, figures }
@@ -67,6 +69,8 @@ fn specs() -> Vec<CandidateSpec> {
         // Two of them are equal.
         preference: ((path as u16) / 2, 0),
         cost: 0,
+        drained: path == 4,
+        ..CandidateSpec::default()
     };
     (1..=PATHS).map(spec).collect()
 }
@@ -80,7 +84,16 @@ fn class(hold_s: u64, drop: bool, follows_peer: bool) -> ClassPolicy {
         dwell: Duration::from_secs(5),
         drop_when_none_meets: drop,
         follows_peer,
+        mode: ClassMode::Best,
     }
+}
+
+fn mode() -> impl Strategy<Value = ClassMode> {
+    prop_oneof![
+        Just(ClassMode::Best),
+        Just(ClassMode::Balance(BalanceBy::Bandwidth)),
+        Just(ClassMode::Duplicate),
+    ]
 }
 
 /// The selector with a second account of what it was told.
@@ -146,7 +159,11 @@ impl Run {
             let from = self.selector.selected();
             let Some(decision) = self.selector.poll(self.now) else { break };
             prop_assert_eq!(decision.from, from);
-            prop_assert_ne!(decision.from, decision.to);
+            if decision.cause == Cause::Members {
+                prop_assert_eq!(decision.from, decision.to);
+            } else {
+                prop_assert_ne!(decision.from, decision.to);
+            }
             if let (Some(from), Some(to)) = (from, decision.to) {
                 prop_assert!(self.state(to) <= self.state(from), "to a worse state: {}", decision);
             }
@@ -161,9 +178,38 @@ impl Run {
         } else if !self.selector.policy().drop_when_none_meets {
             prop_assert_eq!(best, SlaState::Down, "carries nothing though a path works");
         }
+        self.choice_is_sound()?;
         let deadline = self.selector.next_deadline();
         prop_assert!(deadline.is_none_or(|at| at > self.now), "{:?}", deadline);
         self.selector.explain(self.now);
+        Ok(())
+    }
+
+    /// What carries is what is selected and what the mode adds to it, none of it worse.
+    fn choice_is_sound(&self) -> Result<(), TestCaseError> {
+        let choice = self.selector.choice();
+        let current = self.selector.selected();
+        prop_assert_eq!(choice == Choice::Nothing, current.is_none());
+        match &choice {
+            Choice::Nothing => {}
+            Choice::Path(path) => prop_assert_eq!(Some(*path), current),
+            Choice::Both(first, second) => {
+                prop_assert_eq!(Some(*first), current);
+                let specs = specs();
+                let [a, b] = [first, second].map(|p| &specs[p.0 as usize - 1]);
+                prop_assert_ne!(a.local_uplink, b.local_uplink);
+                prop_assert_ne!(a.remote_uplink, b.remote_uplink);
+                prop_assert!(self.state(*second) <= SlaState::Violates);
+            }
+            Choice::Spread(paths) => {
+                prop_assert!(paths.len() >= 2 && paths.is_sorted());
+                prop_assert!(paths.iter().any(|&(path, _)| Some(path) == current));
+                let meets = |&(path, weight): &(PathId, u32)| {
+                    weight > 0 && self.state(path) == SlaState::Meets
+                };
+                prop_assert!(paths.iter().all(meets), "{:?}", paths);
+            }
+        }
         Ok(())
     }
 
@@ -211,7 +257,7 @@ fn voluntary_is_bounded(decisions: &[Decision]) -> Result<(), TestCaseError> {
 }
 
 proptest! {
-    #![proptest_config(cases(1_000))]
+    #![proptest_config(cases(5_000))]
 
     #[test]
     fn any_inputs_keep_the_invariants_and_give_the_same_log_twice(
@@ -219,9 +265,11 @@ proptest! {
         hold_s in 0u64..60,
         drop in any::<bool>(),
         follows in any::<bool>(),
+        mode in mode(),
     ) {
-        let run = play(class(hold_s, drop, follows), &inputs)?;
-        let again = play(class(hold_s, drop, follows), &inputs)?;
+        let policy = ClassPolicy { mode, ..class(hold_s, drop, follows) };
+        let run = play(policy.clone(), &inputs)?;
+        let again = play(policy, &inputs)?;
         prop_assert_eq!(&run.log, &again.log);
         if !follows {
             voluntary_is_bounded(&run.decisions)?;
@@ -233,8 +281,10 @@ proptest! {
         inputs in proptest::collection::vec((0u64..60_000, input()), 1..60),
         hold_s in 0u64..60,
         drop in any::<bool>(),
+        mode in mode(),
     ) {
-        let mut run = play(class(hold_s, drop, false), &inputs)?;
+        let policy = ClassPolicy { mode, ..class(hold_s, drop, false) };
+        let mut run = play(policy, &inputs)?;
         // Advice ends within an hour, a hold within another, and each token takes ten minutes.
         let rest = run.now + Duration::from_secs(4 * 3_600);
         run.idle_until(rest)?;

@@ -1,14 +1,14 @@
-//! The GRE header with key: RFC 2784 section 2.1, RFC 2890 section 2.
+//! The GRE header with key, and with a sequence number where packets are duplicated: RFC 2784 section 2.1, RFC 2890
+//! section 2.
 //!
 //! ```text
 //! C R K S s Recur  A Flags   Ver      C, K, S as RFC 2890; the rest is 0
-//! |----------- 16 ----------|-- protocol 16 --|---------- key 32 ----------|
+//! |----------- 16 ----------|-- protocol 16 --|-------- key 32 --------|-- sequence 32, if S --|
 //! ```
 
-use crate::wire::GRE_LEN;
+use std::ops::Deref;
 
-/// Key present, everything else absent, version 0.
-const FLAGS: u16 = 0x2000;
+use crate::wire::{GRE_LEN, GRE_SEQUENCED_LEN};
 const CHECKSUM: u16 = 0x8000;
 const ROUTING: u16 = 0x4000;
 const KEY: u16 = 0x2000;
@@ -22,12 +22,29 @@ pub enum Protocol {
     Ipv6,
 }
 
-/// The header: 8 octets.
+/// The header: 8 octets, or 12.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Gre {
     pub protocol: Protocol,
     /// Path ID (24 bits), segment ID (8 bits).
     pub key: u32,
+    /// Of a packet of which another copy goes over another path: see [`crate::copies`].
+    pub sequence: Option<u32>,
+}
+
+/// A header as it stands in a packet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Encoded {
+    octets: [u8; GRE_SEQUENCED_LEN],
+    len: usize,
+}
+
+impl Deref for Encoded {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.octets[..self.len]
+    }
 }
 
 /// Why a GRE header was refused.
@@ -41,8 +58,6 @@ pub enum GreError {
     Routing,
     #[error("GRE with a checksum")]
     Checksum,
-    #[error("GRE with a sequence number")]
-    Sequence,
     #[error("GRE without a key")]
     NoKey,
     #[error("reserved GRE flags {0:#06x}")]
@@ -59,7 +74,6 @@ impl GreError {
             GreError::Version(_) => "gre_version",
             GreError::Routing => "gre_routing",
             GreError::Checksum => "gre_checksum",
-            GreError::Sequence => "gre_sequence",
             GreError::NoKey => "gre_no_key",
             GreError::Reserved(_) => "gre_reserved",
             GreError::Protocol(_) => "gre_protocol",
@@ -86,35 +100,47 @@ impl Protocol {
 }
 
 impl Gre {
-    pub fn encode(&self) -> [u8; GRE_LEN] {
-        let mut header = [0; GRE_LEN];
-        header[..2].copy_from_slice(&FLAGS.to_be_bytes());
-        header[2..4].copy_from_slice(&self.protocol.ether_type().to_be_bytes());
-        header[4..].copy_from_slice(&self.key.to_be_bytes());
-        header
+    pub fn encode(&self) -> Encoded {
+        let mut octets = [0; GRE_SEQUENCED_LEN];
+        let (flags, len) = match self.sequence {
+            None => (KEY, GRE_LEN),
+            Some(_) => (KEY | SEQUENCE, GRE_SEQUENCED_LEN),
+        };
+        octets[..2].copy_from_slice(&flags.to_be_bytes());
+        octets[2..4].copy_from_slice(&self.protocol.ether_type().to_be_bytes());
+        octets[4..8].copy_from_slice(&self.key.to_be_bytes());
+        octets[8..].copy_from_slice(&self.sequence.unwrap_or_default().to_be_bytes());
+        Encoded { octets, len }
     }
 
     /// The header at the start of `payload`, and what follows it.
     pub fn decode(payload: &[u8]) -> Result<(Gre, &[u8]), GreError> {
         let (header, inner) = payload.split_first_chunk::<GRE_LEN>().ok_or(GreError::TooShort)?;
-        check_flags(u16::from_be_bytes([header[0], header[1]]))?;
+        let sequenced = check_flags(u16::from_be_bytes([header[0], header[1]]))?;
         let protocol = match u16::from_be_bytes([header[2], header[3]]) {
             0x0800 => Protocol::Ipv4,
             0x86dd => Protocol::Ipv6,
             other => return Err(GreError::Protocol(other)),
         };
         let key = u32::from_be_bytes([header[4], header[5], header[6], header[7]]);
-        Ok((Gre { protocol, key }, inner))
+        if !sequenced {
+            return Ok((Gre { protocol, key, sequence: None }, inner));
+        }
+        let (number, inner) = inner.split_first_chunk::<4>().ok_or(GreError::TooShort)?;
+        let sequence = Some(u32::from_be_bytes(*number));
+        Ok((Gre { protocol, key, sequence }, inner))
     }
 }
 
-fn check_flags(flags: u16) -> Result<(), GreError> {
+/// True with a sequence number.
+fn check_flags(flags: u16) -> Result<bool, GreError> {
+    const SEQUENCED: u16 = KEY | SEQUENCE;
     match flags {
-        FLAGS => Ok(()),
+        KEY => Ok(false),
+        SEQUENCED => Ok(true),
         flags if flags & VERSION != 0 => Err(GreError::Version((flags & VERSION) as u8)),
         flags if flags & ROUTING != 0 => Err(GreError::Routing),
         flags if flags & CHECKSUM != 0 => Err(GreError::Checksum),
-        flags if flags & SEQUENCE != 0 => Err(GreError::Sequence),
         flags if flags & KEY == 0 => Err(GreError::NoKey),
         flags => Err(GreError::Reserved(flags)),
     }

@@ -5,7 +5,7 @@
 //! one datagram (RFC 4303, RFC 4106, RFC 7634, RFC 2890):
 //!
 //! ```text
-//! [SPI 4][seq 4][IV 8][GRE 8][inner packet][padding 1,2,3..][pad length 1][next header 47][ICV 16]
+//! [SPI 4][seq 4][IV 8][GRE 8 or 12][inner packet][padding 1,2,3..][pad length 1][next header 47][ICV 16]
 //! ```
 //!
 //! | module | what |
@@ -18,23 +18,36 @@
 //! | [`ip`] | IPv4, IPv6, TCP, UDP headers, flow keys, MSS clamp |
 //! | [`checksum`] | the internet checksum |
 //! | [`offload`] | `virtio_net_hdr`; splitting TSO and USO super-packets |
+//! | [`copies`] | which of two copies of a packet came first |
 //! | [`coalesce`] | merging received packets into super-packets |
 //!
 //! What comes from a network is parsed by total functions: any bytes give a value or a reason.
 #![forbid(unsafe_code)]
 
+pub mod ah;
 pub mod checksum;
 pub mod coalesce;
+pub mod copies;
 pub mod drops;
 pub mod gre;
 pub mod ip;
+pub mod layout;
 pub mod offload;
 pub mod replay;
 pub mod sa;
+mod sm4;
 pub mod suite;
+#[cfg(test)]
+mod testing;
+pub mod transform;
 pub mod wire;
 
 pub use drops::{DropCounters, DropReason};
-pub use sa::{InboundBatch, InboundSa, Opened, OutboundSa, SaError, SealError, SeqBlock};
-pub use sa::{SaUsage, SeqExhausted};
-pub use suite::{KeyMaterial, Suite};
+pub use layout::{Carrier, Layout};
+pub use sa::{
+    BatchError, Expiry, InboundBatch, InboundSa, Lifetime, Limits, Mode, Opened, Opener,
+    OutboundSa, Packet, Received, SaError, SaUsage, SealError, Sealer, SeqBlock, SeqExhausted,
+    SequenceEvidence, opener, sealer,
+};
+pub use suite::{Integrity, KeyError, KeyMaterial, Suite};
+pub use transform::IvSeed;

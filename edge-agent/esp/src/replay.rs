@@ -19,6 +19,8 @@ pub struct ReplayWindow {
     size: u64,
     /// Highest number committed; 0 before the first.
     highest: u64,
+    /// The first number committed; 0 before.
+    first: u64,
     /// A power of two, so that a block's place is a mask away; one block more than the window
     /// covers, so that the block being filled never overlaps the oldest.
     blocks: Box<[u64]>,
@@ -33,12 +35,30 @@ impl ReplayWindow {
         let size = u64::from(size);
         let blocks = (size.div_ceil(BLOCK_BITS) + 1).next_power_of_two();
         let blocks = vec![0; blocks as usize].into_boxed_slice();
-        Some(ReplayWindow { esn, size, highest: 0, blocks })
+        Some(ReplayWindow { esn, size, highest: 0, first: 0, blocks })
+    }
+
+    /// The largest one.
+    pub fn largest(esn: bool) -> Self {
+        let blocks = (u64::from(MAX_WINDOW).div_ceil(BLOCK_BITS) + 1).next_power_of_two();
+        let blocks = vec![0; blocks as usize].into_boxed_slice();
+        ReplayWindow { esn, size: u64::from(MAX_WINDOW), highest: 0, first: 0, blocks }
+    }
+
+    /// Forgets every number.
+    pub fn restart(&mut self) {
+        (self.highest, self.first) = (0, 0);
+        self.blocks.fill(0);
     }
 
     /// Highest number committed; 0 before the first.
     pub fn highest(&self) -> u64 {
         self.highest
+    }
+
+    /// The number committed first, whatever came after it; 0 before.
+    pub fn first(&self) -> u64 {
+        self.first
     }
 
     /// The full sequence number of a packet that carries `low` on the wire, if it may be new.
@@ -55,6 +75,9 @@ impl ReplayWindow {
         let newest = seq > self.highest;
         if newest {
             self.advance(seq);
+        }
+        if self.first == 0 {
+            self.first = seq;
         }
         let (place, bit) = self.place(seq);
         self.blocks[place] |= bit;

@@ -10,6 +10,8 @@ pub const ICV_LEN: usize = 16;
 pub const PAYLOAD_OFFSET: usize = ESP_HEADER_LEN + IV_LEN;
 /// GRE header with key (RFC 2890).
 pub const GRE_LEN: usize = 8;
+/// The same with a sequence number.
+pub const GRE_SEQUENCED_LEN: usize = 12;
 /// Where the inner IP packet starts in a datagram.
 pub const INNER_OFFSET: usize = PAYLOAD_OFFSET + GRE_LEN;
 /// Pad length and next header, one octet each.
@@ -42,9 +44,18 @@ pub const fn overhead(inner_len: usize, ipv6_outer: bool) -> usize {
 
 /// The longest inner packet whose outer packet fits in `outer_mtu` octets; 0 if none does.
 pub const fn inner_mtu(outer_mtu: usize, ipv6_outer: bool) -> usize {
+    inner_mtu_of(outer_mtu, ipv6_outer, GRE_LEN)
+}
+
+/// The same for packets with a GRE sequence number.
+pub const fn inner_mtu_sequenced(outer_mtu: usize, ipv6_outer: bool) -> usize {
+    inner_mtu_of(outer_mtu, ipv6_outer, GRE_SEQUENCED_LEN)
+}
+
+const fn inner_mtu_of(outer_mtu: usize, ipv6_outer: bool, gre_len: usize) -> usize {
     let fixed = outer_ip_len(ipv6_outer) + UDP_LEN + PAYLOAD_OFFSET + ICV_LEN;
     let room = outer_mtu.saturating_sub(fixed);
-    (room - room % ALIGNMENT).saturating_sub(TRAILER_LEN + GRE_LEN)
+    (room - room % ALIGNMENT).saturating_sub(TRAILER_LEN + gre_len)
 }
 
 /// The MSS of TCP inside packets of `inner_mtu` octets, at most 65,535; no options counted

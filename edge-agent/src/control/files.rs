@@ -88,6 +88,6 @@ fn write_aside(path: &Path, content: &[u8]) -> io::Result<()> {
     file.sync_all()
 }
 
-pub(super) fn at(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> FileError {
+pub(crate) fn at(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> FileError {
     move |source| FileError { what, path: path.to_owned(), source }
 }

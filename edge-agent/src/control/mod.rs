@@ -11,7 +11,7 @@ mod dial;
 mod enrol;
 mod events;
 mod facts;
-mod files;
+pub(crate) mod files;
 mod identity;
 mod ledger;
 mod link;

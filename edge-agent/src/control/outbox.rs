@@ -9,10 +9,16 @@ use tokio::sync::Notify;
 
 /// Unacknowledged decisions kept; of more, the oldest is dropped. At one a second, an hour away.
 pub const MAX_DECISIONS: usize = 4096;
+/// Acknowledged decisions kept for a controller that has lost them: as many as the edge itself shows.
+pub const MAX_ACKED: usize = 256;
+/// Explanations in telemetry that was not sent yet.
+pub const MAX_EXPLANATIONS: usize = 1024;
 /// Unsent events kept.
 pub const MAX_EVENTS: usize = 1024;
 /// Unsent answers (ACK, NACK, FactsAck) kept: they come one per message of the controller.
 pub const MAX_ANSWERS: usize = 64;
+/// Pieces of history that wait: the controller asks for one at a time.
+pub const MAX_HISTORY: usize = 2;
 /// Decisions or events in one message.
 const BATCH: usize = 128;
 
@@ -31,11 +37,14 @@ struct Inner {
     local_facts: Option<wire::LocalFacts>,
     local_facts_due: bool,
     decisions: VecDeque<wire::Decision>,
+    /// Older than those above, oldest first.
+    acked: VecDeque<wire::Decision>,
     last_sequence: u64,
     /// Decisions up to here went out on the present session.
     sent_sequence: u64,
     events: VecDeque<wire::AgentEvent>,
     telemetry: Option<wire::Telemetry>,
+    history: VecDeque<wire::HistoryChunk>,
     dropped: BTreeMap<&'static str, u64>,
 }
 
@@ -53,11 +62,18 @@ impl Outbox {
         &self.boot_id
     }
 
-    pub fn telemetry(&self, telemetry: wire::Telemetry) {
+    /// Replaces what was not sent yet, but for the explanations: each is told once.
+    pub fn telemetry(&self, mut telemetry: wire::Telemetry) {
         let mut inner = self.lock();
-        if inner.telemetry.replace(telemetry).is_some() {
+        if let Some(unsent) = inner.telemetry.take() {
             inner.drop_one("control_telemetry_replaced");
+            let mut explanations = unsent.explanations;
+            explanations.append(&mut telemetry.explanations);
+            let over = explanations.len().saturating_sub(MAX_EXPLANATIONS);
+            explanations.drain(..over);
+            telemetry.explanations = explanations;
         }
+        inner.telemetry = Some(telemetry);
         self.filled.notify_one();
     }
 
@@ -104,11 +120,24 @@ impl Outbox {
         self.filled.notify_one();
     }
 
+    /// A piece of the probe history that was asked for: last in line.
+    pub fn history(&self, chunk: wire::HistoryChunk) {
+        let mut inner = self.lock();
+        if inner.history.len() == MAX_HISTORY {
+            inner.history.pop_front();
+            inner.drop_one("control_history_dropped");
+        }
+        inner.history.push_back(chunk);
+        self.filled.notify_one();
+    }
+
     /// A new session begins: what the last one may have lost is due again.
     pub fn new_session(&self) {
         let mut inner = self.lock();
         inner.sent_sequence = 0;
         inner.local_facts_due = inner.local_facts.is_some();
+        // Nobody waits for it any more.
+        inner.history.clear();
         self.filled.notify_one();
     }
 
@@ -117,9 +146,27 @@ impl Outbox {
         if ack.boot_id == *self.boot_id {
             let mut inner = self.lock();
             while inner.decisions.front().is_some_and(|d| d.sequence <= ack.sequence) {
-                inner.decisions.pop_front();
+                let decision = inner.decisions.pop_front();
+                inner.acked.extend(decision);
+            }
+            while inner.acked.len() > MAX_ACKED {
+                inner.acked.pop_front();
             }
         }
+    }
+
+    /// The controller says what it has: what it had acknowledged after that is due again.
+    pub fn decisions_held(&self, held: &wire::DecisionsAck) {
+        if held.boot_id != *self.boot_id {
+            return;
+        }
+        let mut inner = self.lock();
+        while inner.decisions.len() < MAX_DECISIONS
+            && let Some(lost) = inner.acked.pop_back_if(|d| d.sequence > held.sequence)
+        {
+            inner.decisions.push_front(lost);
+        }
+        self.filled.notify_one();
     }
 
     /// The next message to send, most urgent first. What is taken is gone, but for decisions.
@@ -167,7 +214,10 @@ impl Inner {
             let events = self.events.drain(..count).collect();
             return Some(Message::Events(wire::AgentEvents { events }));
         }
-        self.telemetry.take().map(Message::Telemetry)
+        if let Some(telemetry) = self.telemetry.take() {
+            return Some(Message::Telemetry(telemetry));
+        }
+        self.history.pop_front().map(Message::HistoryChunk)
     }
 
     fn unsent_decisions(&self) -> Vec<wire::Decision> {

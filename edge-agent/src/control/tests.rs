@@ -10,7 +10,7 @@ use super::backoff::{self, Rotation};
 use super::clock::{self, Calendar};
 use super::facts::{FactsStore, merge};
 use super::identity::{EdgeKey, Identity};
-use super::outbox::{MAX_ANSWERS, MAX_DECISIONS, MAX_EVENTS, Outbox};
+use super::outbox::{MAX_ACKED, MAX_ANSWERS, MAX_DECISIONS, MAX_EVENTS, MAX_EXPLANATIONS, Outbox};
 use super::testing::Ca;
 
 fn outbox() -> Outbox {
@@ -60,6 +60,22 @@ fn the_most_urgent_leaves_the_outbox_first_and_telemetry_only_if_it_is_the_newes
 }
 
 #[test]
+fn explanations_outlive_the_telemetry_that_brought_them_and_are_bounded() {
+    let outbox = outbox();
+    for unix_ms in 1..=MAX_EXPLANATIONS as u64 + 5 {
+        let explanation = wire::Explanation { unix_ms, ..Default::default() };
+        outbox.telemetry(wire::Telemetry { explanations: vec![explanation], ..telemetry(unix_ms) });
+    }
+    let sent = match outbox.take().and_then(|message| message.message) {
+        Some(Up::Telemetry(telemetry)) => telemetry,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(sent.unix_ms, MAX_EXPLANATIONS as u64 + 5);
+    let times: Vec<u64> = sent.explanations.iter().map(|e| e.unix_ms).collect();
+    assert_eq!(times, (6..=MAX_EXPLANATIONS as u64 + 5).collect::<Vec<_>>());
+}
+
+#[test]
 fn a_new_session_gets_unacknowledged_decisions_and_local_facts_again_and_nothing_else() {
     let outbox = outbox();
     outbox.local_facts(wire::LocalFacts::default());
@@ -72,6 +88,36 @@ fn a_new_session_gets_unacknowledged_decisions_and_local_facts_again_and_nothing
     assert_eq!(taken(&outbox), Vec::<String>::new());
     outbox.new_session();
     assert_eq!(taken(&outbox), ["local facts", "decisions 4..=5"]);
+}
+
+#[test]
+fn a_controller_that_lost_its_memory_gets_what_it_had_acknowledged_again() {
+    let outbox = outbox();
+    for _ in 0..6 {
+        outbox.decision(wire::Decision::default());
+    }
+    taken(&outbox);
+    let ack = |boot: &str, sequence| wire::DecisionsAck { boot_id: boot.to_owned(), sequence };
+    outbox.decisions_acked(&ack("boot", 4));
+    let again = |held| {
+        outbox.new_session();
+        outbox.decisions_held(&held);
+        taken(&outbox)
+    };
+    assert_eq!(again(ack("boot", 4)), ["decisions 5..=6"]);
+    assert_eq!(again(ack("other", 0)), ["decisions 5..=6"]);
+    assert_eq!(again(ack("boot", 2)), ["decisions 3..=6"]);
+    assert_eq!(again(ack("boot", 0)), ["decisions 1..=6"]);
+    for _ in 0..MAX_ACKED {
+        outbox.decision(wire::Decision::default());
+    }
+    taken(&outbox);
+    let all = MAX_ACKED as u64 + 6;
+    outbox.decisions_acked(&ack("boot", all));
+    let expected: Vec<String> = (0..MAX_ACKED as u64 / 128)
+        .map(|n| format!("decisions {}..={}", n * 128 + 7, n * 128 + 134))
+        .collect();
+    assert_eq!(again(ack("boot", 0)), expected);
 }
 
 #[test]

@@ -29,6 +29,18 @@ pub struct PathCounters {
     pub rx_packets: u64,
     /// Inner octets of those.
     pub rx_bytes: u64,
+    /// What sequence numbers tell of the way here.
+    pub esp: EspEvidence,
+}
+
+/// ESP packets of a path, over all of its inbound SAs. Both count on and wrap: two readings together tell what was lost
+/// between them. A packet that is overtaken is missing for a moment.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct EspEvidence {
+    /// That the sequence numbers of those received tell of, each SA's from its first packet on.
+    pub expected: u32,
+    /// That were received: authenticated, and new to the anti-replay window.
+    pub received: u32,
 }
 
 /// What an SA has carried.
@@ -81,10 +93,20 @@ reasons! {
     UnknownSegment = "unknown_segment",
     /// From a WAN: authentic, its inner source is not one that the peer may originate.
     SpoofedSource = "spoofed_source",
+    /// From a WAN: the other copy of a duplicated packet came before (as it should be; nothing is lost).
+    SecondCopy = "second_copy",
+    /// From a WAN: a copy of a duplicated packet so late that its window has moved on.
+    LateCopy = "late_copy",
     /// From a WAN: the datagram is longer than the receive buffer.
     Truncated = "truncated",
-    /// An ICMP error on a socket (not a packet; informational).
+    /// A receive call failed, mostly for an ICMP error, and was made again (not a packet; informational).
     SocketError = "socket_error",
+    /// ICMP says that what was sent does not arrive (not a packet of ours; informational).
+    IcmpUnreachable = "icmp_unreachable",
+    /// ICMP, or this host, says that what was sent is too long (informational).
+    IcmpTooBig = "icmp_too_big",
+    /// To the engine: ICMP errors that were not told, of a destination told just before, or too many at once.
+    IcmpUntold = "icmp_untold",
     /// From a TUN: not an IPv4 or IPv6 packet that can be parsed.
     BadPacket = "bad_packet",
     /// From a TUN: no route in its segment.

@@ -5,18 +5,21 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
+use std::time::Instant;
 
 use hawser_edge_core::id::{ClassId, PathId, SegmentId, Spi, TunnelId, UplinkId};
 use hawser_esp::gre::Protocol;
 use hawser_esp::wire::{GRE_LEN, INNER_OFFSET, PAYLOAD_OFFSET, sealed_len};
 use hawser_esp::{InboundSa, KeyMaterial, OutboundSa};
 
-use super::counters::{Counters, SaCounters};
+use super::counters::{Counters, EspEvidence, SaCounters};
 use super::error::DataPlaneError;
 use super::event::EventReceivers;
 use super::path::{InboundEntry, PathState};
 use super::shared::{InboundSas, Shared, plain};
-use super::spec::{Family, ForwardingSpec, InboundSaSpec, OutboundSaSpec, SegmentSpec, UplinkSpec};
+use super::spec::{
+    Choice, Family, ForwardingSpec, InboundSaSpec, OutboundSaSpec, SegmentSpec, UplinkSpec,
+};
 use super::sys::tun::Tun;
 use super::sys::wait::Stop;
 use super::table::{Table, check_interface};
@@ -209,7 +212,8 @@ impl DataPlane for UserspaceDataPlane {
             .map_err(|error| fault(error.to_string()))?;
         let inbound = InboundSa::new(sa.spi.0, &material, sa.esn, sa.replay_window_packets)
             .map_err(|error| fault(error.to_string()))?;
-        let entry = Arc::new(InboundEntry { sa: inbound, path });
+        let since = self.shared.uptime(Instant::now());
+        let entry = Arc::new(InboundEntry { sa: inbound, path, since });
         // The lock keeps two installations from both passing the checks.
         let _control = self.lock();
         let installed = self.shared.inbound.load();
@@ -244,8 +248,8 @@ impl DataPlane for UserspaceDataPlane {
         }
     }
 
-    fn select(&self, tunnel: TunnelId, class: ClassId, path: Option<PathId>) {
-        self.shared.table.load().select(tunnel, class, path);
+    fn select(&self, tunnel: TunnelId, class: ClassId, choice: Choice) {
+        self.shared.table.load().select(tunnel, class, choice);
     }
 
     fn set_remote(&self, path: PathId, remote: Option<SocketAddr>) {
@@ -350,6 +354,10 @@ impl DataPlane for UserspaceDataPlane {
             self.publish_sockets(&control);
             removed.end();
         }
+    }
+
+    fn evidence(&self, path: PathId) -> EspEvidence {
+        self.shared.table.load().path(path).map(|path| path.evidence()).unwrap_or_default()
     }
 
     fn counters(&self) -> Counters {

@@ -60,6 +60,27 @@ pub enum Event {
         /// What the kernel said.
         reason: String,
     },
+    /// ICMP says that what was sent there does not arrive. Forged by whoever likes: a hint. At most one per uplink,
+    /// family, destination and 100 ms.
+    Unreachable {
+        /// Whose socket.
+        uplink: UplinkId,
+        /// Where the packet was sent.
+        to: SocketAddr,
+        /// ICMP's type, of the destination's family (RFC 792, RFC 4443).
+        kind: u8,
+        /// ICMP's code.
+        code: u8,
+    },
+    /// ICMP, or this host's kernel, says that a datagram was too long. As `Unreachable`.
+    TooBig {
+        /// Whose socket.
+        uplink: UplinkId,
+        /// Where the packet was sent; port 0 where the kernel does not say.
+        to: SocketAddr,
+        /// The outer MTU that it names, in bytes; 0: none.
+        mtu_bytes: u32,
+    },
     /// A socket of the uplink is open.
     UplinkReady {
         /// Which uplink.

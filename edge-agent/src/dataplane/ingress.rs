@@ -9,6 +9,7 @@ use arc_swap::Guard;
 use bytes::Bytes;
 use hawser_edge_core::id::{SegmentId, Spi, from_gre_key};
 use hawser_esp::InboundBatch;
+use hawser_esp::copies::Copy;
 use hawser_esp::gre::Gre;
 
 use super::counters::DropReason;
@@ -17,6 +18,8 @@ use super::event::{Event, FabricDatagram};
 use super::path::InboundEntry;
 use super::shared::{InboundSas, Shared, plain};
 use super::sys::udp::{Received, Receiver};
+use super::sys::wait::Ready;
+use super::unreachable::Errors;
 use super::uplink::{NON_ESP_MARKER, UplinkSocket};
 
 /// How often the interface is looked at, and a failed socket is tried again.
@@ -35,15 +38,21 @@ const KEEPALIVE: [u8; 1] = [0xff];
 pub(super) fn run(shared: &Shared, socket: &UplinkSocket) {
     let mut receiver = Receiver::new();
     let mut delivery = Delivery::new();
+    let mut errors = Errors::new(Instant::now());
     let mut check_at = Instant::now() + CHECK_EVERY;
     while !socket.stop.told() {
         let Some(open) = socket.ensure_open(shared) else {
             pause(socket, CHECK_EVERY);
             continue;
         };
-        match socket.stop.readable(Some(open.fd.as_fd()), CHECK_EVERY) {
-            Ok(true) => drain(shared, socket, &open.fd, &mut receiver, &mut delivery),
-            Ok(false) => {}
+        match socket.stop.ready(Some(open.fd.as_fd()), CHECK_EVERY) {
+            Ok(Ready::Nothing) => {}
+            Ok(ready) => {
+                if ready == Ready::Errors {
+                    errors.drain(shared, socket, &open.fd);
+                }
+                drain(shared, socket, &open.fd, &mut receiver, &mut delivery);
+            }
             Err(_) => pause(socket, Duration::from_millis(10)),
         }
         let now = Instant::now();
@@ -72,9 +81,10 @@ fn drain(
         let count = match receiver.receive(fd) {
             Ok(count) => count,
             Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return,
+            // Once for each ICMP error; what waits behind it is still there.
             Err(_) => {
                 shared.drops.add(DropReason::SocketError, 1);
-                return;
+                continue;
             }
         };
         let received = Instant::now();
@@ -153,6 +163,7 @@ impl Batch<'_> {
                         self.open(&mut run, next);
                     }
                     entry.path.count_received(run.packets, run.bytes);
+                    entry.path.count_evidence(run.batch.evidence());
                 }
             }
         }
@@ -186,6 +197,16 @@ impl Batch<'_> {
         if !run.expected && run.entry.path.may_tell_source(self.view.shared.uptime(self.received)) {
             let (from, newest) = (run.from, opened.newest);
             self.view.shared.emit(Event::SourceSeen { path, from, newest });
+        }
+        if let Some(sequence) = gre.sequence
+            && let Some(tunnel) = self.view.table.tunnel_of(path)
+        {
+            let now = self.view.shared.uptime(self.received);
+            match tunnel.copies.take(sequence, run.entry.since, now) {
+                Copy::First => {}
+                Copy::Second => return self.drop_one(DropReason::SecondCopy),
+                Copy::Late => return self.drop_one(DropReason::LateCopy),
+            }
         }
         let inner_at = payload.len() - inner_bytes;
         let inner = &mut payload[inner_at..];

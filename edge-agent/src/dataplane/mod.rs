@@ -4,6 +4,7 @@
 //! tunnel and class; packets never wait for it. What the data plane learns comes back as [`Event`]s.
 
 mod classify;
+mod copies;
 mod counters;
 mod deliver;
 mod driver;
@@ -12,20 +13,24 @@ mod error;
 mod event;
 mod ingress;
 mod lpm;
+mod outbox;
 mod path;
+mod route;
 mod shared;
 mod spec;
+mod spread;
 mod sys;
 mod table;
+mod unreachable;
 mod uplink;
 
-pub use counters::{Counters, DropReason, PathCounters, SaCounters};
+pub use counters::{Counters, DropReason, EspEvidence, PathCounters, SaCounters};
 pub use driver::UserspaceDataPlane;
 pub use error::DataPlaneError;
 pub use event::{Event, EventReceivers, FabricDatagram};
 pub use spec::{
-    ClassMatch, ClassSpec, Family, ForwardingSpec, InboundSaSpec, KeyMaterial, OutboundSaSpec,
-    PathSpec, RouteSpec, SegmentSpec, Suite, TunnelSpec, UplinkSpec,
+    Choice, ClassMatch, ClassSpec, Family, ForwardingSpec, InboundSaSpec, KeyMaterial,
+    OutboundSaSpec, PathSpec, RouteSpec, SegmentSpec, Suite, TunnelSpec, UplinkSpec,
 };
 
 use std::io;
@@ -54,10 +59,13 @@ pub trait DataPlane: Send + Sync {
     /// Forgets the path's outbound SA: it sends nothing from then on.
     fn remove_outbound(&self, path: PathId);
 
-    /// Puts a class of a tunnel on a path, by one atomic store. `None`: the tunnel carries nothing of that class, and
-    /// the next hop after it in a route's order gets the packet; without one the packet is dropped. A tunnel or class that
-    /// is not in the table is ignored.
-    fn select(&self, tunnel: TunnelId, class: ClassId, path: Option<PathId>);
+    /// Says how a tunnel carries a class, by one atomic store. [`Choice::Nothing`]: not at all, and the next hop after it
+    /// in a route's order gets the packet; without one the packet is dropped. A tunnel or class that is not in the table
+    /// is ignored, and so is a path of the choice that is not the tunnel's.
+    ///
+    /// [`Choice::Spread`]: a flow stays on its path for as long as that one can send. [`Choice::Both`]: if one of the two
+    /// can't send, the other carries the packet alone; the receiver drops the second copy.
+    fn select(&self, tunnel: TunnelId, class: ClassId, choice: Choice);
 
     /// Where the path's packets go. `None`: not known, nothing is sent. A path that is not in the table is ignored.
     fn set_remote(&self, path: PathId, remote: Option<SocketAddr>);
@@ -86,6 +94,10 @@ pub trait DataPlane: Send + Sync {
 
     /// Closes the uplink's sockets.
     fn remove_uplink(&self, uplink: UplinkId);
+
+    /// What traffic tells of the way here, on one path: cheap enough for every probe. A path that is not in the table
+    /// tells nothing.
+    fn evidence(&self, path: PathId) -> EspEvidence;
 
     /// What has been counted since the start.
     fn counters(&self) -> Counters;

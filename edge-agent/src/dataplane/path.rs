@@ -8,9 +8,9 @@ use std::time::Duration;
 use arc_swap::ArcSwapOption;
 use hawser_edge_core::id::{PathId, SegmentId, UplinkId, gre_key};
 use hawser_esp::gre::{Gre, Protocol};
-use hawser_esp::{InboundSa, OutboundSa};
+use hawser_esp::{InboundSa, OutboundSa, SequenceEvidence};
 
-use super::counters::PathCounters;
+use super::counters::{EspEvidence, PathCounters};
 use super::spec::{Family, PathSpec};
 
 /// At most one `SourceSeen` of a path in this time.
@@ -25,6 +25,7 @@ pub(super) struct PathState {
     pub(super) outbound: ArcSwapOption<OutboundSa>,
     sent: Tally,
     received: Tally,
+    evidence: Evidence,
     /// Microseconds since the start of the data plane.
     source_seen_again_us: AtomicU64,
 }
@@ -34,6 +35,8 @@ pub(super) struct PathState {
 pub(super) struct InboundEntry {
     pub(super) sa: InboundSa,
     pub(super) path: Arc<PathState>,
+    /// When it was installed, since the start of the data plane.
+    pub(super) since: Duration,
 }
 
 impl PathState {
@@ -46,13 +49,14 @@ impl PathState {
             outbound: ArcSwapOption::empty(),
             sent: Tally::default(),
             received: Tally::default(),
+            evidence: Evidence::default(),
             source_seen_again_us: AtomicU64::new(0),
         }
     }
 
     /// The GRE header of the path's packets in a segment.
     pub(super) fn gre(&self, segment: SegmentId, protocol: Protocol) -> Gre {
-        Gre { protocol, key: gre_key(self.id, segment) }
+        Gre { protocol, key: gre_key(self.id, segment), sequence: None }
     }
 
     pub(super) fn count_sent(&self, packets: u64, bytes: u64) {
@@ -63,6 +67,15 @@ impl PathState {
         self.received.add(packets, bytes);
     }
 
+    /// What the sequence numbers of a batch told, on any of the path's SAs.
+    pub(super) fn count_evidence(&self, told: SequenceEvidence) {
+        self.evidence.add(told);
+    }
+
+    pub(super) fn evidence(&self) -> EspEvidence {
+        self.evidence.read()
+    }
+
     pub(super) fn counters(&self) -> PathCounters {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         PathCounters {
@@ -70,6 +83,7 @@ impl PathState {
             tx_bytes: read(&self.sent.bytes),
             rx_packets: read(&self.received.packets),
             rx_bytes: read(&self.received.bytes),
+            esp: self.evidence(),
         }
     }
 
@@ -82,6 +96,30 @@ impl PathState {
         let again_us = now_us + SOURCE_SEEN_EVERY.as_micros() as u64;
         self.source_seen_again_us.store(again_us, Ordering::Relaxed);
         true
+    }
+}
+
+/// Both counts in one word, so that no reader sees the one without the other: a batch would look lost.
+#[derive(Debug, Default)]
+struct Evidence(AtomicU64);
+
+impl Evidence {
+    fn add(&self, told: SequenceEvidence) {
+        if told == SequenceEvidence::default() {
+            return;
+        }
+        let add = |word: u64| {
+            let expected = ((word >> 32) as u32).wrapping_add(told.expected as u32);
+            let received = (word as u32).wrapping_add(told.received as u32);
+            u64::from(expected) << 32 | u64::from(received)
+        };
+        // Never fails: the closure always gives a value.
+        let _ = self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |word| Some(add(word)));
+    }
+
+    fn read(&self) -> EspEvidence {
+        let word = self.0.load(Ordering::Relaxed);
+        EspEvidence { expected: (word >> 32) as u32, received: word as u32 }
     }
 }
 

@@ -5,6 +5,7 @@ use std::fmt;
 use std::ops::RangeInclusive;
 
 use hawser_edge_core::id::{ClassId, EdgeId, PathId, SegmentId, Spi, TunnelId, UplinkId};
+pub use hawser_edge_core::select::Choice;
 pub use hawser_esp::Suite;
 use ipnet::IpNet;
 use zeroize::Zeroizing;
@@ -44,7 +45,8 @@ pub struct TunnelSpec {
     pub paths: Vec<PathSpec>,
     /// Inner sources that the peer may originate, by segment.
     pub peer_sources: BTreeMap<SegmentId, Vec<IpNet>>,
-    /// Inner packets above this are dropped and counted, in bytes.
+    /// Inner packets above this are dropped and counted, in bytes. Where a class is duplicated it must leave room for the
+    /// GRE sequence number: [`hawser_esp::wire::inner_mtu_sequenced`].
     pub inner_mtu_bytes: u16,
 }
 

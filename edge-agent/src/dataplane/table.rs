@@ -3,17 +3,20 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 
+use arc_swap::ArcSwap;
 use hawser_edge_core::id::{ClassId, PathId, SegmentId, TunnelId};
+use hawser_edge_core::select::Choice;
 use hawser_esp::ip::FlowKey;
 
 use super::classify::Classifier;
+use super::copies::{Copies, Numbers};
 use super::counters::DropReason;
 use super::error::DataPlaneError;
 use super::lpm::PrefixTable;
 use super::path::PathState;
 use super::spec::{ForwardingSpec, PathSpec, SegmentSpec, TunnelSpec};
+use super::spread;
 
 const MAX_TUNNELS: usize = 4_096;
 const MAX_PATHS_PER_TUNNEL: usize = 64;
@@ -21,11 +24,9 @@ const MAX_ROUTES: usize = 65_536;
 const MAX_CLASSES: usize = 256;
 /// The least MTU of IPv6 (RFC 8200 section 5).
 const MIN_MTU_BYTES: u16 = 1_280;
-/// No path ID is as high.
-const NO_PATH: u32 = u32::MAX;
 
-/// A class's path in a tunnel; outlives the table.
-type Selected = Arc<AtomicU32>;
+/// How a class goes in a tunnel; outlives the table.
+type Selected = Arc<ArcSwap<Choice>>;
 
 #[derive(Debug, Default)]
 pub(super) struct Table {
@@ -41,7 +42,10 @@ pub(super) struct Tunnel {
     id: TunnelId,
     paths: Vec<Arc<PathState>>,
     /// By the class's place in the order.
-    selected: Vec<Selected>,
+    selected: Vec<(ClassId, Selected)>,
+    /// Of classes that are duplicated.
+    numbers: Arc<Numbers>,
+    pub(super) copies: Arc<Copies>,
     peer_sources: BTreeMap<SegmentId, PrefixTable<()>>,
     pub(super) inner_mtu_bytes: usize,
 }
@@ -81,8 +85,8 @@ impl Table {
         };
         let selected = |class| {
             let old = self.classifier.index_of(class);
-            let kept = before.zip(old).map(|(tunnel, index)| tunnel.selected[index].clone());
-            kept.unwrap_or_else(|| Arc::new(AtomicU32::new(NO_PATH)))
+            let kept = before.zip(old).map(|(tunnel, index)| tunnel.selected[index].1.clone());
+            (class, kept.unwrap_or_default())
         };
         let sources = spec.peer_sources.iter().map(|(&segment, prefixes)| {
             (segment, PrefixTable::new(prefixes.iter().map(|&prefix| (prefix, ()))))
@@ -91,23 +95,27 @@ impl Table {
             id: spec.id,
             paths: spec.paths.iter().map(path).collect(),
             selected: classifier.ids().map(selected).collect(),
+            numbers: before.map(|tunnel| tunnel.numbers.clone()).unwrap_or_default(),
+            copies: before.map(|tunnel| tunnel.copies.clone()).unwrap_or_default(),
             peer_sources: sources.collect(),
             inner_mtu_bytes: usize::from(spec.inner_mtu_bytes),
         }
     }
 
-    /// Where a packet of a LAN goes, or why nowhere.
+    /// Where a packet of a LAN goes, or why nowhere. `usable`: the path could send it now; a flow that is spread takes
+    /// another one meanwhile.
     pub(super) fn resolve(
         &self,
         segment: SegmentId,
         flow: &FlowKey,
-    ) -> Result<(&Tunnel, &Arc<PathState>), DropReason> {
+        usable: impl Fn(&PathState) -> bool,
+    ) -> Result<(&Tunnel, Way<'_>), DropReason> {
         let routes = self.routes.get(&segment).ok_or(DropReason::UnknownSegment)?;
         let hops = routes.lookup(flow.dst).ok_or(DropReason::NoRoute)?;
         let class = self.classifier.classify(segment, flow).ok_or(DropReason::NoClass)?;
         hops.iter()
             .filter_map(|&number| self.tunnels.get(number))
-            .find_map(|tunnel| Some((tunnel, tunnel.selected_path(class)?)))
+            .find_map(|tunnel| Some((tunnel, tunnel.way(class, flow, &usable)?)))
             .ok_or(DropReason::NoPath)
     }
 
@@ -121,7 +129,7 @@ impl Table {
         if !self.routes.contains_key(&segment) {
             return Err(DropReason::UnknownSegment);
         }
-        let tunnel = self.paths.get(&path).and_then(|&(_, number)| self.tunnels.get(number));
+        let tunnel = self.tunnel_of(path);
         let allows = |tunnel: &&Tunnel| {
             let sources = tunnel.peer_sources.get(&segment);
             sources.is_some_and(|sources| sources.lookup(source).is_some())
@@ -129,13 +137,18 @@ impl Table {
         tunnel.filter(allows).ok_or(DropReason::SpoofedSource)
     }
 
-    pub(super) fn select(&self, tunnel: TunnelId, class: ClassId, path: Option<PathId>) {
+    /// The tunnel that a path belongs to.
+    pub(super) fn tunnel_of(&self, path: PathId) -> Option<&Tunnel> {
+        self.paths.get(&path).and_then(|&(_, number)| self.tunnels.get(number))
+    }
+
+    pub(super) fn select(&self, tunnel: TunnelId, class: ClassId, choice: Choice) {
         let slot = self
             .tunnel(tunnel)
             .zip(self.classifier.index_of(class))
             .and_then(|(tunnel, index)| tunnel.selected.get(index));
-        if let Some(slot) = slot {
-            slot.store(path.map_or(NO_PATH, |path| path.0), Ordering::Release);
+        if let Some((_, slot)) = slot {
+            slot.store(Arc::new(choice));
         }
     }
 
@@ -152,10 +165,55 @@ impl Table {
     }
 }
 
+/// How a packet goes.
+#[derive(Debug)]
+pub(super) enum Way<'t> {
+    One(&'t Arc<PathState>),
+    /// On each of these, under one number: on both, unless one is not in the table.
+    Copies {
+        paths: [Option<&'t Arc<PathState>>; 2],
+        class: ClassId,
+        numbers: &'t Numbers,
+    },
+}
+
 impl Tunnel {
-    fn selected_path(&self, class: usize) -> Option<&Arc<PathState>> {
-        let selected = self.selected.get(class)?.load(Ordering::Acquire);
-        self.paths.iter().find(|path| path.id.0 == selected)
+    /// `None`: the tunnel carries nothing of the class.
+    fn way(
+        &self,
+        class: usize,
+        flow: &FlowKey,
+        usable: impl Fn(&PathState) -> bool,
+    ) -> Option<Way<'_>> {
+        let (class, selected) = self.selected.get(class)?;
+        match &**selected.load() {
+            Choice::Nothing => None,
+            Choice::Path(id) => self.path(*id).map(Way::One),
+            Choice::Spread(weights) => self.spread(flow, weights, usable).map(Way::One),
+            Choice::Both(a, b) => {
+                let paths = [self.path(*a), self.path(*b)];
+                let any = paths.iter().any(Option::is_some);
+                any.then_some(Way::Copies { paths, class: *class, numbers: &self.numbers })
+            }
+        }
+    }
+
+    fn spread(
+        &self,
+        flow: &FlowKey,
+        weights: &[(PathId, u32)],
+        usable: impl Fn(&PathState) -> bool,
+    ) -> Option<&Arc<PathState>> {
+        let hash = flow.pin_hash();
+        let known =
+            || weights.iter().filter_map(|&(id, weight)| Some((id, weight, self.path(id)?)));
+        // If none is usable, one that is not tells why.
+        spread::pick(hash, known().filter(|(_, _, path)| usable(path)))
+            .or_else(|| spread::pick(hash, known()))
+    }
+
+    fn path(&self, id: PathId) -> Option<&Arc<PathState>> {
+        self.paths.iter().find(|path| path.id == id)
     }
 }
 

@@ -72,6 +72,10 @@ impl UplinkSocket {
         })
     }
 
+    pub(super) fn is_open(&self) -> bool {
+        self.open.load().is_some()
+    }
+
     /// The open socket; opens it if it is not, and tells the engine how that went.
     pub(super) fn ensure_open(&self, shared: &Shared) -> Option<Arc<OpenSocket>> {
         if let Some(open) = self.open.load_full() {

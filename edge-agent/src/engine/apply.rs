@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hawser_edge_core::config::{EdgeState, Fault, Tunnel};
+use hawser_edge_core::config::{EdgeState, Fault, Path, Tunnel};
 use hawser_edge_core::generation::{ApplyReason, GenerationId};
+use hawser_edge_core::history::{Names, PathName};
 use hawser_edge_core::id::UplinkId;
 use hawser_edge_core::reconcile::Observed;
 
@@ -124,6 +125,7 @@ impl Engine {
         self.refresh_hello();
         self.peers.configure(&edge, edge.tunnels.values().map(peer_config));
         self.refresh_selectors(&edge);
+        self.history.names(names(&edge));
         self.refresh_carrier(&edge);
         let interfaces = edge.uplinks.values().map(|u| u.interface.clone()).collect();
         self.control.set_uplinks(interfaces);
@@ -204,7 +206,13 @@ impl Engine {
     }
 
     /// A new look at the kernel: carrier, addresses and MTUs may have changed.
-    pub(super) fn on_observed(&mut self, seen: Observed) {
+    pub(super) fn on_observed(&mut self, mut seen: Observed) {
+        // The look began some time ago: what the kernel said meanwhile is newer.
+        for (interface, &up) in self.carriers.borrow().iter() {
+            if let Some(link) = seen.links.get_mut(interface) {
+                link.running = up;
+            }
+        }
         let old = std::mem::replace(&mut self.seen, seen);
         let Some(edge) = self.edge.clone() else { return };
         let mut changed = false;
@@ -302,6 +310,29 @@ fn dataplane_fault(path: &str, error: &DataPlaneError) -> Fault {
         message: chain(error),
         mend: "the agent needs /dev/net/tun, CAP_NET_ADMIN, and the fabric port free".to_owned(),
     }
+}
+
+/// What the paths of the history are called.
+fn names(edge: &EdgeState) -> Names {
+    let name = |(tunnel, path): (&Tunnel, &Path)| PathName {
+        path: path.id,
+        tunnel: tunnel.id,
+        peer_edge: tunnel.peer_edge.clone(),
+        peer_site: tunnel.peer_site.clone(),
+        local_uplink: edge
+            .uplinks
+            .get(&path.local_uplink)
+            .map(|u| u.name.clone())
+            .unwrap_or_default(),
+        remote_uplink: tunnel
+            .peer_uplinks
+            .get(&path.remote_uplink)
+            .map(|u| u.name.clone())
+            .unwrap_or_default(),
+        ipv6: path.ipv6,
+    };
+    let paths = edge.paths().map(name).collect();
+    Names { edge: edge.edge.clone(), site: edge.site.clone(), paths }
 }
 
 fn peer_config(tunnel: &Tunnel) -> PeerConfig {

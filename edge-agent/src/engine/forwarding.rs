@@ -5,7 +5,7 @@ mod tests;
 
 use std::collections::BTreeMap;
 
-use hawser_edge_core::config::{EdgeState, Match, Route, Tunnel};
+use hawser_edge_core::config::{ClassMode, EdgeState, Match, Route, Tunnel};
 use hawser_edge_core::id::{PathId, SegmentId, TunnelId, UplinkId};
 use hawser_edge_core::reconcile::tun_name;
 
@@ -22,14 +22,19 @@ pub const USUAL_MTU_BYTES: u32 = 1500;
 /// What every IPv6 link must carry (RFC 8200 section 5): an inner MTU never falls below it.
 const LEAST_INNER_MTU_BYTES: usize = 1280;
 
-/// The inner MTU of one path, in bytes.
+/// The inner MTU of one path, in bytes: with room for a sequence number, if any class may need it.
 pub fn path_mtu(edge: &EdgeState, path: PathId, mtus: &UplinkMtus) -> u16 {
     let Some((_, path)) = edge.paths().find(|(_, p)| p.id == path) else {
         return LEAST_INNER_MTU_BYTES as u16;
     };
     let of = |uplink| mtus.get(&uplink).copied().unwrap_or(USUAL_MTU_BYTES);
     let outer = of(path.local_uplink).min(of(path.remote_uplink));
-    let inner = hawser_esp::wire::inner_mtu(outer as usize, path.ipv6);
+    let duplicates = edge.traffic_classes.iter().any(|class| class.mode == ClassMode::Duplicate);
+    let inner = if duplicates {
+        hawser_esp::wire::inner_mtu_sequenced(outer as usize, path.ipv6)
+    } else {
+        hawser_esp::wire::inner_mtu(outer as usize, path.ipv6)
+    };
     inner.clamp(LEAST_INNER_MTU_BYTES, usize::from(u16::MAX)) as u16
 }
 

@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use hawser_edge_core::config::{EdgeState, Fault};
 use hawser_edge_core::reconcile::Observed;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep_until};
 
-use crate::host::{Changes, Host, HostError, missing_interfaces};
+use crate::host::{Carriers, Changes, Host, HostError, missing_interfaces};
 
 /// Kernel events are heard; this is for what sends none (nftables, sysctls).
 const RECONCILE_EVERY: Duration = Duration::from_secs(10);
@@ -59,16 +59,19 @@ impl HostHandle {
     }
 }
 
-/// Starts the task. `observed` gets every later look at the kernel.
+/// Starts the task. `observed` gets every later look at the kernel; what is given back tells carriers long before that.
 ///
 /// # Errors
 /// The kernel refuses a netlink socket.
-pub fn start(observed: mpsc::Sender<Observed>) -> Result<HostHandle, HostError> {
+pub fn start(
+    observed: mpsc::Sender<Observed>,
+) -> Result<(HostHandle, watch::Receiver<Carriers>), HostError> {
     let (requests, inbox) = mpsc::channel(REQUESTS);
-    let task =
-        HostTask { host: Host::open()?, changes: Changes::subscribe()?, held: None, observed };
+    let changes = Changes::subscribe()?;
+    let carriers = changes.carriers();
+    let task = HostTask { host: Host::open()?, changes, held: None, observed };
     tokio::spawn(task.run(inbox));
-    Ok(HostHandle { requests })
+    Ok((HostHandle { requests }, carriers))
 }
 
 struct HostTask {
@@ -111,6 +114,7 @@ impl HostTask {
             }
             Request::Hold(edge, reply) => {
                 self.held = Some(edge.clone());
+                self.changes.watch(edge.uplinks.values().map(|u| u.interface.clone()).collect());
                 let _ = reply.send(self.reconcile(&edge).await);
             }
         }

@@ -5,13 +5,17 @@
 //! waits for the network or the kernel: what takes longer runs in a task of its own and reports back.
 
 mod apply;
+mod carrier;
 mod clock;
 mod endpoints;
+mod explain;
 mod facts;
 mod forwarding;
+mod gaps;
 mod host_task;
 mod keys;
 mod path;
+mod peer_word;
 mod peering;
 mod probes;
 mod reach;
@@ -32,10 +36,12 @@ use hawser_edge_core::reach::Reach;
 use hawser_edge_core::reconcile::Observed;
 use hawser_edge_core::select::Selector;
 use hawser_proto::agent::v1 as wire;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use crate::control::ControlHandle;
 use crate::dataplane::DataPlane;
+use crate::history::History;
+use crate::host::Carriers;
 use crate::peer::PeerRoutes;
 use clock::Clock;
 use forwarding::UplinkMtus;
@@ -77,6 +83,8 @@ struct Engine {
     uplinks: BTreeMap<UplinkId, crate::dataplane::UplinkSpec>,
     /// The last look at the kernel.
     seen: Observed,
+    /// Newer than the last look, as far as it goes.
+    carriers: watch::Receiver<Carriers>,
     /// MTUs of our uplinks and of our peers'.
     peer_mtus: UplinkMtus,
     /// What peers said of their own uplinks.
@@ -93,6 +101,12 @@ struct Engine {
     telemetry_interval: Duration,
     /// Something changed that people wait for: the next report comes early.
     report_soon: bool,
+    /// The controller's advice in force.
+    advice: facts::Advised,
+    /// What became of every probe, for the disk.
+    history: History,
+    /// What the controller was told of why classes are where they are.
+    told: explain::Told,
     /// The operator's flag wins over the controller's wish.
     telemetry_fixed: bool,
 }

@@ -10,6 +10,8 @@ use hawser_edge_core::sla::{PathMonitor, Reach, SlaClass};
 use hawser_edge_core::time::Micros;
 
 use super::clock::Clock;
+use super::gaps::Gaps;
+use super::peer_word::PeerWord;
 
 /// A path of the generation in force.
 pub struct PathRuntime {
@@ -19,6 +21,10 @@ pub struct PathRuntime {
     pub session: ProbeSession,
     pub monitor: PathMonitor,
     pub tracker: EndpointTracker,
+    /// What traffic tells of the way here, as far as it may be told.
+    pub gaps: Gaps,
+    /// What the peer says of its own end.
+    pub peer_word: PeerWord,
     /// Where its packets go, as the data plane was told.
     pub remote: Option<SocketAddr>,
     /// Where it may be, by what others say.
@@ -64,6 +70,8 @@ impl PathRuntime {
             session,
             monitor: PathMonitor::new(config.id, classes, now),
             tracker: EndpointTracker::new(None, now),
+            gaps: Gaps::default(),
+            peer_word: PeerWord::default(),
             remote: None,
             candidates: Vec::new(),
             answered_since: None,
@@ -78,7 +86,7 @@ impl PathRuntime {
         let monitor = self.monitor.next_deadline();
         // Without keys there is nothing to probe with.
         let session = self.keyed.then(|| self.session.next_deadline());
-        [session, monitor].into_iter().flatten().min()
+        [session, monitor, self.peer_word.deadline()].into_iter().flatten().min()
     }
 }
 

@@ -3,12 +3,14 @@
 use std::net::SocketAddr;
 use std::time::Instant;
 
-use hawser_edge_core::id::{PathId, TunnelId};
-use hawser_edge_core::probe::{Outcome, ReplyKind, Request};
+use hawser_edge_core::history::{Entry, Tick};
+use hawser_edge_core::id::{PathId, TunnelId, UplinkId};
+use hawser_edge_core::probe::{Outcome, ReplyKind, Request, Sample};
 use hawser_edge_core::sla::Reach;
 use hawser_edge_core::stamp::{self, DigestEntry, Kind};
 use hawser_edge_core::time::Micros;
 
+use super::clock::Clock;
 use super::{Engine, Timer};
 use crate::dataplane::Event;
 
@@ -28,6 +30,9 @@ impl Engine {
                 self.event("SEGMENT_FAILED", &format!("segment {segment}"), &reason);
                 self.refresh_table();
             }
+            Event::Unreachable { uplink, to, .. } => self.on_unreachable(uplink, to),
+            // Counted by the data plane; MTUs are still taken from links and hellos alone.
+            Event::TooBig { .. } => {}
             Event::UplinkReady { uplink, family, port } => {
                 let name = self.uplink_name(uplink);
                 self.event(
@@ -37,6 +42,20 @@ impl Engine {
                 );
             }
         }
+    }
+
+    /// ICMP can be forged: the paths that it names are probed faster for a moment, and judged by that alone.
+    fn on_unreachable(&mut self, uplink: UplinkId, to: SocketAddr) {
+        let now = self.clock.now();
+        let mut named = false;
+        for (id, path) in &mut self.paths {
+            if path.config.local_uplink == uplink && path.remote == Some(to) {
+                named = true;
+                path.session.suspect(now);
+                self.timers.set(Timer::Path(*id), path.next_deadline());
+            }
+        }
+        self.count(if named { "icmp_suspicion" } else { "icmp_of_no_path" });
     }
 
     fn on_probe(&mut self, id: PathId, inner: &[u8], received: Instant, from: SocketAddr) {
@@ -85,6 +104,7 @@ impl Engine {
         for entry in digest {
             let of_tunnel = self.paths.get_mut(&entry.path).filter(|p| p.tunnel == tunnel);
             if let Some(path) = of_tunnel {
+                path.peer_word.hear(entry.dead, now);
                 path.monitor.handle_peer_digest(entry, now);
                 self.judge(entry.path, now);
             }
@@ -93,14 +113,20 @@ impl Engine {
 
     /// What this edge receives on each path of a tunnel.
     fn digest(&mut self, tunnel: TunnelId, now: Micros) -> Vec<DigestEntry> {
-        let Some(edge) = &self.edge else { return Vec::new() };
+        let Some(edge) = self.edge.clone() else { return Vec::new() };
         let Some(tunnel) = edge.tunnels.get(&tunnel) else { return Vec::new() };
-        let paths = tunnel.paths.keys().take(stamp::MAX_DIGEST_ENTRIES);
+        let paths = tunnel.paths.values().take(stamp::MAX_DIGEST_ENTRIES);
         let mut digest = Vec::with_capacity(tunnel.paths.len());
-        for id in paths {
-            if let Some(path) = self.paths.get_mut(id) {
-                digest.push(path.session.heard(now));
-            }
+        for config in paths {
+            let dead = !self.has_carrier(config.local_uplink);
+            let Some(path) = self.paths.get_mut(&config.id) else { continue };
+            let esp = path.gaps.settle(self.dataplane.evidence(config.id), now);
+            digest.push(DigestEntry {
+                dead,
+                esp_expected: esp.expected,
+                esp_received: esp.received,
+                ..path.session.heard(now)
+            });
         }
         digest
     }
@@ -143,11 +169,13 @@ impl Engine {
                 }
             }
             path.monitor.handle_sample(&sample);
+            self.history.note(id, fate(&self.clock, &sample));
         }
         path.monitor.set_interval(path.session.interval(), now);
         let heard = path.session.heard(now);
         path.monitor.handle_heard(&heard, now);
         path.monitor.handle_time(now);
+        path.peer_word.handle_time(now);
         let reach = path.monitor.reach();
         let was = std::mem::replace(&mut path.reach, reach);
         let deadline = path.next_deadline();
@@ -175,4 +203,15 @@ impl Engine {
             Reach::Connecting => {}
         }
     }
+}
+
+/// For the history on disk. Times of sending are the monotonic clock's, tied to the wall clock at the agent's start.
+fn fate(clock: &Clock, sample: &Sample) -> Entry {
+    let sent = clock.unix_at_start().as_micros() as u64 + sample.sent.0;
+    let rtt = match sample.outcome {
+        Outcome::Lost { .. } => None,
+        Outcome::Rtt { rtt } | Outcome::Late { rtt, .. } => Some(rtt),
+    };
+    let ticks = rtt.map(|rtt| u32::try_from(rtt.as_micros() / 100).unwrap_or(u32::MAX));
+    Entry { sent: Tick::from_unix_us(sent), rtt: ticks }
 }

@@ -14,11 +14,13 @@ impl Engine {
     pub(super) fn report(&mut self) {
         let counters = self.dataplane.counters();
         let paths = self.path_samples(&counters);
+        let explanations = self.explanations();
         self.control.telemetry(wire::Telemetry {
             unix_ms: clock::unix_ms(),
             paths,
             uplinks: self.uplink_facts(),
             counters: self.all_counters(&counters),
+            explanations,
         });
     }
 
@@ -37,6 +39,7 @@ impl Engine {
         let mut all = self.counters.clone();
         all.extend(self.control.counters());
         all.extend(self.reach.counters().iter().map(|(name, n)| ((*name).to_owned(), *n)));
+        all.extend(self.history.counters().map(|(name, n)| (name.to_owned(), n)));
         all.extend(counters.drops.iter().map(|(r, n)| (format!("drop_{}", r.label()), *n)));
         let mut endpoint = BTreeMap::<&str, u64>::new();
         for path in self.paths.values() {

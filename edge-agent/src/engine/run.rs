@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use hawser_edge_core::reach::Reach;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
@@ -18,7 +18,7 @@ use super::{Engine, Own, Timer, host_task};
 use crate::cli::{EXIT_FAILED, EXIT_NO_AGENT, RunArgs, complain};
 use crate::control::{self, ControlEvent, Identity, IdentityError, StartError, local};
 use crate::dataplane::{Event, EventReceivers, UserspaceDataPlane};
-use crate::host::HostError;
+use crate::host::{Carriers, HostError};
 use crate::peer::PeerRoutes;
 
 /// Until the controller says otherwise.
@@ -144,7 +144,7 @@ pub async fn run(options: Options, stop: CancellationToken) -> Result<(), Engine
     let (queries, query_inbox) = mpsc::channel(local::LOCAL_QUERIES);
     let socket = local::serve(&options.state_dir, queries, stop.clone())?;
     let (observed, observations) = mpsc::channel(OBSERVATIONS);
-    let host = host_task::start(observed)?;
+    let (host, carriers) = host_task::start(observed)?;
     let (dataplane, EventReceivers { events, datagrams }) = UserspaceDataPlane::new();
     let dataplane = Arc::new(dataplane);
     let routes = Arc::new(PeerRoutes::new());
@@ -155,6 +155,7 @@ pub async fn run(options: Options, stop: CancellationToken) -> Result<(), Engine
         datagrams,
         routes: routes.clone(),
     });
+    let (history, history_task) = crate::history::start(&options.state_dir);
     let (internal, internal_inbox) = mpsc::channel(INTERNAL_EVENTS);
     let clock = Clock::start();
     let engine = Engine {
@@ -170,6 +171,7 @@ pub async fn run(options: Options, stop: CancellationToken) -> Result<(), Engine
         edge: None,
         uplinks: Default::default(),
         seen: Default::default(),
+        carriers: carriers.clone(),
         peer_mtus: Default::default(),
         hello_endpoints: Default::default(),
         fact_endpoints: Default::default(),
@@ -181,12 +183,16 @@ pub async fn run(options: Options, stop: CancellationToken) -> Result<(), Engine
         counters: Default::default(),
         telemetry_interval: options.telemetry_interval.unwrap_or(TELEMETRY_INTERVAL),
         report_soon: false,
+        advice: Default::default(),
+        history,
+        told: Default::default(),
         telemetry_fixed: options.telemetry_interval.is_some(),
     };
     let inboxes = Inboxes {
         control: control.events,
         dataplane: events,
         internal: internal_inbox,
+        carriers,
         observations,
         queries: query_inbox,
     };
@@ -200,6 +206,7 @@ pub async fn run(options: Options, stop: CancellationToken) -> Result<(), Engine
     control.handle.stop();
     let _ = control.task.await;
     let _ = socket.await;
+    let _ = history_task.await;
     tracing::info!("agent stopped; overlay prefixes stay unreachable until it runs again");
     Ok(())
 }
@@ -209,6 +216,7 @@ struct Inboxes {
     control: mpsc::Receiver<ControlEvent>,
     dataplane: mpsc::Receiver<Event>,
     internal: mpsc::Receiver<super::apply::Done>,
+    carriers: watch::Receiver<Carriers>,
     observations: mpsc::Receiver<hawser_edge_core::reconcile::Observed>,
     queries: mpsc::Receiver<local::LocalQuery>,
 }
@@ -220,10 +228,11 @@ impl Engine {
         let mut next_report = Instant::now() + self.telemetry_interval;
         loop {
             let timer = self.timers.next().map(|at| Instant::from_std(self.clock.instant(at)));
-            // Probes first: what they say of time must not wait in a queue.
+            // Carriers and probes first: what they say of time must not wait in a queue.
             tokio::select! {
                 biased;
                 () = stop.cancelled() => return,
+                Ok(()) = inboxes.carriers.changed() => self.on_carriers(),
                 Some(event) = inboxes.dataplane.recv() => {
                     self.on_dataplane(event);
                     for _ in 0..BATCH {
@@ -240,7 +249,10 @@ impl Engine {
                     None => return,
                 },
                 Some(query) = inboxes.queries.recv() => self.on_query(query),
-                _ = usage.tick() => self.report_usage(),
+                _ = usage.tick() => {
+                    self.report_usage();
+                    self.history.hand_over();
+                }
                 () = sleep_until(next_report) => {
                     self.report();
                     next_report = Instant::now() + self.telemetry_interval;
@@ -285,6 +297,7 @@ impl Engine {
                     self.telemetry_interval = wish.max(Duration::from_millis(100));
                 }
                 self.report_local_facts();
+                self.told.forget();
                 self.report();
             }
             ControlEvent::Disconnected => {

@@ -3,7 +3,9 @@
 use hawser_edge_core::config::EdgeState;
 use hawser_edge_core::id::{ClassId, PathId, TunnelId};
 use hawser_edge_core::probe::Cadence;
-use hawser_edge_core::select::{ClassPolicy, Decision, DecisionContext, Selector, candidates};
+use hawser_edge_core::select::{
+    Choice, ClassPolicy, Decision, DecisionContext, Selector, candidates,
+};
 use hawser_edge_core::sla::SlaClass;
 use hawser_edge_core::time::Micros;
 use hawser_proto::agent::v1 as wire;
@@ -14,6 +16,11 @@ use super::{Engine, MAX_DECISIONS_KEPT, Selection, Timer, clock};
 pub(super) fn sla_classes(edge: &EdgeState) -> Vec<SlaClass> {
     let limits = edge.sla_classes.iter();
     limits.map(|(name, limits)| SlaClass { name: name.clone(), limits: *limits }).collect()
+}
+
+/// How the data plane does what was decided.
+fn choice(decision: &Decision) -> Choice {
+    decision.to.map_or(Choice::Nothing, Choice::Path)
 }
 
 impl Engine {
@@ -31,10 +38,11 @@ impl Engine {
                         kept.selector.set_config(policy, specs);
                         kept
                     }
-                    None => Selection {
-                        selector: Selector::new(policy, specs, now),
-                        since_unix_ms: clock::unix_ms(),
-                    },
+                    None => {
+                        let mut selector = Selector::new(policy, specs, now);
+                        selector.handle_advice(self.advice.of_paths(now), now);
+                        Selection { selector, since_unix_ms: clock::unix_ms() }
+                    }
                 };
                 self.selections.insert(key, selection);
             }
@@ -58,12 +66,12 @@ impl Engine {
             let paths = self.paths.values().filter(|p| p.tunnel == tunnel);
             for p in paths.filter(|p| path.is_none_or(|id| id == p.config.id)) {
                 let health = p.monitor.health(&class.sla_class, class.symmetric);
-                let available = p.keyed && p.remote.is_some();
+                let available = p.keyed && p.remote.is_some() && !p.peer_word.is_dead();
                 selection.selector.handle_path_admin(p.config.id, available, now);
                 selection.selector.handle_quality(p.config.id, &health, now);
             }
             while let Some(decision) = selection.selector.poll(now) {
-                self.dataplane.select(tunnel, class.id, decision.to);
+                self.dataplane.select(tunnel, class.id, choice(&decision));
                 selection.since_unix_ms = clock::unix_ms();
                 decisions.push(decision);
             }
@@ -82,30 +90,6 @@ impl Engine {
 
     pub(super) fn on_selection_timer(&mut self, tunnel: TunnelId) {
         self.select_tunnel(tunnel, None, self.clock.now());
-    }
-
-    /// An uplink's carrier came or went.
-    pub(super) fn on_carrier(&mut self, uplink: hawser_edge_core::id::UplinkId, up: bool) {
-        let now = self.clock.now();
-        for selection in self.selections.values_mut() {
-            selection.selector.handle_carrier(uplink, up, now);
-        }
-        let on_uplink = self.paths.values_mut().filter(|p| p.config.local_uplink == uplink);
-        for path in on_uplink {
-            path.session.suspect(now);
-        }
-        let tunnels: Vec<TunnelId> =
-            self.edge.iter().flat_map(|e| e.tunnels.keys().copied()).collect();
-        for tunnel in tunnels {
-            self.select_tunnel(tunnel, None, now);
-        }
-        let name = self.uplink_name(uplink);
-        let (code, message) = if up {
-            ("CARRIER_UP", "the uplink has carrier again")
-        } else {
-            ("CARRIER_DOWN", "the uplink lost carrier")
-        };
-        self.event(code, &name, message);
     }
 
     /// Fast on what carries and on what would carry next, slow elsewhere.
@@ -140,6 +124,11 @@ impl Engine {
             peer_edge: peer_edge.as_deref().unwrap_or_default(),
             boot_id: self.control.boot_id(),
         });
+        if decision.cause.voluntary() {
+            let followed = self.advice.followed(decision.from, decision.to, self.clock.now());
+            record.advice_id = followed.unwrap_or_default().to_owned();
+        }
+        self.told.moved(decision.tunnel, decision.class);
         self.keep_decision(record);
     }
 

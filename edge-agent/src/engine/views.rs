@@ -1,14 +1,19 @@
 //! The edge's own answers: `hawser-edge status|paths|why`.
 
-use hawser_edge_core::config::EdgeState;
+use std::time::Duration;
+
+use hawser_edge_core::config::{EdgeState, TrafficClass};
 use hawser_edge_core::id::PathId;
 use hawser_edge_core::sla::{Reach, SlaState};
+use hawser_edge_core::time::Micros;
 use hawser_proto::agent::v1 as wire;
 
+use super::path::PathRuntime;
 use super::{Engine, clock, forwarding};
 use crate::control::local::{
-    CandidateView, ControllerView, DecisionView, GenerationsView, LocalAnswer, LocalQuery,
-    NextHopView, PathView, QueryKind, SelectionView, StatusView, TunnelView, UplinkView, WhyView,
+    AdviceView, CandidateView, ControllerView, DecisionView, GenerationsView, LocalAnswer,
+    LocalQuery, NextHopView, PathView, QueryKind, SelectionView, StatusView, TunnelView,
+    UplinkView, WaitingView, WhyView,
 };
 
 /// As many decisions as an asker may want.
@@ -121,6 +126,7 @@ impl Engine {
                 rekeys: runtime.keyings.saturating_sub(1),
                 remote_endpoint: runtime.remote.map(|r| r.to_string()).unwrap_or_default(),
                 selected_for: self.selected_for(path.id),
+                meets_sla_for: meets_sla_for(&edge, runtime),
             });
         }
         views
@@ -140,12 +146,21 @@ impl Engine {
             }
             let explanation = selection.selector.explain(now);
             let chosen = explanation.candidates.iter().find(|c| c.chosen);
+            let waiting = explanation.held.iter().map(|held| WaitingView {
+                path: self.path_name(held.path),
+                left_s: seconds(held.remaining),
+                because: held.because.clone(),
+            });
             selections.push(SelectionView {
                 peer_edge: tunnel.peer_edge.clone(),
                 traffic_class: name.clone(),
                 path: explanation.selected.map(|p| self.path_name(p)).unwrap_or_default(),
                 meets_sla: chosen.is_some_and(|c| c.state == SlaState::Meets),
                 since_unix_ms: selection.since_unix_ms,
+                waiting: waiting.collect(),
+                moves_left: explanation.tokens_left,
+                next_move_s: seconds(explanation.next_token_in),
+                dwell_left_s: seconds(explanation.dwell_left),
                 because: explanation.summary,
             });
         }
@@ -170,7 +185,7 @@ impl Engine {
             // They are the same for every class.
             Some(_) => Vec::new(),
         };
-        WhyView { selections, next_hops, decisions }
+        WhyView { selections, next_hops, decisions, advice: self.advice_view(now) }
     }
 
     fn next_hop_views(&self, edge: &EdgeState, peer: Option<&str>) -> Vec<NextHopView> {
@@ -193,6 +208,19 @@ impl Engine {
             .collect()
     }
 
+    fn advice_view(&self, now: Micros) -> Option<AdviceView> {
+        let until = self.advice.until(now)?;
+        let paths = self.advice.of_paths(now).map(|advice| advice.avoid).unwrap_or_default();
+        let edges = self.advice.edges(now).into_iter().flatten();
+        Some(AdviceView {
+            id: self.advice.id().to_owned(),
+            reason: self.advice.reason().to_owned(),
+            avoid_paths: paths.into_iter().map(|path| self.path_name(path)).collect(),
+            avoid_edges: edges.map(|edge| self.edge_name(*edge)).collect(),
+            left_s: seconds(until.since(now)),
+        })
+    }
+
     fn decision_view(&self, decision: &wire::Decision) -> DecisionView {
         let name = |id: u32| if id == 0 { String::new() } else { self.path_name(PathId(id)) };
         DecisionView {
@@ -204,12 +232,26 @@ impl Engine {
             to_path: name(decision.to_path_id),
             cause: decision.cause.clone(),
             summary: decision.summary.clone(),
+            candidates: decision.candidates.iter().map(candidate_view).collect(),
             prefixes: decision.prefixes.clone(),
             from_next_hop: decision.from_next_hop.clone(),
             to_next_hop: decision.to_next_hop.clone(),
-            candidates: decision.candidates.iter().map(candidate_view).collect(),
+            advice_id: decision.advice_id.clone(),
         }
     }
+}
+
+/// The classes for which the path would be a good choice, whether or not it is the best one.
+fn meets_sla_for(edge: &EdgeState, path: &PathRuntime) -> Vec<String> {
+    let meets = |class: &&TrafficClass| {
+        path.monitor.health(&class.sla_class, class.symmetric).state == SlaState::Meets
+    };
+    edge.traffic_classes.iter().filter(meets).map(|class| class.name.clone()).collect()
+}
+
+/// Up to the next whole one: "0 s left" would be over.
+fn seconds(left: Duration) -> u64 {
+    left.as_millis().div_ceil(1_000) as u64
 }
 
 fn candidate_view(candidate: &wire::Candidate) -> CandidateView {
@@ -219,7 +261,10 @@ fn candidate_view(candidate: &wire::Candidate) -> CandidateView {
         wire::PathState::Connecting | wire::PathState::Unspecified => "connecting",
     };
     CandidateView {
-        path: candidate.name.clone(),
+        path: match candidate.next_hop.as_str() {
+            "" => candidate.name.clone(),
+            hop => hop.to_owned(),
+        },
         state: state.to_owned(),
         chosen: candidate.chosen,
         refused_because: candidate.refused_because.clone(),

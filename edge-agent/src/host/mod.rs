@@ -5,6 +5,7 @@
 mod changes;
 mod error;
 mod guard;
+mod link_watch;
 mod netlink;
 mod sysctl;
 #[cfg(test)]
@@ -13,7 +14,7 @@ mod tests;
 use hawser_edge_core::config::{EdgeState, Fault};
 use hawser_edge_core::reconcile::{self, Observed, Step};
 
-pub use changes::Changes;
+pub use changes::{Carriers, Changes};
 pub use error::HostError;
 
 /// One step that was tried, and how it went.

@@ -21,14 +21,18 @@ use super::HostError;
 
 type Links = BTreeMap<String, Link>;
 
+/// Administratively up, and with carrier. `IFF_RUNNING` says nearly the same, but may follow the carrier by a second.
+pub(super) fn has_carrier(flags: LinkFlags) -> bool {
+    flags.contains(LinkFlags::Up | LinkFlags::LowerUp)
+}
+
 pub(super) async fn links(handle: &Handle) -> Result<Links, HostError> {
     let mut names = BTreeMap::new();
     let mut links = Links::new();
     let mut dump = handle.link().get().execute();
     while let Some(message) = dump.try_next().await.map_err(HostError::netlink("list links"))? {
         let mut link = Link { index: message.header.index, ..Link::default() };
-        let flags = message.header.flags;
-        link.running = flags.contains(LinkFlags::Up) && flags.contains(LinkFlags::LowerUp);
+        link.running = has_carrier(message.header.flags);
         let mut name = None;
         for attribute in message.attributes {
             match attribute {

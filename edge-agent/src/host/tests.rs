@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::process::Command;
 
-use hawser_edge_core::config::{EdgeState, Lan, Route, Uplink};
+use hawser_edge_core::config::{EdgeState, Lan, Route, Uplink, UplinkUse};
 use hawser_edge_core::id::{EdgeId, SegmentId, UplinkId};
 
 use super::*;
@@ -36,6 +36,9 @@ fn edge() -> EdgeState {
         metered: false,
         gateways: vec![],
         probe_budget_bytes_per_s: 0,
+        bandwidth_up_kbps: 0,
+        usage: UplinkUse::Normal,
+        drained: false,
     };
     let route = |prefix: &str| Route {
         segment: SegmentId(1),
@@ -49,6 +52,7 @@ fn edge() -> EdgeState {
         edge_id: EdgeId(2),
         controllers: vec![],
         fabric_port: 4510,
+        drained: false,
         segments: BTreeMap::from([(SegmentId(1), "main".into())]),
         uplinks: BTreeMap::from([
             (UplinkId(1), uplink(1, "wan0")),
@@ -151,6 +155,50 @@ fn a_changed_address_is_heard_and_planned() {
         settle(&mut host, &edge).await;
         let route = run("ip route get 198.51.100.200 oif wan0");
         assert!(route.contains("via 203.0.113.1"), "{route}");
+    });
+}
+
+#[test]
+fn a_carrier_that_goes_is_told_by_the_kernels_own_message() {
+    in_namespace(async || {
+        lay_links();
+        let changes = Changes::subscribe().expect("netlink");
+        let mut carriers = changes.carriers();
+        for (line, up) in [
+            ("ip link set p0 down", false),
+            ("ip link set p0 up", true),
+            ("ip link set wan0 down", false),
+            ("ip link set wan0 up", true),
+            ("ip link del wan0", false),
+        ] {
+            run(line);
+            let told = carriers.wait_for(|carriers| carriers.get("wan0") == Some(&up));
+            let told = tokio::time::timeout(std::time::Duration::from_secs(5), told).await;
+            assert!(told.is_ok_and(|told| told.is_ok()), "{line}");
+        }
+    });
+}
+
+#[test]
+fn a_carrier_is_seen_lost_without_a_word_of_the_kernel() {
+    in_namespace(async || {
+        lay_links();
+        let interfaces = std::sync::Arc::<link_watch::Interfaces>::default();
+        *interfaces.lock().expect("lock") = vec!["wan0".into(), "nothing".into()];
+        let (heard, mut carriers) = tokio::sync::watch::channel(Carriers::new());
+        link_watch::start(std::sync::Arc::downgrade(&interfaces), heard).expect("started");
+        for (line, up) in [("ip link set p0 down", false), ("ip link set p0 up", true)] {
+            run(line);
+            let told = carriers.wait_for(|carriers| carriers.get("wan0") == Some(&up));
+            let told = tokio::time::timeout(std::time::Duration::from_secs(5), told).await;
+            assert!(told.is_ok_and(|told| told.is_ok()), "{line}");
+        }
+        assert!(!carriers.borrow().contains_key("nothing"));
+        drop(interfaces);
+        let ended = tokio::time::timeout(std::time::Duration::from_secs(5), async {
+            while carriers.changed().await.is_ok() {}
+        });
+        ended.await.expect("it ends with who asked for it");
     });
 }
 

@@ -1,7 +1,7 @@
-//! `status`, `sites`, `paths`, `why`.
+//! `status`, `sites`, `paths`, `advice`.
 
 use hawser_proto::operator::v1::{
-    GetStatusRequest, ListDecisionsRequest, ListPathsRequest, ListSitesRequest, Path, Site,
+    GetStatusRequest, ListAdviceRequest, ListPathsRequest, ListSitesRequest, Path, Site,
 };
 
 use crate::client::Session;
@@ -66,29 +66,15 @@ pub async fn paths(
     Err(endless())
 }
 
-fn endless() -> CliError {
-    CliError::new(Exit::Failed, "LIST_ENDLESS", "the controller's list does not end", "")
+pub async fn advice(session: &Session, output: &Output) -> Result<(), CliError> {
+    let call = |mut client: crate::client::Client| async move {
+        client.list_advice(ListAdviceRequest {}).await
+    };
+    let advice = session.read(call).await?;
+    let now = now_unix_ms();
+    output.answer(|style| show::advice(style, &advice, now), || json::advice(&advice))
 }
 
-pub async fn why(
-    session: &Session,
-    site: String,
-    class: Option<String>,
-    limit: u32,
-    output: &Output,
-) -> Result<(), CliError> {
-    let request = ListDecisionsRequest {
-        site: site.clone(),
-        traffic_class: class.unwrap_or_default(),
-        since_unix_ms: 0,
-        until_unix_ms: 0,
-        limit,
-    };
-    let call = |mut client: crate::client::Client| {
-        let request = request.clone();
-        async move { client.list_decisions(request).await }
-    };
-    let decisions = session.read(call).await?.decisions;
-    output
-        .answer(|style| show::why(style, &site, &decisions), || json::decisions(&site, &decisions))
+fn endless() -> CliError {
+    CliError::new(Exit::Failed, "LIST_ENDLESS", "the controller's list does not end", "")
 }

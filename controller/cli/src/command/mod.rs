@@ -3,7 +3,9 @@
 mod document;
 mod events;
 mod look;
+mod record;
 mod token;
+mod why;
 
 use std::time::Duration;
 
@@ -65,8 +67,14 @@ async fn ask(args: Args, document: Vec<u8>, output: &Output) -> Result<(), CliEr
         Command::Status => look::status(&session, output).await,
         Command::Sites => look::sites(&session, output).await,
         Command::Paths { site } => look::paths(&session, site, output).await,
-        Command::Why { site, class, limit } => {
-            look::why(&session, site, class, limit, output).await
+        Command::Why { site, class, peer, at, limit } => {
+            let question = why::Question { site, class, peer, at, limit };
+            why::why(&session, question, output).await
+        }
+        Command::Advice => look::advice(&session, output).await,
+        Command::Record { site, since, until, tunnel, grid_ms, out } => {
+            let wanted = record::Wanted { site, since, until, tunnel, grid_ms, out };
+            record::record(&session, wanted, output).await
         }
         Command::Events { follow: true, since, .. } => {
             events::follow(&session, since, output).await

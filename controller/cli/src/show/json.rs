@@ -1,10 +1,13 @@
 //! Answers as JSON for programs. Names of fields never change their meaning; new ones may come.
 
-use hawser_proto::agent::v1::{Candidate, Decision, Fault, PathSample, UplinkFact};
+use hawser_proto::agent::v1::{
+    Candidate, Decision, Explanation, Fault, HeldPath, PathSample, UplinkFact,
+};
 use hawser_proto::config::v1::GenerationId;
 use hawser_proto::operator::v1::{
-    ApplyResponse, CreateTokenResponse, EdgeStatus, Event, GetFleetResponse, GetStatusResponse,
-    Path, PathEnd, Site, TokenInfo,
+    Account, AdviceInForce, ApplyResponse, CreateTokenResponse, EdgeStatus, Event, ExplainResponse,
+    GetFleetResponse, GetStatusResponse, ListAdviceResponse, Path, PathEnd, Site, TokenInfo,
+    Trouble,
 };
 use serde_json::{Value, json};
 
@@ -157,8 +160,87 @@ fn sample(sample: &PathSample) -> Value {
     })
 }
 
-pub fn decisions(site: &str, decisions: &[Decision]) -> Value {
-    json!({"site": site, "decisions": decisions.iter().map(decision).collect::<Vec<_>>()})
+/// Of now, or of a moment in the past; `decisions` newest first.
+pub fn why(site: &str, at_unix_ms: u64, state: &ExplainResponse, decisions: &[Decision]) -> Value {
+    json!({
+        "site": site,
+        "at_unix_ms": at_unix_ms,
+        "remembered_since_unix_ms": state.remembered_since_unix_ms,
+        "accounts": state.accounts.iter().map(account).collect::<Vec<_>>(),
+        "left_out": state.left_out,
+        "next_hops": state.next_hops.iter().map(decision).collect::<Vec<_>>(),
+        "decisions": decisions.iter().map(decision).collect::<Vec<_>>(),
+    })
+}
+
+fn account(account: &Account) -> Value {
+    json!({
+        "edge": account.edge,
+        "peer_edge": account.peer_edge,
+        "peer_site": account.peer_site,
+        "tunnel_id": account.tunnel_id,
+        "traffic_class": account.traffic_class,
+        "in_force": account.in_force.as_ref().map(decision),
+        "next": account.next.as_ref().map(decision),
+        "explanation": account.explanation.as_ref().map(explanation),
+    })
+}
+
+fn explanation(told: &Explanation) -> Value {
+    let held = |held: &HeldPath| {
+        json!({
+            "path_id": held.path_id,
+            "name": held.name,
+            "remaining_ms": held.remaining_ms,
+            "because": held.because,
+        })
+    };
+    json!({
+        "unix_ms": told.unix_ms,
+        "path_id": path_id(told.path_id),
+        "path_name": told.path_name,
+        "meets_sla": told.meets_sla,
+        "since_unix_ms": told.since_unix_ms,
+        "cause": told.cause,
+        "summary": told.summary,
+        "held": told.held.iter().map(held).collect::<Vec<_>>(),
+        "tokens_left": told.tokens_left,
+        "next_token_in_ms": told.next_token_in_ms,
+        "dwell_left_ms": told.dwell_left_ms,
+        "candidates": told.candidates.iter().map(candidate).collect::<Vec<_>>(),
+    })
+}
+
+pub fn advice(answer: &ListAdviceResponse) -> Value {
+    let trouble = |trouble: &Trouble| {
+        json!({
+            "id": trouble.id,
+            "subject": trouble.subject,
+            "since_unix_ms": trouble.since_unix_ms,
+            "seen_by": trouble.seen_by,
+            "of": trouble.of,
+            "advised": trouble.advised,
+            "ending": trouble.ending,
+        })
+    };
+    let given = |given: &AdviceInForce| {
+        json!({
+            "site": given.site,
+            "edge": given.edge,
+            "id": given.id,
+            "reason": given.reason,
+            "since_unix_ms": given.since_unix_ms,
+            "until_unix_ms": given.until_unix_ms,
+            "avoid_path_ids": given.avoid_path_ids,
+            "avoid_edges": given.avoid_edges,
+        })
+    };
+    json!({
+        "mode": answer.mode,
+        "troubles": answer.troubles.iter().map(trouble).collect::<Vec<_>>(),
+        "advice": answer.advice.iter().map(given).collect::<Vec<_>>(),
+        "counters": answer.counters,
+    })
 }
 
 fn decision(decision: &Decision) -> Value {
@@ -174,6 +256,7 @@ fn decision(decision: &Decision) -> Value {
         "cause": decision.cause,
         "summary": decision.summary,
         "boot_id": decision.boot_id,
+        "advice_id": decision.advice_id,
         "segment_id": decision.segment_id,
         "prefixes": decision.prefixes,
         "from_next_hop": decision.from_next_hop,
@@ -200,6 +283,8 @@ fn candidate(candidate: &Candidate) -> Value {
         "loss_tx_ppm": candidate.loss_tx_ppm,
         "loss_rx_ppm": candidate.loss_rx_ppm,
         "limits_crossed": candidate.limits_crossed,
+        "next_hop": candidate.next_hop,
+        "confidence_ppm": candidate.confidence_ppm,
     })
 }
 

@@ -120,8 +120,16 @@ pub fn event(style: &Style, event: &Event) -> String {
 }
 
 fn is_bad(code: &str) -> bool {
-    const BAD: [&str; 7] =
-        ["DOWN", "REFUSED", "REJECTED", "REVERTED", "VIOLATED", "NONE_LEFT", "LOST"];
+    const BAD: [&str; 8] = [
+        "DOWN",
+        "REFUSED",
+        "REJECTED",
+        "REVERTED",
+        "VIOLATED",
+        "NONE_LEFT",
+        "LOST",
+        "TROUBLE_FOUND",
+    ];
     BAD.iter().any(|word| code.contains(word))
 }
 

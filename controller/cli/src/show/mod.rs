@@ -1,10 +1,12 @@
 //! Answers as text for people. Pure: what is shown depends on the arguments alone.
 
+mod advice;
 mod decisions;
 pub mod json;
 mod lists;
 mod paths;
 mod style;
+mod why;
 
 use std::fmt::Write as _;
 
@@ -12,10 +14,11 @@ use hawser_proto::agent::v1::Fault;
 use hawser_proto::config::v1::GenerationId;
 use hawser_proto::operator::v1::{ApplyResponse, GetFleetResponse, GetStatusResponse};
 
-pub use decisions::why;
+pub use advice::advice;
 pub use lists::{event, events, sites, token_created, tokens};
 pub use paths::paths;
 pub use style::{Style, clean};
+pub use why::{why, why_at};
 
 use crate::time::{span, utc};
 use style::Shade;

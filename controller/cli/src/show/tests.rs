@@ -1,4 +1,6 @@
-use hawser_proto::agent::v1::{Candidate, Decision, Fault, GenerationState, PathSample, PathState};
+use hawser_proto::agent::v1::{
+    Candidate, Decision, Explanation, Fault, GenerationState, HeldPath, PathSample, PathState,
+};
 use hawser_proto::config::v1::{AddressFamily, GenerationId};
 use hawser_proto::operator::v1::*;
 
@@ -120,7 +122,7 @@ fn a_path_shows_both_directions_and_what_it_carries() {
 
 #[test]
 fn why_tells_the_decision_in_words_with_every_candidate() {
-    let text = super::why(&PLAIN, "b1", &[decision()]);
+    let text = super::why(&PLAIN, "b1", &Default::default(), &[decision()], 0);
     let lines: Vec<&str> = text.lines().collect();
     assert_eq!(lines[0], "b1-1 → hq-1, traffic class voice  2026-01-31 12:00:00.250 UTC");
     assert_eq!(
@@ -131,7 +133,7 @@ fn why_tells_the_decision_in_words_with_every_candidate() {
     assert!(lines[4].contains("100.0 %") && lines[4].contains("refused: no answer for 320 ms"));
     assert!(lines[4].contains("(max_loss_ppm)"), "{}", lines[4]);
     assert!(lines[5].starts_with('→') && lines[5].ends_with("chosen"), "{}", lines[5]);
-    let json = json::decisions("b1", &[decision()]);
+    let json = json::why("b1", 0, &Default::default(), &[decision()]);
     assert_eq!(json["decisions"][0]["candidates"][0]["limits_crossed"][0], "max_loss_ppm");
 }
 
@@ -187,6 +189,7 @@ fn each_cause_has_its_sentence() {
         (1, 0, "NONE_LEFT", "has no path now, because none is left that works."),
         (2, 2, "CONFIG", "It stays on isp-b→isp-a (path 2), because the configuration changed."),
         (1, 2, "FAIL_BACK", "because the preferred path has been good for long enough."),
+        (2, 2, "MEMBERS", "It stays on isp-b→isp-a (path 2), and what carries beside it changed."),
         (1, 2, "SLA_VIOLATED", "because the path it was on no longer met its SLA."),
         (9, 2, "BETTER_PATH", "It moved from path 9 to isp-b→isp-a (path 2), because that path"),
         (0, 0, "NEW_CAUSE", "It has no path, because of NEW_CAUSE."),
@@ -194,10 +197,180 @@ fn each_cause_has_its_sentence() {
     for (from, to, cause, expected) in table {
         let cause = cause.to_owned();
         let decision = Decision { from_path_id: from, to_path_id: to, cause, ..decision() };
-        let text = super::why(&PLAIN, "b1", &[decision]);
+        let text = super::why(&PLAIN, "b1", &Default::default(), &[decision], 0);
         assert!(text.contains(expected), "{text}");
     }
-    assert!(super::why(&PLAIN, "b1", &[]).starts_with("No decision of b1 is known"));
+    assert!(
+        super::why(&PLAIN, "b1", &Default::default(), &[], 0)
+            .starts_with("No decision of b1 is known")
+    );
+}
+
+/// What b1's edge said at noon: the other path is better, but must wait.
+fn told() -> ExplainResponse {
+    let mut candidates = decision().candidates;
+    candidates[0].state = PathState::Up.into();
+    let explanation = Explanation {
+        unix_ms: NOON + 30_000,
+        path_id: 2,
+        path_name: "isp-b → hq-1 isp-a".to_owned(),
+        meets_sla: true,
+        since_unix_ms: NOON + 250,
+        held: vec![HeldPath {
+            path_id: 1,
+            name: "isp-a → hq-1 isp-a".to_owned(),
+            remaining_ms: 8_000,
+            because: "it must meet the SLA for another 8 s".to_owned(),
+        }],
+        tokens_left: 3,
+        candidates,
+        ..Explanation::default()
+    };
+    let account = Account {
+        edge: "b1-1".to_owned(),
+        peer_edge: "hq-1".to_owned(),
+        peer_site: "hq".to_owned(),
+        traffic_class: "voice".to_owned(),
+        tunnel_id: 1,
+        in_force: Some(decision()),
+        next: None,
+        explanation: Some(explanation),
+    };
+    let remembered_since_unix_ms = NOON - 60_000;
+    ExplainResponse { accounts: vec![account], remembered_since_unix_ms, ..Default::default() }
+}
+
+const NOON: u64 = 1_769_860_800_000;
+
+#[test]
+fn why_begins_with_where_everything_is_and_why_it_stays() {
+    let text = super::why(&PLAIN, "b1", &told(), &[decision()], NOON + 60_250);
+    let lines: Vec<&str> = text.lines().collect();
+    assert!(lines[0].starts_with("FROM") && lines[0].ends_with("WHY NOTHING MOVES"), "{text}");
+    let row = "isp-b → hq-1 isp-a  met  1m   isp-a → hq-1 isp-a is better but waits: it must meet \
+               the SLA for another 8 s";
+    assert!(lines[1].ends_with(row), "{}", lines[1]);
+    assert!(text.contains("\n\nb1-1 → hq-1, traffic class voice  2026-01-31 12:00:00.250 UTC"));
+    let mut spent = told();
+    let account = spent.accounts[0].explanation.as_mut().unwrap();
+    (account.held, account.tokens_left, account.next_token_in_ms) = (Vec::new(), 0, 61_000);
+    let text = super::why(&PLAIN, "b1", &spent, &[], NOON);
+    assert!(text.contains("no path is better (no voluntary move for another 1m 1s)"), "{text}");
+}
+
+#[test]
+fn why_at_a_moment_tells_what_was_in_force_the_figures_and_what_came_next() {
+    let text = super::why_at(&PLAIN, "b1", &told(), NOON + 31_250);
+    for part in [
+        "b1 at 2026-01-31 12:00:31.250 UTC",
+        "In force then, since 2026-01-31 12:00:00.250 UTC (31s before): It moved from isp-a→isp-a",
+        "because the path it was on went down.",
+        "Why nothing moved (1s before): isp-a → hq-1 isp-a is better but waits: it must meet the",
+        "35.1 ms",
+        "refused: no answer for 320 ms",
+    ] {
+        assert!(text.contains(part), "{part} in {text}");
+    }
+    // Before the fault: nothing was known, and what came right after is told.
+    let mut state = told();
+    let account = &mut state.accounts[0];
+    account.next = account.in_force.take();
+    account.explanation = None;
+    let text = super::why_at(&PLAIN, "b1", &state, NOON);
+    for part in [
+        "What was in force then is not remembered.",
+        "no figures of that moment are remembered",
+        "0.2 s later:",
+        "because the path it was on went down.",
+    ] {
+        assert!(text.contains(part), "{part} in {text}");
+    }
+    let text = super::why_at(&PLAIN, "b1", &state, NOON - 400_000);
+    assert!(text.contains("figures are remembered since 2026-01-31 11:59:00.000 UTC only"));
+    assert!(!text.contains("later:"), "{text}");
+    let text = super::why_at(&PLAIN, "b1", &Default::default(), NOON);
+    assert!(text.contains("Nothing of b1 is remembered"), "{text}");
+    let json = json::why("b1", NOON, &told(), &[]);
+    assert_eq!(json["accounts"][0]["explanation"]["held"][0]["remaining_ms"], 8_000);
+    assert_eq!(json["accounts"][0]["in_force"]["cause"], "PATH_DOWN");
+    assert_eq!(json["at_unix_ms"], NOON);
+}
+
+#[test]
+fn a_decision_about_a_next_hop_names_prefixes_and_edges() {
+    let hop = |from: &str, to: &str| {
+        let candidate = Candidate {
+            next_hop: "dr-1".to_owned(),
+            state: PathState::Up.into(),
+            chosen: true,
+            ..Candidate::default()
+        };
+        Decision {
+            traffic_class: String::new(),
+            prefixes: vec!["10.9.0.0/16".to_owned(), "10.10.0.0/16".to_owned()],
+            from_next_hop: from.to_owned(),
+            to_next_hop: to.to_owned(),
+            from_path_id: 0,
+            to_path_id: 0,
+            advice_id: "t-4".to_owned(),
+            candidates: vec![candidate],
+            ..decision()
+        }
+    };
+    let text = super::why(&PLAIN, "b1", &Default::default(), &[hop("hq-1", "dr-1")], 0);
+    let lines: Vec<&str> = text.lines().collect();
+    assert_eq!(lines[0], "b1-1, 10.9.0.0/16, 10.10.0.0/16  2026-01-31 12:00:00.250 UTC");
+    assert_eq!(lines[1], "It moved from hq-1 to dr-1, because it is not reached any more.");
+    assert_eq!(lines[2], "It followed the advice t-4.");
+    assert!(lines[5].starts_with("→  dr-1"), "{}", lines[5]);
+    let table =
+        [("", "dr-1", "It goes by dr-1,"), ("hq-1", "", "It left hq-1 and has no next hop")];
+    for (from, to, expected) in table {
+        let text = super::why(&PLAIN, "b1", &Default::default(), &[hop(from, to)], 0);
+        assert!(text.contains(expected), "{text}");
+    }
+    let json = json::why("b1", 0, &Default::default(), &[hop("hq-1", "dr-1")]);
+    assert_eq!(json["decisions"][0]["to_next_hop"], "dr-1");
+    assert_eq!(json["decisions"][0]["candidates"][0]["next_hop"], "dr-1");
+}
+
+#[test]
+fn advice_is_shown_with_its_trouble_and_its_time_left() {
+    let mut answer = ListAdviceResponse { mode: "on".to_owned(), ..Default::default() };
+    let text = super::advice(&PLAIN, &answer, NOON);
+    assert_eq!(text, "No trouble is seen across sites, and no advice is in force.");
+    answer.troubles = vec![Trouble {
+        id: "t-1".to_owned(),
+        subject: "provider alpha".to_owned(),
+        since_unix_ms: NOON - 61_000,
+        seen_by: 60,
+        of: 200,
+        advised: 80,
+        ending: false,
+    }];
+    answer.advice = vec![AdviceInForce {
+        site: "b1".to_owned(),
+        edge: "b1-1".to_owned(),
+        id: "t-1".to_owned(),
+        reason: "provider alpha has trouble at many sites".to_owned(),
+        since_unix_ms: NOON - 30_000,
+        until_unix_ms: NOON + 200_000,
+        avoid_path_ids: (1..=8).collect(),
+        avoid_edges: vec!["hq-1".to_owned()],
+    }];
+    let text = super::advice(&PLAIN, &answer, NOON);
+    for part in [
+        "provider alpha  1m 1s  60 of 200 sites  80",
+        "hq-1, path 1, path 2, path 3, path 4, path 5, 3 more",
+        "30s  3m 20s",
+    ] {
+        assert!(text.contains(part), "{part} in {text}");
+    }
+    assert_eq!(json::advice(&answer)["advice"][0]["avoid_path_ids"][7], 8);
+    for (mode, expected) in [("off", "gives no advice"), ("watch", "Nothing is sent")] {
+        answer.mode = mode.to_owned();
+        assert!(super::advice(&PLAIN, &answer, NOON).contains(expected));
+    }
 }
 
 #[test]
@@ -367,7 +540,7 @@ fn colours_are_there_only_if_they_are_wanted() {
     let (paths, decisions) = (two_paths(), [decision()]);
     for (style, expected) in [(PLAIN, false), (COLOURS, true)] {
         assert_eq!(super::paths(&style, &paths).contains('\u{1b}'), expected);
-        assert_eq!(super::why(&style, "b1", &decisions).contains('\u{1b}'), expected);
+        assert_eq!(super::why(&style, "b1", &told(), &decisions, 0).contains('\u{1b}'), expected);
     }
 }
 
@@ -381,9 +554,18 @@ fn text_from_elsewhere_can_not_command_the_terminal() {
     let event = Event { message: evil.to_owned(), code: evil.to_owned(), ..Event::default() };
     let mut path = two_paths();
     path[0].a.as_mut().unwrap().uplink = evil.to_owned();
+    let mut state = told();
+    for account in &mut state.accounts {
+        account.edge = evil.to_owned();
+        account.in_force = Some(decision.clone());
+        let told = account.explanation.as_mut().unwrap();
+        (told.path_name, told.held[0].because) = (evil.to_owned(), evil.to_owned());
+    }
     let shown = [
-        super::why(&PLAIN, evil, &[decision]),
-        super::why(&PLAIN, evil, &[]),
+        super::why(&PLAIN, evil, &state, &[], 0),
+        super::why_at(&PLAIN, evil, &state, 1),
+        super::why(&PLAIN, evil, &Default::default(), &[decision.clone()], 0),
+        super::why(&PLAIN, evil, &Default::default(), &[], 0),
         super::event(&PLAIN, &event),
         super::paths(&PLAIN, &path),
     ];

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use super::{Since, ago, parse_duration, parse_since, span, utc};
+use super::{At, Since, ago, parse_at, parse_duration, parse_since, span, utc};
 
 #[test]
 fn durations_are_read() {
@@ -76,4 +76,44 @@ fn spans_have_their_two_largest_units() {
     }
     assert_eq!(ago(0, 10_000), "never");
     assert_eq!(ago(5_000, 10_000), "5s ago");
+}
+
+#[test]
+fn moments_are_read_in_every_way_that_people_write_them() {
+    let noon = 1_769_860_800_000;
+    let table = [
+        ("-15m", Some(At::Ago(Duration::from_secs(900)))),
+        ("90s", Some(At::Ago(Duration::from_secs(90)))),
+        ("12:00", Some(At::OfDay(43_200_000))),
+        ("23:59:59.5", Some(At::OfDay(86_399_500))),
+        ("2026-01-31T12:00:00Z", Some(At::UnixMs(noon))),
+        ("2026-01-31t12:00:00.25z", Some(At::UnixMs(noon + 250))),
+        ("2026-01-31 12:00:00.250", Some(At::UnixMs(noon + 250))),
+        ("2026-01-31T13:30:00+01:30", Some(At::UnixMs(noon))),
+        ("2026-01-31T07:00:00.1239-05:00", Some(At::UnixMs(noon + 123))),
+        ("2026-01-31T12:00:00+1", None),
+        ("2026-02-30T12:00:00Z", None),
+        ("1970-01-01T00:00:00+01:00", None),
+        ("25:00", None),
+        ("12:60", None),
+        ("12:00:00.", None),
+        ("12:00:00.x", None),
+        ("1200", None),
+        ("12", None),
+        ("--15m", None),
+        ("now", None),
+        ("", None),
+    ];
+    for (text, expected) in table {
+        assert_eq!(parse_at(text).ok(), expected, "{text}");
+    }
+}
+
+#[test]
+fn a_time_of_day_is_its_last_one() {
+    let day = 86_400_000;
+    let now = 20_000 * day + 43_200_000;
+    assert_eq!(At::OfDay(43_100_000).unix_ms(now), now - 100_000);
+    assert_eq!(At::OfDay(43_300_000).unix_ms(now), now + 100_000 - day);
+    assert_eq!(At::Ago(Duration::from_secs(60)).unix_ms(now), now - 60_000);
 }

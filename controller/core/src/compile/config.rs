@@ -9,8 +9,8 @@ use super::{Plan, PlannedEdge, TunnelPlan};
 use crate::allocate::NotAllocated;
 use crate::id::SegmentId;
 use crate::intent::{
-    Family, Match, PortRange, ProfileName, SlaClass, TrafficClass, TunnelProfile, Uplink,
-    WhenNoneMeets,
+    BalanceBy, ClassMode, Family, Fleet, Match, PortRange, ProfileName, SlaClass, TrafficClass,
+    TunnelProfile, Uplink, UplinkUse, WhenNoneMeets,
 };
 
 pub(super) fn compile(
@@ -73,11 +73,21 @@ fn uplinks(plan: &Plan<'_>, planned: &PlannedEdge) -> Result<Vec<wire::Uplink>, 
             bandwidth_down_kbps: uplink.bandwidth_down_kbps,
             gateways: uplink.gateways.iter().map(ToString::to_string).collect(),
             probe_budget_bytes_per_s: uplink.probe_budget_bytes_per_s,
-            ..Default::default()
+            r#use: usage(uplink.usage).into(),
+            drained: uplink.drained,
         });
     }
     list.sort_by_key(|uplink| uplink.id);
     Ok(list)
+}
+
+/// What is as usual is not written out: configurations change only with what they say.
+fn usage(usage: UplinkUse) -> wire::UplinkUse {
+    match usage {
+        UplinkUse::Normal => wire::UplinkUse::Unspecified,
+        UplinkUse::Standby => wire::UplinkUse::Standby,
+        UplinkUse::LastResort => wire::UplinkUse::LastResort,
+    }
 }
 
 fn lans(plan: &Plan<'_>, planned: &PlannedEdge) -> Result<Vec<wire::Lan>, NotAllocated> {
@@ -118,7 +128,9 @@ fn tunnel(plan: &Plan<'_>, planned: &PlannedEdge, tunnel: &TunnelPlan) -> wire::
     let of_peer = &plan.edge_at(peer.place).uplinks;
     let peer_uplinks = peer_uplinks.into_iter().filter_map(|(id, name)| {
         let uplink = of_peer.iter().find(|uplink| uplink.name == *name)?;
-        Some(peer_uplink(id.0, uplink, plan.fleet.fabric_port))
+        let shared = uplink.probe_budget_bytes_per_s > 0 || uplink.usage == UplinkUse::Standby;
+        let paths = if shared { plan.paths_over(id) } else { 0 };
+        Some(wire::PeerUplink { paths, ..peer_uplink(id.0, uplink, plan.fleet) })
     });
     wire::Tunnel {
         id: tunnel.id.0,
@@ -138,13 +150,22 @@ fn tunnel(plan: &Plan<'_>, planned: &PlannedEdge, tunnel: &TunnelPlan) -> wire::
     }
 }
 
-fn peer_uplink(id: u32, uplink: &Uplink, fabric_port: u16) -> wire::PeerUplink {
-    let endpoint = |address| SocketAddr::new(address, fabric_port).to_string();
+fn peer_uplink(id: u32, uplink: &Uplink, fleet: &Fleet) -> wire::PeerUplink {
+    let endpoint = |address| SocketAddr::new(address, fleet.fabric_port).to_string();
+    // Only weights ask what a peer can receive: without them it is no part of this edge's configuration.
+    let balanced = fleet
+        .traffic_classes
+        .iter()
+        .any(|class| class.mode == ClassMode::Balance(BalanceBy::Bandwidth));
     wire::PeerUplink {
         id,
         name: uplink.name.to_string(),
         provider: uplink.provider.clone(),
         endpoints: uplink.addresses.iter().copied().map(endpoint).collect(),
+        r#use: usage(uplink.usage).into(),
+        drained: uplink.drained,
+        bandwidth_down_kbps: if balanced { uplink.bandwidth_down_kbps } else { 0 },
+        probe_budget_bytes_per_s: uplink.probe_budget_bytes_per_s,
         ..Default::default()
     }
 }
@@ -169,7 +190,7 @@ fn profile(plan: &Plan<'_>, name: &ProfileName) -> wire::TunnelProfile {
         esn: profile.esn,
         probe_interval_ms: profile.probe_interval_ms,
         probe_idle_interval_ms: profile.probe_idle_interval_ms,
-        ..Default::default()
+        down_after_probes: profile.down_after_probes.unwrap_or(0),
     }
 }
 
@@ -207,6 +228,7 @@ fn traffic_class(class: &TrafficClass, id: u32, segment_id: u32) -> wire::Traffi
         WhenNoneMeets::LeastBad => wire::WhenNoneMeets::LeastBad,
         WhenNoneMeets::Drop => wire::WhenNoneMeets::Drop,
     };
+    let (mode, balance_by) = mode(class.mode);
     wire::TrafficClass {
         id,
         name: class.name.to_string(),
@@ -218,7 +240,19 @@ fn traffic_class(class: &TrafficClass, id: u32, segment_id: u32) -> wire::Traffi
         failback_hold_ms: class.failback_hold_ms,
         dwell_ms: class.dwell_ms,
         symmetric: class.symmetric,
-        ..Default::default()
+        mode: mode.into(),
+        balance_by: balance_by.into(),
+    }
+}
+
+fn mode(mode: ClassMode) -> (wire::ClassMode, wire::BalanceBy) {
+    match mode {
+        ClassMode::Best => (wire::ClassMode::Unspecified, wire::BalanceBy::Unspecified),
+        ClassMode::Balance(BalanceBy::Bandwidth) => {
+            (wire::ClassMode::Balance, wire::BalanceBy::Bandwidth)
+        }
+        ClassMode::Balance(BalanceBy::Cost) => (wire::ClassMode::Balance, wire::BalanceBy::Cost),
+        ClassMode::Duplicate => (wire::ClassMode::Duplicate, wire::BalanceBy::Unspecified),
     }
 }
 
@@ -251,7 +285,10 @@ fn sla_classes(plan: &Plan<'_>, classes: &[wire::TrafficClass]) -> Vec<wire::Sla
         max_rtt_us: sla.max_rtt_us.unwrap_or(0),
         max_jitter_us: sla.max_jitter_us.unwrap_or(0),
         max_loss_ppm: sla.max_loss_ppm.unwrap_or(0),
-        ..Default::default()
+        loss_confidence_ppm: sla.loss_confidence_ppm.unwrap_or(0),
+        loss_mended_ms: sla.loss_mended_ms.unwrap_or(0),
+        delay_damage_ms: sla.delay_damage_ms.unwrap_or(0),
+        delay_mended_ms: sla.delay_mended_ms.unwrap_or(0),
     };
     list.into_iter().map(sla_class).collect()
 }

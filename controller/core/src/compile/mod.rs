@@ -94,6 +94,8 @@ pub struct Plan<'a> {
     overlay: Overlay,
     tunnels: Vec<TunnelPlan>,
     edges: BTreeMap<&'a EdgeName, PlannedEdge>,
+    /// How many paths each uplink has.
+    paths: BTreeMap<UplinkId, u32>,
 }
 
 #[derive(Debug)]
@@ -118,8 +120,14 @@ impl<'a> Plan<'a> {
             }
         }
         let overlay = Overlay::new(fleet, allocations, &graph)?;
-        let mut plan = Self { fleet, allocations, graph, overlay, tunnels: Vec::new(), edges };
+        let (tunnels, paths) = (Vec::new(), BTreeMap::new());
+        let mut plan = Self { fleet, allocations, graph, overlay, tunnels, edges, paths };
         plan.tunnels = plan.plan_tunnels()?;
+        for path in plan.tunnels.iter().flat_map(|tunnel| &tunnel.paths) {
+            for uplink in [path.a_uplink_id, path.b_uplink_id] {
+                *plan.paths.entry(uplink).or_default() += 1;
+            }
+        }
         for (index, tunnel) in plan.tunnels.iter().enumerate() {
             for end in [&tunnel.a, &tunnel.b] {
                 if let Some(edge) = plan.edges.get_mut(&end.edge) {
@@ -164,6 +172,11 @@ impl<'a> Plan<'a> {
     pub fn config_of(&self, name: &EdgeName) -> Result<EdgeConfig, NotAllocated> {
         let missing = || NotAllocated { kind: "edge", name: name.to_string() };
         config::compile(self, self.edges.get(name).ok_or_else(missing)?)
+    }
+
+    /// Over all tunnels of its edge.
+    fn paths_over(&self, uplink: UplinkId) -> u32 {
+        self.paths.get(&uplink).copied().unwrap_or(0)
     }
 
     fn plan_tunnels(&self) -> Result<Vec<TunnelPlan>, NotAllocated> {

@@ -1,127 +1,14 @@
-//! SLA classes, tunnel profiles and traffic classes.
+//! Traffic classes.
 
 use super::{Fields, Place, Reader};
 use crate::document::Node;
-use crate::fault::{code, quote};
+use crate::fault::code;
 use crate::intent::{
-    ClassName, Match, ProfileName, SegmentName, SlaClass, SlaName, Suite, TrafficClass,
-    TunnelProfile, UplinkName, WhenNoneMeets,
+    BalanceBy, ClassMode, ClassName, Match, SegmentName, SlaName, TrafficClass, UplinkName,
+    WhenNoneMeets,
 };
 use crate::limits;
 use crate::names::{FLEET, Kind};
-
-pub(super) fn sla(reader: &mut Reader, node: &Node, place: &Place<'_>) -> SlaClass {
-    let known = &["name", "max_rtt_ms", "max_jitter_ms", "max_loss_pct"];
-    let fields = reader.fields(node, place, known);
-    let name = reader.required_label(&fields, "name");
-    reader.names.declare(&mut reader.faults, Kind::SlaClass, FLEET, &name, fields.at("name"));
-    if fields.complete && known[1..].iter().all(|key| fields.get(key).is_none()) {
-        let mend = "give max_rtt_ms, max_jitter_ms or max_loss_pct";
-        reader.faults.add(code::SLA_WITHOUT_LIMIT, place, "the SLA class limits nothing", mend);
-    }
-    SlaClass {
-        name: SlaName::new(name),
-        max_rtt_us: limit(reader, &fields, "max_rtt_ms", 60_000.0, 1_000.0),
-        max_jitter_us: limit(reader, &fields, "max_jitter_ms", 60_000.0, 1_000.0),
-        max_loss_ppm: limit(reader, &fields, "max_loss_pct", 100.0, 10_000.0),
-    }
-}
-
-/// On the wire 0 is no limit, which is not what somebody means who writes it.
-fn limit(
-    reader: &mut Reader,
-    fields: &Fields<'_>,
-    key: &str,
-    max: f64,
-    factor: f64,
-) -> Option<u32> {
-    let value = reader.number(fields, key, 0.0..=max)?;
-    let scaled = (value * factor).round() as u32;
-    if scaled == 0 {
-        let message = "no path can meet a limit of zero";
-        let mend = format!("give the highest that is acceptable, or remove {key}");
-        reader.faults.add(code::SLA_LIMIT_ZERO, fields.at(key), message, mend);
-        return None;
-    }
-    Some(scaled)
-}
-
-pub(super) fn profiles(reader: &mut Reader, fields: &Fields<'_>) -> Vec<TunnelProfile> {
-    let mut profiles =
-        reader.list(fields, "tunnel_profiles", limits::MAX_PROFILES, |r, node, place| {
-            profile(r, node, place)
-        });
-    if profiles.iter().all(|profile| profile.name.as_str() != TunnelProfile::STANDARD) {
-        reader.names.note(Kind::TunnelProfile, TunnelProfile::STANDARD);
-        profiles.push(TunnelProfile::default());
-    }
-    profiles
-}
-
-const PROFILE_FIELDS: &[&str] = &[
-    "name",
-    "suite",
-    "rekey_after_s",
-    "rekey_after_bytes",
-    "replay_window_packets",
-    "esn",
-    "probe_interval_ms",
-    "probe_idle_interval_ms",
-];
-
-fn profile(reader: &mut Reader, node: &Node, place: &Place<'_>) -> TunnelProfile {
-    let fields = reader.fields(node, place, PROFILE_FIELDS);
-    let standard = TunnelProfile::default();
-    let name = reader.required_label(&fields, "name");
-    let at = fields.at("name");
-    reader.names.declare(&mut reader.faults, Kind::TunnelProfile, FLEET, &name, at);
-    let bytes = i128::from(standard.rekey_after_bytes);
-    let window = i128::from(standard.replay_window_packets);
-    let interval = reader.integer(&fields, "probe_interval_ms", 100, 20..=10_000);
-    let idle_absent = interval.max(i128::from(standard.probe_idle_interval_ms));
-    let idle = reader.integer(&fields, "probe_idle_interval_ms", idle_absent, 20..=60_000);
-    if idle < interval {
-        let message = format!("{idle} is below probe_interval_ms, {interval}");
-        let mend = "paths that carry nothing are probed no more often than others";
-        reader.faults.add(code::OUT_OF_RANGE, fields.at("probe_idle_interval_ms"), message, mend);
-    }
-    let window = reader.integer(&fields, "replay_window_packets", window, 64..=4_096);
-    if window % 64 != 0 {
-        let message = format!("{window} is no multiple of 64");
-        let at = fields.at("replay_window_packets");
-        reader.faults.add(code::OUT_OF_RANGE, at, message, "choose 64, 128, 256 ... 4096");
-    }
-    TunnelProfile {
-        name: ProfileName::new(name),
-        suite: suite(reader, &fields),
-        rekey_after_s: reader.integer(&fields, "rekey_after_s", 3_600, 5..=86_400) as u32,
-        rekey_after_bytes: reader.integer(&fields, "rekey_after_bytes", bytes, 1 << 20..=1 << 44)
-            as u64,
-        replay_window_packets: window as u32,
-        esn: reader.flag(&fields, "esn", standard.esn),
-        probe_interval_ms: interval as u32,
-        probe_idle_interval_ms: idle as u32,
-    }
-}
-
-fn suite(reader: &mut Reader, fields: &Fields<'_>) -> Suite {
-    let Some(text) = reader.text(fields, "suite") else { return Suite::default() };
-    if let Some(suite) = Suite::ALL.into_iter().find(|suite| suite.name() == text) {
-        return suite;
-    }
-    let weak = ["des", "3des", "rc4", "null", "md5", "sha1", "cbc", "blowfish", "cast"];
-    let lower = text.to_ascii_lowercase();
-    let is_weak = weak.iter().any(|word| lower.contains(word));
-    let (code, message) = if is_weak {
-        (code::SUITE_WEAK, format!("{} is too weak", quote(&text)))
-    } else {
-        (code::SUITE_UNKNOWN, format!("there is no suite {}", quote(&text)))
-    };
-    let names: Vec<&str> = Suite::ALL.iter().map(|suite| suite.name()).collect();
-    let mend = format!("choose one of: {}", names.join(", "));
-    reader.faults.add(code, fields.at("suite"), message, mend);
-    Suite::default()
-}
 
 /// In the document's order, then `default`.
 pub(super) fn traffic_classes(reader: &mut Reader, fields: &Fields<'_>) -> Vec<TrafficClass> {
@@ -138,11 +25,13 @@ pub(super) fn traffic_classes(reader: &mut Reader, fields: &Fields<'_>) -> Vec<T
     classes
 }
 
-const CLASS_FIELDS: &[&str] = &[
+pub(super) const CLASS_FIELDS: &[&str] = &[
     "name",
     "segment",
     "match",
     "sla",
+    "mode",
+    "balance_by",
     "when_none_meets",
     "prefer_uplinks",
     "failback_hold_s",
@@ -177,6 +66,31 @@ fn traffic_class(reader: &mut Reader, node: &Node, place: &Place<'_>) -> Traffic
         failback_hold_ms: milliseconds(reader, &fields, "failback_hold_s", 10.0, 86_400.0),
         dwell_ms: milliseconds(reader, &fields, "dwell_s", 2.0, 3_600.0),
         symmetric: reader.flag(&fields, "symmetric", false),
+        mode: mode(reader, &fields),
+    }
+}
+
+fn mode(reader: &mut Reader, fields: &Fields<'_>) -> ClassMode {
+    #[derive(Clone, Copy, PartialEq)]
+    enum Word {
+        Best,
+        Balance,
+        Duplicate,
+    }
+    let words = [("best", Word::Best), ("balance", Word::Balance), ("duplicate", Word::Duplicate)];
+    let word = reader.word(fields, "mode", &words);
+    let weights = [("bandwidth", BalanceBy::Bandwidth), ("cost", BalanceBy::Cost)];
+    let balance_by = reader.word(fields, "balance_by", &weights);
+    let unread = word.is_none() && fields.get("mode").is_some();
+    if fields.get("balance_by").is_some() && word != Some(Word::Balance) && !unread {
+        let message = "only a balanced class has weights";
+        let mend = "write mode: balance, or remove balance_by";
+        reader.faults.add(code::BALANCE_BY_UNUSED, fields.at("balance_by"), message, mend);
+    }
+    match word {
+        None | Some(Word::Best) => ClassMode::Best,
+        Some(Word::Balance) => ClassMode::Balance(balance_by.unwrap_or_default()),
+        Some(Word::Duplicate) => ClassMode::Duplicate,
     }
 }
 
@@ -213,7 +127,7 @@ fn check_matches(reader: &mut Reader, fields: &Fields<'_>, name: &str) {
     }
 }
 
-const MATCH_FIELDS: &[&str] = &[
+pub(super) const MATCH_FIELDS: &[&str] = &[
     "dscp",
     "protocol",
     "source_ports",

@@ -3,7 +3,10 @@
 
 mod class;
 mod field;
+mod profile;
+mod quantity;
 mod site;
+mod sla;
 mod topology;
 mod value;
 
@@ -49,6 +52,26 @@ const FIELDS: &[&str] = &[
     "topologies",
 ];
 
+const SEGMENT_FIELDS: &[&str] = &["name"];
+const TRANSPORTS_FIELDS: &[&str] = &["pairs"];
+
+/// Every mapping of a document, and the fields that it may have.
+#[cfg(test)]
+pub(crate) const MAPPINGS: &[(&str, &[&str])] = &[
+    ("fleet.yaml", FIELDS),
+    ("segments[]", SEGMENT_FIELDS),
+    ("transports", TRANSPORTS_FIELDS),
+    ("sla_classes[]", sla::SLA_FIELDS),
+    ("tunnel_profiles[]", profile::PROFILE_FIELDS),
+    ("traffic_classes[]", class::CLASS_FIELDS),
+    ("traffic_classes[].match[]", class::MATCH_FIELDS),
+    ("sites[]", site::SITE_FIELDS),
+    ("sites[].lans[]", site::LAN_FIELDS),
+    ("sites[].edges[]", site::EDGE_FIELDS),
+    ("sites[].edges[].uplinks[]", site::UPLINK_FIELDS),
+    ("topologies[]", topology::ALL_FIELDS),
+];
+
 pub(crate) fn fleet(reader: &mut Reader, tree: &Node) -> Fleet {
     let root = Place::Root;
     let fields = reader.fields(tree, &root, FIELDS);
@@ -57,9 +80,8 @@ pub(crate) fn fleet(reader: &mut Reader, tree: &Node) -> Fleet {
     let transport_pairs = transports(reader, &fields);
     let controllers = controllers(reader, &fields);
     let fabric_port = fabric_port(reader, &fields);
-    let max_classes = limits::MAX_CLASSES;
-    let sla_classes = reader.list(&fields, "sla_classes", max_classes, class::sla);
-    let tunnel_profiles = class::profiles(reader, &fields);
+    let sla_classes = sla::sla_classes(reader, &fields);
+    let tunnel_profiles = profile::profiles(reader, &fields);
     let traffic_classes = class::traffic_classes(reader, &fields);
     let mut index = 0;
     let sites = reader.list(&fields, "sites", limits::MAX_SITES, |reader, node, place| {
@@ -95,7 +117,7 @@ fn segments(reader: &mut Reader, fields: &Fields<'_>) -> Vec<SegmentName> {
         return vec![SegmentName::new(MAIN_SEGMENT)];
     }
     let segments = reader.list(fields, "segments", limits::MAX_SEGMENTS, |reader, node, place| {
-        let fields = reader.fields(node, place, &["name"]);
+        let fields = reader.fields(node, place, SEGMENT_FIELDS);
         let name = reader.required_label(&fields, "name");
         let path = fields.at("name");
         reader.names.declare(&mut reader.faults, Kind::Segment, FLEET, &name, path);
@@ -111,7 +133,7 @@ fn segments(reader: &mut Reader, fields: &Fields<'_>) -> Vec<SegmentName> {
 fn transports(reader: &mut Reader, fields: &Fields<'_>) -> TransportPairs {
     let Some(node) = fields.get("transports") else { return TransportPairs::Equal };
     let place = fields.at("transports");
-    let fields = reader.fields(node, &place, &["pairs"]);
+    let fields = reader.fields(node, &place, TRANSPORTS_FIELDS);
     if fields.get("pairs").is_none() {
         return TransportPairs::Equal;
     }

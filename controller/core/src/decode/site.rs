@@ -5,17 +5,41 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
+use super::quantity::RATE;
 use super::{Fields, MAIN_SEGMENT, Place, PlacedPrefix, Reader};
 use crate::document::Node;
 use crate::fault::{code, quote};
 use crate::intent::{
     Edge, EdgeName, Family, Lan, SegmentName, Site, SiteName, TransportName, Uplink, UplinkName,
+    UplinkUse,
 };
 use crate::limits;
 use crate::names::{FLEET, Kind};
 
+pub(super) const SITE_FIELDS: &[&str] = &["name", "lans", "edges", "drain"];
+pub(super) const LAN_FIELDS: &[&str] =
+    &["interface", "segment", "prefixes", "vlan", "shared_origin"];
+pub(super) const EDGE_FIELDS: &[&str] = &["name", "uplinks", "drain"];
+pub(super) const UPLINK_FIELDS: &[&str] = &[
+    "name",
+    "interface",
+    "transport",
+    "provider",
+    "addresses",
+    "families",
+    "gateways",
+    "cost",
+    "metered",
+    "use",
+    "drain",
+    "bandwidth_up_mbps",
+    "bandwidth_down_mbps",
+    "probe_budget",
+    "probe_budget_kbps",
+];
+
 pub(super) fn site(reader: &mut Reader, node: &Node, place: &Place<'_>, index: usize) -> Site {
-    let fields = reader.fields(node, place, &["name", "lans", "edges", "drain"]);
+    let fields = reader.fields(node, place, SITE_FIELDS);
     let name = reader.required_label(&fields, "name");
     reader.names.declare(&mut reader.faults, Kind::Site, FLEET, &name, fields.at("name"));
     let lans = reader.list(&fields, "lans", limits::MAX_LANS_PER_SITE, |reader, node, at| {
@@ -42,8 +66,7 @@ fn lan(
     site_place: &Place<'_>,
     site: usize,
 ) -> Lan {
-    let known = &["interface", "segment", "prefixes", "vlan", "shared_origin"];
-    let fields = reader.fields(node, place, known);
+    let fields = reader.fields(node, place, LAN_FIELDS);
     let interface = required_interface(reader, &fields);
     let segment = reader.reference_field(&fields, "segment", Kind::Segment);
     let segment = segment.unwrap_or_else(|| {
@@ -99,7 +122,7 @@ fn edge(
     number: usize,
     lans: &[Lan],
 ) -> Edge {
-    let fields = reader.fields(node, place, &["name", "uplinks", "drain"]);
+    let fields = reader.fields(node, place, EDGE_FIELDS);
     let name_place = fields.at("name");
     let name = if fields.get("name").is_some() {
         reader.optional_label(&fields, "name").unwrap_or_default()
@@ -124,21 +147,6 @@ fn edge(
     let drained = reader.flag(&fields, "drain", false);
     Edge { name: EdgeName::new(name), uplinks, drained }
 }
-
-const UPLINK_FIELDS: &[&str] = &[
-    "name",
-    "interface",
-    "transport",
-    "provider",
-    "addresses",
-    "families",
-    "gateways",
-    "cost",
-    "metered",
-    "bandwidth_up_mbps",
-    "bandwidth_down_mbps",
-    "probe_budget_kbps",
-];
 
 fn uplink(
     reader: &mut Reader,
@@ -165,6 +173,7 @@ fn uplink(
         of_family(reader, gateway, families.as_ref(), at);
         Some(gateway)
     });
+    let metered = reader.flag(&fields, "metered", false);
     let mbps = |value: Option<f64>| (value.unwrap_or(0.0) * 1_000.0).round() as u64;
     Uplink {
         name: UplinkName::new(name),
@@ -175,12 +184,39 @@ fn uplink(
         families: families.unwrap_or_default(),
         gateways: gateways.into_iter().flatten().collect(),
         cost: reader.integer(&fields, "cost", 10, 0..=1_000_000) as u32,
-        metered: reader.flag(&fields, "metered", false),
+        metered,
+        usage: usage(reader, &fields, metered),
+        drained: reader.flag(&fields, "drain", false),
         bandwidth_up_kbps: mbps(reader.number(&fields, "bandwidth_up_mbps", 0.0..=1_000_000.0)),
         bandwidth_down_kbps: mbps(reader.number(&fields, "bandwidth_down_mbps", 0.0..=1_000_000.0)),
-        probe_budget_bytes_per_s: (reader.integer(&fields, "probe_budget_kbps", 0, 0..=1_000_000)
-            * 125) as u64,
+        probe_budget_bytes_per_s: probe_budget(reader, &fields),
     }
+}
+
+/// Who pays by volume wants to pay for traffic.
+fn usage(reader: &mut Reader, fields: &Fields<'_>, metered: bool) -> UplinkUse {
+    let words = [
+        ("normal", UplinkUse::Normal),
+        ("standby", UplinkUse::Standby),
+        ("last-resort", UplinkUse::LastResort),
+    ];
+    let absent = if metered { UplinkUse::Standby } else { UplinkUse::Normal };
+    reader.word(fields, "use", &words).unwrap_or(absent)
+}
+
+fn probe_budget(reader: &mut Reader, fields: &Fields<'_>) -> u64 {
+    let range = 1_000..=1_000_000_000;
+    let bits_per_s = reader.quantity(fields, "probe_budget", &RATE, range);
+    let plain = reader.integer(fields, "probe_budget_kbps", 0, 0..=1_000_000);
+    if fields.get("probe_budget").is_none() {
+        return plain as u64 * 125;
+    }
+    if fields.get("probe_budget_kbps").is_some() {
+        let at = fields.at("probe_budget_kbps");
+        let message = "probe_budget is given too";
+        reader.faults.add(code::FIELD_CONFLICT, at, message, "keep probe_budget");
+    }
+    bits_per_s.unwrap_or(0) / 8
 }
 
 /// One socket is bound to each uplink's interface, and a LAN's packets never leave by one.

@@ -17,13 +17,16 @@ enum Word {
 const WORDS: [(&str, Word); 3] =
     [("hub-spoke", Word::HubSpoke), ("full-mesh", Word::FullMesh), ("partial", Word::Partial)];
 
+pub(super) const ALL_FIELDS: &[&str] =
+    &["kind", "name", "profile", "hubs", "spokes", "sites", "pairs"];
+
 pub(super) fn topology(reader: &mut Reader, node: &Node, place: &Place<'_>) -> Topology {
     let word = kind_of(node);
     let known: &[&str] = match word {
         Some(Word::HubSpoke) => &["kind", "name", "profile", "hubs", "spokes"],
         Some(Word::FullMesh) => &["kind", "name", "profile", "sites"],
         Some(Word::Partial) => &["kind", "name", "profile", "pairs"],
-        None => &["kind", "name", "profile", "hubs", "spokes", "sites", "pairs"],
+        None => ALL_FIELDS,
     };
     let fields = reader.fields(node, place, known);
     let name = reader.optional_label(&fields, "name");

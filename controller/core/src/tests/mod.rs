@@ -1,4 +1,6 @@
 mod faults;
 mod properties;
+mod quality;
 mod reachability;
+mod reference;
 mod scale;

@@ -312,6 +312,8 @@ impl Decoder {
                 usage: usage(uplink.r#use()),
                 drained: uplink.drained,
                 bandwidth_down_kbps: uplink.bandwidth_down_kbps,
+                probe_budget_bytes_per_s: uplink.probe_budget_bytes_per_s,
+                paths: uplink.paths,
             };
             peer_uplinks.insert(UplinkId(uplink.id), typed);
         }

@@ -68,7 +68,7 @@ pub enum UplinkUse {
     Normal,
     /// Kept warm at the least cost.
     Standby,
-    /// Not even keyed until no other path of the tunnel works.
+    /// Nothing is sent over it until no other path of the tunnel works.
     LastResort,
 }
 
@@ -115,6 +115,10 @@ pub struct PeerUplink {
     pub drained: bool,
     /// What it can receive; 0: not known.
     pub bandwidth_down_kbps: u64,
+    /// 0: no limit.
+    pub probe_budget_bytes_per_s: u64,
+    /// Paths over it in the whole fleet, where they share a budget or a standby's allowance; 0: not given.
+    pub paths: u32,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -14,6 +14,8 @@ pub(super) struct Heard {
     last: Option<Micros>,
     /// Sequence numbers of the window, in order of arrival.
     recent: VecDeque<(u64, Micros)>,
+    /// The least of them; kept, for a digest is asked for at every probe of every path of the tunnel.
+    oldest: Option<u64>,
     /// The reflector's own count.
     reflected: u32,
 }
@@ -32,13 +34,15 @@ impl Heard {
         if self.last.is_some() && self.newest.abs_diff(extended) > policy::REORDER_MAX {
             // Not a gap that loss makes: what was heard before tells nothing any more.
             self.recent.clear();
+            self.oldest = None;
         } else if extended <= self.newest && self.recent.iter().any(|&(s, _)| s == extended) {
             return false;
         }
         if self.recent.len() == policy::HEARD_MAX {
-            self.recent.pop_front();
+            self.drop_front();
         }
         self.recent.push_back((extended, now));
+        self.oldest = Some(self.oldest.map_or(extended, |oldest| oldest.min(extended)));
         if self.recent.len() == 1 || extended > self.newest {
             self.newest = extended;
             self.last = Some(now);
@@ -57,7 +61,7 @@ impl Heard {
     pub(super) fn digest(&mut self, path: PathId, now: Micros) -> DigestEntry {
         self.forget(now);
         let received = self.recent.len() as u64;
-        let oldest = self.recent.iter().map(|&(s, _)| s).min().unwrap_or(self.newest);
+        let oldest = self.oldest.unwrap_or(self.newest);
         let expected = (self.newest - oldest.min(self.newest) + 1).max(1);
         let lost = expected.saturating_sub(received);
         let loss_ppm = if received == 0 { 0 } else { (lost * 1_000_000 / expected) as u32 };
@@ -77,7 +81,15 @@ impl Heard {
 
     fn forget(&mut self, now: Micros) {
         while self.recent.front().is_some_and(|&(_, at)| now.since(at) > policy::HEARD_WINDOW) {
-            self.recent.pop_front();
+            self.drop_front();
+        }
+    }
+
+    fn drop_front(&mut self) {
+        let gone = self.recent.pop_front().map(|(sequence, _)| sequence);
+        if gone == self.oldest {
+            // They come nearly in order: the next ones are the least.
+            self.oldest = self.recent.iter().map(|&(sequence, _)| sequence).min();
         }
     }
 }

@@ -3,8 +3,15 @@
 //! The caller sends what [`ProbeSession::poll_transmit`] gives, hands in what comes, and reads [`Sample`]s. All round-trip
 //! times come from the caller's monotonic clock, so that steps of wall clocks change nothing.
 
+mod budget;
+mod cost;
 mod heard;
+mod ipdv;
 mod pace;
+mod pacer;
+mod plain;
+mod rest;
+mod sender;
 mod session;
 #[cfg(test)]
 mod tests;
@@ -17,6 +24,14 @@ use crate::policy;
 use crate::stamp::{self, DigestEntry};
 use crate::time::Micros;
 
+pub use budget::{Account, AccountSpec, Admission, BudgetCounters, Budgets};
+pub use cost::{
+    exchange_bytes, keepalive_bytes, packet_bytes, probe_bytes, probe_bytes_per_path_per_day,
+};
+pub(crate) use pace::Estimator;
+pub use pacer::{Order, Pacer, PathView};
+pub use plain::{PlainConfig, PlainProber, PlainProtocol};
+pub use rest::{Allowance, LastResort};
 pub use session::ProbeSession;
 
 /// What a session must know at its start.
@@ -46,6 +61,7 @@ pub struct Intervals {
     pub used: Duration,
     pub standby: Duration,
     pub idle: Duration,
+    pub resting: Duration,
 }
 
 impl Intervals {
@@ -59,17 +75,29 @@ impl Intervals {
         };
         let used = or(probe_interval_ms, policy::USED_INTERVAL);
         let idle = or(probe_idle_interval_ms, policy::IDLE_INTERVAL).max(used);
-        Intervals { used, standby: used, idle }
+        Intervals { used, standby: used, idle, resting: policy::MAX_INTERVAL }
     }
 
     /// Of one cadence.
     pub fn of(&self, cadence: Cadence) -> Duration {
-        match cadence {
-            Cadence::Used => self.used,
-            Cadence::Standby => self.standby,
-            Cadence::Idle => self.idle,
-        }
-        .clamp(policy::MIN_INTERVAL, policy::MAX_INTERVAL)
+        let (interval, max) = match cadence {
+            Cadence::Used => (self.used, policy::MAX_INTERVAL),
+            Cadence::Standby => (self.standby, policy::MAX_INTERVAL),
+            Cadence::Idle => (self.idle, policy::MAX_INTERVAL),
+            Cadence::Resting => (self.resting, policy::RESTING_INTERVAL_MAX),
+        };
+        interval.clamp(policy::MIN_INTERVAL, max)
+    }
+
+    /// The same, but for one cadence.
+    pub fn with(mut self, cadence: Cadence, interval: Duration) -> Self {
+        *match cadence {
+            Cadence::Used => &mut self.used,
+            Cadence::Standby => &mut self.standby,
+            Cadence::Idle => &mut self.idle,
+            Cadence::Resting => &mut self.resting,
+        } = interval;
+        self
     }
 }
 
@@ -88,6 +116,8 @@ pub enum Cadence {
     Standby,
     /// Neither.
     Idle,
+    /// Kept from being forgotten, at the least cost; a loss or a recovery is checked by a few faster probes.
+    Resting,
 }
 
 /// An inner packet to send on the path now.
@@ -112,6 +142,17 @@ pub struct Sample {
     pub outcome: Outcome,
     /// Earlier losses of unknown way whose way this sample tells.
     pub settled: Settled,
+    /// Against the answer before, if the reflector's timestamps tell.
+    pub ipdv: Option<Ipdv>,
+}
+
+/// How much longer or shorter a probe took than the one before, way by way (RFC 3393): clocks need not agree for it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Ipdv {
+    /// To the peer, absolute.
+    pub forward_us: u32,
+    /// From the peer, absolute.
+    pub back_us: u32,
 }
 
 /// A probe's fate.

@@ -1,14 +1,13 @@
 //! The session itself.
 
-use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::heard::Heard;
-use super::pace::{Estimator, Pace};
-use super::window::{Match, Window};
+use super::ipdv::AtReflector;
+use super::sender::{Answer, Sender};
 use super::{
-    Cadence, Intervals, Outcome, Probe, ProbeConfig, ProbeCounters, Refused, Reply, ReplyKind,
-    Request, Sample, Settled,
+    Cadence, Intervals, Probe, ProbeConfig, ProbeCounters, Refused, Reply, ReplyKind, Request,
+    Sample,
 };
 use crate::bucket::TokenBucket;
 use crate::policy;
@@ -27,18 +26,10 @@ const FORMAT: TimestampFormat = TimestampFormat::Ntp;
 pub struct ProbeSession {
     config: ProbeConfig,
     ssid: u16,
-    pace: Pace,
-    estimator: Estimator,
-    window: Window,
+    sender: Sender,
     heard: Heard,
     replies: TokenBucket,
-    samples: VecDeque<Sample>,
-    counters: ProbeCounters,
     challenges: u32,
-    /// No probe is counted lost before: replies may wait unread after a stall of this host.
-    expire_from: Micros,
-    /// When the probe was sent that got such a grace.
-    graced: Option<Micros>,
 }
 
 impl ProbeSession {
@@ -47,57 +38,85 @@ impl ProbeSession {
         ProbeSession {
             // Zero means "no SSID" to reflectors of RFC 8762 alone.
             ssid: (((config.seed >> 48) as u16) & !CHALLENGE_SSID).max(1),
-            pace: Pace::new(config.intervals, config.cadence, config.seed & (u64::MAX >> 16), now),
-            estimator: Estimator::default(),
-            window: Window::default(),
+            sender: Sender::new(
+                config.intervals,
+                config.cadence,
+                config.seed & (u64::MAX >> 16),
+                now,
+            ),
             heard: Heard::default(),
             replies: TokenBucket::per_second(policy::REFLECT_BURST, policy::REFLECT_PER_S, now),
-            samples: VecDeque::new(),
-            counters: ProbeCounters::default(),
             challenges: 0,
-            expire_from: Micros(0),
-            graced: None,
             config,
         }
     }
 
     /// From now on; the next probe is not later than one interval from now.
     pub fn set_cadence(&mut self, cadence: Cadence, now: Micros) {
-        if cadence != self.pace.cadence() {
-            self.pace.set(self.config.intervals, cadence, now);
+        if cadence != self.sender.pace.cadence() {
+            self.sender.pace.set(self.config.intervals, cadence, now);
         }
     }
 
     /// New intervals of a changed profile.
     pub fn set_intervals(&mut self, intervals: Intervals, now: Micros) {
         self.config.intervals = intervals;
-        self.pace.set(intervals, self.pace.cadence(), now);
+        self.sender.pace.set(intervals, self.sender.pace.cadence(), now);
+    }
+
+    /// How often from now on. `interval` takes the place of the cadence's own.
+    pub fn set_pace(&mut self, cadence: Cadence, interval: Duration, now: Micros) {
+        let intervals = self.config.intervals.with(cadence, interval);
+        if cadence != self.sender.pace.cadence() || intervals != self.config.intervals {
+            self.config.intervals = intervals;
+            self.sender.pace.set(intervals, cadence, now);
+        }
+    }
+
+    /// Counts losses, which may make a probe due. Is one? Then [`poll_transmit`](Self::poll_transmit) gives it, or
+    /// [`defer`](Self::defer) puts it off.
+    pub fn is_due(&mut self, now: Micros) -> bool {
+        self.sender.is_due(now)
+    }
+
+    /// No probe leaves before.
+    pub fn defer(&mut self, until: Micros) {
+        self.sender.pace.defer(until);
+    }
+
+    /// Since the last probe left; the longest time there is, if none did.
+    pub fn waited(&self, now: Micros) -> Duration {
+        self.sender.pace.waited(now)
+    }
+
+    /// Probes lost in a row, after the newest that was answered.
+    pub fn losses_in_row(&self) -> u32 {
+        self.sender.losses_in_row()
     }
 
     /// Evidence from elsewhere (carrier, ICMP, gaps in traffic): probe fast for a moment.
     pub fn suspect(&mut self, now: Micros) {
-        self.pace.suspect(now);
+        self.sender.pace.suspect(now);
+    }
+
+    /// The next probe is due now: its digest has news that can't wait.
+    pub fn hasten(&mut self, now: Micros) {
+        self.pace.hasten(now);
     }
 
     /// When [`poll_transmit`](Self::poll_transmit) has something to do.
     pub fn next_deadline(&mut self) -> Micros {
-        let timeout = self.estimator.timeout();
-        match self.window.oldest_waiting() {
-            Some(sent) => self.pace.next().min((sent + timeout).max(self.expire_from)),
-            None => self.pace.next(),
-        }
+        self.sender.next_deadline()
     }
 
     /// Counts losses, and gives a probe if one is due. `digest` is what this edge receives on the tunnel's paths. Hand in
     /// what has been received first.
     pub fn poll_transmit(&mut self, now: Micros, digest: &[DigestEntry]) -> Option<Probe> {
-        self.expire(now);
-        if now < self.pace.next() {
+        if !self.sender.is_due(now) {
             return None;
         }
-        self.pace.sent(now);
         let timestamp = self.timestamp(now);
-        let sequence = self.window.push(now, timestamp);
+        let sequence = self.sender.send(timestamp, now);
         let packet = SenderPacket {
             sequence: sequence as u32,
             timestamp,
@@ -107,14 +126,13 @@ impl ProbeSession {
             challenge: None,
         };
         let inner = self.encapsulate(Kind::Request, &packet.encode(self.config.least_bytes));
-        self.counters.sent += 1;
-        self.counters.sent_bytes += inner.len() as u64;
+        self.sender.counters.sent_bytes += inner.len() as u64;
         Some(Probe { sequence, inner })
     }
 
     /// The next sample, oldest first.
     pub fn poll_sample(&mut self) -> Option<Sample> {
-        self.samples.pop_front()
+        self.sender.poll_sample()
     }
 
     /// An inner packet that asks the peer to echo `octets`; to be sent to the address in question.
@@ -141,8 +159,8 @@ impl ProbeSession {
     ) -> Result<Request, Refused> {
         let result = self.reflect(packet, received, now, digest);
         match result {
-            Ok(_) => self.counters.reflected += 1,
-            Err(_) => self.counters.refused += 1,
+            Ok(_) => self.sender.counters.reflected += 1,
+            Err(_) => self.sender.counters.refused += 1,
         }
         result
     }
@@ -155,7 +173,7 @@ impl ProbeSession {
     ) -> Result<Reply, Refused> {
         let result = self.take_reply(packet, received);
         if result.is_err() {
-            self.counters.refused += 1;
+            self.sender.counters.refused += 1;
         }
         result
     }
@@ -167,23 +185,23 @@ impl ProbeSession {
 
     /// How long a probe is waited for at present.
     pub fn timeout(&self) -> Duration {
-        self.estimator.timeout()
+        self.sender.timeout()
     }
 
     /// Time between probes at present, suspicion aside.
     pub fn interval(&self) -> Duration {
-        self.pace.interval()
+        self.sender.pace.interval()
     }
 
     /// Since the start.
     pub fn counters(&self) -> ProbeCounters {
-        self.counters
+        self.sender.counters
     }
 
     /// Counts from there, as after a long life.
     #[cfg(test)]
     pub(super) fn start_at(&mut self, sequence: u64) {
-        self.window = Window::starting_at(sequence);
+        self.sender.start_at(sequence);
     }
 
     fn reflect(
@@ -229,70 +247,19 @@ impl ProbeSession {
         if reply.ssid != self.ssid && reply.ssid != 0 {
             return Err(Refused::Foreign);
         }
-        let found =
-            self.window.answer(reply.sender_sequence, reply.sender_timestamp, reply.sequence);
-        let kind = match found {
-            Match::Unknown => return Err(Refused::Unknown),
-            Match::Foreign => return Err(Refused::Foreign),
-            Match::Duplicate => {
-                self.counters.duplicate += 1;
-                ReplyKind::Duplicate
-            }
-            Match::Answer { sequence, sent, settled } => {
-                let rtt = round_trip(&reply, sent, received);
-                self.counters.answered += 1;
-                self.estimator.update(rtt);
-                self.sample(sequence, sent, received, Outcome::Rtt { rtt }, settled);
-                ReplyKind::Answer { rtt }
-            }
-            Match::Late { sequence, sent, was, settled } => {
-                let rtt = round_trip(&reply, sent, received);
-                self.counters.late += 1;
-                self.estimator.update(rtt);
-                self.sample(sequence, sent, received, Outcome::Late { rtt, was }, settled);
-                ReplyKind::Late { rtt }
-            }
-        };
+        let kind = self.sender.answer(&Answer {
+            sequence: reply.sender_sequence,
+            timestamp: reply.sender_timestamp,
+            reflected: reply.sequence,
+            received,
+            held: held(&reply),
+            at_reflector: Some(AtReflector {
+                received: reply.received,
+                sent: reply.timestamp,
+                format: reply.error.format(),
+            }),
+        })?;
         Ok(Reply { kind, peer_digest: reply.digest })
-    }
-
-    fn expire(&mut self, now: Micros) {
-        let timeout = self.estimator.timeout();
-        let Some(sent) = self.window.oldest_waiting() else { return };
-        let due = (sent + timeout).max(self.expire_from);
-        if now < due {
-            return;
-        }
-        if now.since(due) >= policy::HOST_STALL && self.graced != Some(sent) {
-            // Once for each probe that is late, so that a slow caller still counts losses.
-            self.graced = Some(sent);
-            self.expire_from = now + policy::HOST_STALL_GRACE;
-            return;
-        }
-        while let Some((sequence, sent, way)) = self.window.expire(timeout, now) {
-            self.counters.lost += 1;
-            self.sample(sequence, sent, now, Outcome::Lost { way }, Settled::default());
-            if self.window.run() <= policy::SUSPICION_MAX_RUN {
-                self.pace.suspect(now);
-            } else {
-                self.pace.calm();
-            }
-        }
-    }
-
-    fn sample(
-        &mut self,
-        sequence: u64,
-        sent: Micros,
-        known: Micros,
-        outcome: Outcome,
-        settled: Settled,
-    ) {
-        if self.samples.len() == policy::SAMPLE_QUEUE_MAX {
-            self.samples.pop_front();
-            self.counters.samples_dropped += 1;
-        }
-        self.samples.push_back(Sample { sequence, sent, known, outcome, settled });
     }
 
     fn check(&self, packet: &ProbePacket<'_>, kind: Kind) -> Result<(), Refused> {
@@ -314,9 +281,7 @@ impl ProbeSession {
     }
 }
 
-/// Without the time that the reflector says it held the probe, unless that can't be.
-fn round_trip(reply: &ReflectorPacket, sent: Micros, received: Micros) -> Duration {
-    let whole = received.since(sent);
-    let held = reply.timestamp.since(reply.received, reply.error.format()).unwrap_or_default();
-    whole.checked_sub(held).unwrap_or(whole)
+/// How long the reflector says that it held the probe, if that can be.
+fn held(reply: &ReflectorPacket) -> Duration {
+    reply.timestamp.since(reply.received, reply.error.format()).unwrap_or_default()
 }

@@ -1,8 +1,9 @@
 use proptest::prelude::*;
 
+use super::ipdv::{AtReflector, Variation};
 use super::window::{Match, Window};
 use super::*;
-use crate::stamp::{Kind, Timestamp, decapsulate};
+use crate::stamp::{Kind, Timestamp, TimestampFormat, decapsulate};
 
 fn ms(ms: u64) -> Micros {
     Micros::from_millis(ms)
@@ -416,4 +417,31 @@ proptest! {
         prop_assert_eq!(c.answered as i64 + c.lost as i64, net + answered);
         prop_assert!(net + answered >= sent);
     }
+}
+
+#[test]
+fn delay_variation_is_told_way_by_way_though_clocks_differ() {
+    let mut variation = Variation::default();
+    let ahead = Duration::from_secs(1_000_000);
+    let mut step = |sequence: u64, sent_ms: u64, out_ms: u64, back_ms: u64| {
+        let at =
+            |ms: u64| Timestamp::from_unix(ahead + Duration::from_millis(ms), TimestampFormat::Ntp);
+        let arrived = sent_ms + out_ms;
+        let at_reflector = AtReflector {
+            received: at(arrived),
+            sent: at(arrived + 1),
+            format: TimestampFormat::Ntp,
+        };
+        let received = Micros::from_millis(arrived + 1 + back_ms);
+        variation.step(sequence, Micros::from_millis(sent_ms), received, &at_reflector)
+    };
+    assert_eq!(step(1, 100, 20, 20), None, "nothing to compare with");
+    let near = |us: u32, ms: u32| us.abs_diff(ms * 1_000) <= 2;
+    let ipdv = step(2, 200, 50, 20).unwrap();
+    assert!(near(ipdv.forward_us, 30) && near(ipdv.back_us, 0), "{ipdv:?}");
+    let ipdv = step(3, 300, 50, 60).unwrap();
+    assert!(near(ipdv.forward_us, 0) && near(ipdv.back_us, 40), "{ipdv:?}");
+    assert_eq!(step(2, 200, 50, 20), None, "an older one");
+    let ipdv = step(4, 400, 20, 20).unwrap();
+    assert!(near(ipdv.forward_us, 30) && near(ipdv.back_us, 40), "{ipdv:?}");
 }

@@ -17,6 +17,9 @@ pub struct Figures {
     pub rtt_us: u32,
     /// RFC 3550 section 6.4.1, of round-trip times.
     pub jitter_us: u32,
+    /// The same of the way to the peer and from it, where the reflector's timestamps tell; else of the round trip.
+    pub jitter_tx_us: u32,
+    pub jitter_rx_us: u32,
     /// Lost on the way to the peer, over the long window.
     pub loss_tx_ppm: u32,
     /// Lost on the way from the peer, over the long window.

@@ -8,7 +8,7 @@ use crate::probe::{Outcome, Sample, Settled, Way};
 
 fn sample(sequence: u64, outcome: Outcome) -> Sample {
     let sent = Micros::from_millis(sequence * 100);
-    Sample { sequence, sent, known: sent, outcome, settled: Settled::default() }
+    Sample { sequence, sent, known: sent, outcome, settled: Settled::default(), ipdv: None }
 }
 
 fn rtt(ms: u64) -> Outcome {
@@ -108,7 +108,7 @@ proptest! {
                 _ => rtt(rtt_ms),
             };
             let sequence = sequence as u64;
-            window.handle(&Sample { sequence, sent: now, known: now, outcome, settled: Settled::default() });
+            window.handle(&Sample { sequence, sent: now, known: now, outcome, settled: Settled::default(), ipdv: None });
             model.push((now, fate < 2));
             model.retain(|&(sent, _)| now.since(sent) <= policy::LONG_WINDOW);
             let lost = model.iter().filter(|m| m.1).count() as u64;

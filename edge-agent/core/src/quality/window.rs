@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::{Figures, LinkQuality, mos_milli};
 use crate::policy;
-use crate::probe::{Outcome, Sample, Way};
+use crate::probe::{Ipdv, Outcome, Sample, Way};
 use crate::time::Micros;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -83,6 +83,20 @@ impl Sums {
     }
 }
 
+/// RFC 3550 appendix A.8: kept at 16 times its value.
+#[derive(Debug, Default)]
+struct Jitter(u64);
+
+impl Jitter {
+    fn step(&mut self, difference_us: u64) {
+        self.0 = self.0 + difference_us - (self.0 + 8) / 16;
+    }
+
+    fn us(&self) -> u32 {
+        (self.0 / 16).min(u64::from(u32::MAX)) as u32
+    }
+}
+
 /// One path's recent probes.
 #[derive(Debug, Default)]
 pub struct QualityWindow {
@@ -94,7 +108,9 @@ pub struct QualityWindow {
     long: Sums,
     short: Sums,
     srtt_us: u64,
-    jitter_us_16: u64,
+    jitter: Jitter,
+    jitter_tx: Jitter,
+    jitter_rx: Jitter,
     /// Sequence number and RTT of the newest answer.
     newest: Option<(u64, u32)>,
     last_answer: Option<Micros>,
@@ -151,7 +167,9 @@ impl QualityWindow {
     pub fn figures(&self) -> Figures {
         Figures {
             rtt_us: self.srtt_us as u32,
-            jitter_us: (self.jitter_us_16 / 16) as u32,
+            jitter_us: self.jitter.us(),
+            jitter_tx_us: self.jitter_tx.us(),
+            jitter_rx_us: self.jitter_rx.us(),
             loss_tx_ppm: self.long.ppm(self.long.forward + self.long.unknown),
             loss_rx_ppm: self.long.ppm(self.long.back + self.long.unknown),
             loss_round_trip_ppm: self.long.ppm(self.long.lost()),
@@ -186,7 +204,7 @@ impl QualityWindow {
             probes_short: self.short.probes(),
             mos_milli: mos_milli(
                 figures.rtt_us / 2,
-                figures.jitter_us,
+                figures.jitter_tx_us.max(figures.jitter_rx_us),
                 figures.loss_tx_ppm.max(figures.loss_rx_ppm),
             ),
             last_answer: self.last_answer,
@@ -200,10 +218,12 @@ impl QualityWindow {
             Some(_) => (7 * self.srtt_us + u64::from(rtt_us)) / 8,
         };
         match self.newest {
-            // RFC 3550 appendix A.8, with the jitter kept at 16 times its value.
             Some((sequence, before)) if sample.sequence > sequence => {
                 let difference = u64::from(before.abs_diff(rtt_us));
-                self.jitter_us_16 = self.jitter_us_16 + difference - (self.jitter_us_16 + 8) / 16;
+                self.jitter.step(difference);
+                let one_way = |us: fn(Ipdv) -> u32| sample.ipdv.map(us).map(u64::from);
+                self.jitter_tx.step(one_way(|i| i.forward_us).unwrap_or(difference));
+                self.jitter_rx.step(one_way(|i| i.back_us).unwrap_or(difference));
                 self.newest = Some((sample.sequence, rtt_us));
             }
             Some(_) => {}

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::{CandidateSpec, ClassPolicy};
+use crate::config::UplinkUse;
 use crate::id::PathId;
 use crate::policy;
 use crate::sla::{PathHealth, SlaState};
@@ -29,6 +30,8 @@ pub(super) struct Rank {
 /// What the operator, the peer and the controller want; no measurement in it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Standing {
+    pub(super) drained: bool,
+    pub(super) usage: UplinkUse,
     pub(super) advised_against: bool,
     pub(super) not_peers_choice: bool,
     pub(super) preference: (u16, u16),
@@ -90,6 +93,8 @@ impl Candidate {
 
     pub(super) fn standing(&self, policy: &ClassPolicy) -> Standing {
         Standing {
+            drained: self.spec.drained,
+            usage: self.spec.usage,
             advised_against: self.advised_against,
             not_peers_choice: policy.follows_peer && !self.peers_choice,
             preference: self.spec.preference,

@@ -26,6 +26,8 @@ pub enum Cause {
     Config,
     /// No path is left that may carry the class.
     NoneLeft,
+    /// The path stays; those that carry beside it changed (modes `balance` and `duplicate`).
+    Members,
 }
 
 impl Cause {
@@ -39,6 +41,7 @@ impl Cause {
             Cause::BetterPath => "BETTER_PATH",
             Cause::Config => "CONFIG",
             Cause::NoneLeft => "NONE_LEFT",
+            Cause::Members => "MEMBERS",
         }
     }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::candidate::Candidate;
 use super::selector::Wish;
-use super::{CandidateEvidence, Cause, Decision, Selector};
+use super::{CandidateEvidence, Cause, Choice, Decision, Selector};
 use crate::id::PathId;
 use crate::policy;
 use crate::sla::SlaState;
@@ -80,6 +80,26 @@ impl Selector {
         }
     }
 
+    pub(super) fn members_decision(&self, choice: &Choice, now: Micros) -> Decision {
+        let wish =
+            Wish { to: self.current, cause: Cause::Members, not_before: now, needs_token: false };
+        let named = |paths: &[PathId]| -> Vec<String> {
+            paths.iter().map(|&path| self.name(path)).collect()
+        };
+        let (before, after) = (self.choice.paths(), choice.paths());
+        let left: Vec<String> = before
+            .iter()
+            .filter(|path| !after.contains(path))
+            .filter_map(|path| self.candidates.iter().find(|c| c.spec.path == *path))
+            .map(|c| format!("{} is left: {}", c.spec.name, trouble(c)))
+            .collect();
+        let mut summary = format!("carries on {}", named(&after).join(", "));
+        if !left.is_empty() {
+            summary = format!("{summary}; {}", left.join("; "));
+        }
+        Decision { summary, ..self.decision(wish, now) }
+    }
+
     fn summary(&self, wish: Wish, now: Micros) -> String {
         let to = wish.to.map_or_else(|| "nothing".to_owned(), |path| self.name(path));
         let from = self.current.map_or_else(|| "nothing".to_owned(), |path| self.name(path));
@@ -93,6 +113,7 @@ impl Selector {
                 "no path meets the SLA, and the class is dropped then".to_owned()
             }
             Cause::NoneLeft => "every path is down".to_owned(),
+            Cause::Members => String::new(),
         };
         match self.current {
             None => format!("starts on {to}: {why}"),
@@ -108,7 +129,11 @@ impl Selector {
         };
         let met = to.meets_since.map_or(0, |since| now.since(since).as_secs());
         let (ours, theirs) = (to.standing(&self.policy), current.standing(&self.policy));
-        if theirs.advised_against && !ours.advised_against {
+        if theirs.drained && !ours.drained {
+            "an uplink of the present path is drained".to_owned()
+        } else if ours.usage < theirs.usage {
+            format!("the present path is for need only, and it has met the SLA for {met} s")
+        } else if theirs.advised_against && !ours.advised_against {
             let reason = self.advice.as_ref().map_or("", |a| a.reason.as_str());
             format!("the controller advises against the present path ({reason})")
         } else if theirs.not_peers_choice && !ours.not_peers_choice {
@@ -165,6 +190,12 @@ impl Selector {
             if ours < theirs {
                 return "it is better, but voluntary moves must wait".to_owned();
             }
+        }
+        if ours.drained && !theirs.drained {
+            return "an uplink of it is drained".to_owned();
+        }
+        if ours.usage > theirs.usage {
+            return "its uplink is for need only".to_owned();
         }
         if ours.advised_against && !theirs.advised_against {
             let reason = self.advice.as_ref().map_or("", |a| a.reason.as_str());

@@ -4,6 +4,7 @@
 //! something must move. It draws no random numbers: the same input at the same times gives the same decisions.
 
 mod candidate;
+mod choice;
 mod decision;
 mod explain;
 mod selector;
@@ -13,7 +14,7 @@ mod tests;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use crate::config::{EdgeState, TrafficClass, Tunnel};
+use crate::config::{BalanceBy, ClassMode, EdgeState, TrafficClass, Tunnel, UplinkUse};
 use crate::id::{ClassId, PathId, TunnelId, UplinkId};
 use crate::policy;
 use crate::time::Micros;
@@ -36,6 +37,7 @@ pub struct ClassPolicy {
     pub drop_when_none_meets: bool,
     /// Of a symmetric class, this end takes what the peer has chosen, among equally good paths.
     pub follows_peer: bool,
+    pub mode: ClassMode,
 }
 
 impl ClassPolicy {
@@ -53,12 +55,13 @@ impl ClassPolicy {
             dwell: or(class.dwell_ms, policy::DWELL),
             drop_when_none_meets: class.drop_when_none_meets,
             follows_peer: class.symmetric && state.edge_id > tunnel.peer_edge_id,
+            mode: class.mode,
         }
     }
 }
 
 /// A path that may be chosen.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct CandidateSpec {
     pub path: PathId,
     /// For people.
@@ -69,6 +72,12 @@ pub struct CandidateSpec {
     pub preference: (u16, u16),
     /// Lower is better.
     pub cost: u32,
+    /// The lesser of its two uplinks'.
+    pub usage: UplinkUse,
+    /// One of its uplinks is drained: it is taken last among those that work.
+    pub drained: bool,
+    /// Share of a balanced class's flows; 0 counts as 1.
+    pub weight: u32,
 }
 
 /// The candidates of a class of a tunnel. An uplink that the class does not name ranks after those that it names.
@@ -91,9 +100,29 @@ pub fn candidates(state: &EdgeState, tunnel: &Tunnel, class: &TrafficClass) -> V
                 rank(remote.map(|u| u.name.as_str())),
             ),
             cost: local.map_or(0, |u| u.cost),
+            usage: local
+                .map_or(UplinkUse::Normal, |u| u.usage)
+                .max(remote.map_or(UplinkUse::Normal, |u| u.usage)),
+            drained: local.is_some_and(|u| u.drained) || remote.is_some_and(|u| u.drained),
+            weight: weight(class.mode, local, remote),
         }
     };
     tunnel.paths.values().take(policy::CANDIDATES_MAX).map(spec).collect()
+}
+
+/// By bandwidth in Mbit/s where both ends give it; else all alike.
+fn weight(
+    mode: ClassMode,
+    local: Option<&crate::config::Uplink>,
+    remote: Option<&crate::config::PeerUplink>,
+) -> u32 {
+    let (Some(local), Some(remote)) = (local, remote) else { return 1 };
+    let kbps = local.bandwidth_up_kbps.min(remote.bandwidth_down_kbps);
+    match mode {
+        ClassMode::Balance(BalanceBy::Cost) => policy::COST_WEIGHT / local.cost.saturating_add(1),
+        _ if kbps == 0 => 1,
+        _ => (kbps / 1_000).clamp(1, u64::from(policy::WEIGHT_MAX)) as u32,
+    }
 }
 
 /// How the data plane carries a class of a tunnel.
@@ -108,6 +137,18 @@ pub enum Choice {
     Spread(Vec<(PathId, u32)>),
     /// Every packet on both.
     Both(PathId, PathId),
+}
+
+impl Choice {
+    /// Those that carry, the first one first.
+    pub fn paths(&self) -> Vec<PathId> {
+        match self {
+            Choice::Nothing => Vec::new(),
+            Choice::Path(path) => vec![*path],
+            Choice::Spread(paths) => paths.iter().map(|&(path, _)| path).collect(),
+            Choice::Both(first, second) => vec![*first, *second],
+        }
+    }
 }
 
 /// The controller's word: re-orders paths that are equally good, never overrides evidence.

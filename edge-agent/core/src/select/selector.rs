@@ -3,8 +3,9 @@
 use std::collections::BTreeSet;
 
 use super::candidate::{Candidate, Rank};
-use super::{Advice, CandidateSpec, Cause, ClassPolicy, Decision};
+use super::{Advice, CandidateSpec, Cause, Choice, ClassPolicy, Decision};
 use crate::bucket::TokenBucket;
+use crate::config::ClassMode;
 use crate::id::{PathId, UplinkId};
 use crate::policy;
 use crate::sla::{PathHealth, SlaState};
@@ -27,6 +28,7 @@ pub struct Selector {
     peer_choice: Option<PathId>,
     config_changed: bool,
     polled: Micros,
+    pub(super) choice: Choice,
 }
 
 /// A move that should be made, and when.
@@ -54,9 +56,20 @@ impl Selector {
             peer_choice: None,
             config_changed: false,
             polled: now,
+            choice: Choice::Nothing,
         };
         selector.replace(candidates);
         selector
+    }
+
+    /// Takes over a selection that was made elsewhere: nothing is decided.
+    pub fn start_on(&mut self, path: PathId, now: Micros) {
+        if let Some(candidate) = self.candidates.iter_mut().find(|c| c.spec.path == path) {
+            candidate.take(now);
+            (self.current, self.last_cause, self.last_move) = (Some(path), Some(Cause::Start), now);
+            self.first_selection.get_or_insert(now);
+            self.choice = self.choose(now);
+        }
     }
 
     /// The path that carries the class.
@@ -123,22 +136,36 @@ impl Selector {
         self.refresh(now);
         let wish = self.wish(now).filter(|wish| wish.not_before <= now);
         self.config_changed = false;
-        let wish = wish?;
-        if wish.needs_token && !self.tokens.take(now) {
+        match wish.filter(|wish| !wish.needs_token || self.tokens.take(now)) {
+            Some(wish) => Some(self.carry_out(wish, now)),
+            None => self.change_members(now),
+        }
+    }
+
+    /// The path stays, but what carries beside it changed.
+    fn change_members(&mut self, now: Micros) -> Option<Decision> {
+        let choice = self.choose(now);
+        if choice == self.choice {
             return None;
         }
-        Some(self.carry_out(wish, now))
+        let decision = self.members_decision(&choice, now);
+        self.choice = choice;
+        Some(decision)
     }
 
     /// When to poll next if nothing comes in: always after the last poll.
     pub fn next_deadline(&self) -> Option<Micros> {
         let now = self.polled;
         let advice = self.advice.as_ref().map(|a| a.until);
+        // A balanced class takes a path back when it has proven itself.
+        let balanced = matches!(self.policy.mode, ClassMode::Balance(_));
+        let proven = self.candidates.iter().filter(|_| balanced);
+        let proven = proven.filter_map(|c| c.proven_at(&self.policy));
         let wishes = self.wishes(now).into_iter().map(|wish| {
             let token = if wish.needs_token { self.tokens.next_token(now) } else { now };
             wish.not_before.max(token)
         });
-        wishes.chain(advice).filter(|&at| at > now).min()
+        wishes.chain(advice).chain(proven).filter(|&at| at > now).min()
     }
 
     /// The path that would be taken next: it should be probed as fast as the present one. The best that shares neither
@@ -285,6 +312,7 @@ impl Selector {
         self.current = wish.to;
         self.last_cause = Some(wish.cause);
         self.last_move = now;
+        self.choice = self.choose(now);
         decision
     }
 

@@ -3,6 +3,7 @@ use std::time::Duration;
 use hawser_proto::agent::v1 as wire;
 
 use super::*;
+use crate::config::ClassMode;
 use crate::quality::Figures;
 use crate::sla::{Crossed, Crossings, Limit, PathHealth, SlaState};
 
@@ -23,6 +24,7 @@ fn policy() -> ClassPolicy {
         dwell: Duration::from_secs(5),
         drop_when_none_meets: false,
         follows_peer: false,
+        mode: ClassMode::Best,
     }
 }
 
@@ -34,13 +36,19 @@ fn spec(path: PathId, preference: u16) -> CandidateSpec {
         remote_uplink: UplinkId(20),
         preference: (preference, 0),
         cost: 0,
+        ..CandidateSpec::default()
     }
 }
 
 fn health(state: SlaState) -> PathHealth {
     let mut crossed = Crossings::default();
     if state == SlaState::Violates {
-        crossed.insert(Crossed { limit: Limit::LossTx, value: 50_000, allowed: 10_000 });
+        crossed.insert(Crossed {
+            limit: Limit::LossTx,
+            value: 50_000,
+            allowed: 10_000,
+            confidence_ppm: 0,
+        });
     }
     let figures = Figures { rtt_us: 20_000, probes: 100, ..Figures::default() };
     PathHealth { state, connecting: false, crossed, figures }
@@ -194,7 +202,12 @@ fn the_least_bad_path_is_taken_when_none_meets() {
     let mut selector = settled();
     let severe = |value| {
         let mut health = health(SlaState::Violates);
-        health.crossed.insert(Crossed { limit: Limit::LossTx, value, allowed: 10_000 });
+        health.crossed.insert(Crossed {
+            limit: Limit::LossTx,
+            value,
+            allowed: 10_000,
+            confidence_ppm: 0,
+        });
         health
     };
     selector.handle_quality(B, &severe(20_000), s(101));
@@ -357,6 +370,7 @@ fn square() -> Selector {
         remote_uplink: UplinkId(100 + remote),
         preference: (local as u16, remote as u16),
         cost: 0,
+        ..CandidateSpec::default()
     });
     let mut selector = Selector::new(policy(), candidates.to_vec(), s(0));
     for path in [11, 12, 21, 22].map(PathId) {

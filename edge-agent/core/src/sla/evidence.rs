@@ -1,5 +1,8 @@
 //! Evidence for and against one limit.
 
+use std::time::Duration;
+
+use crate::config::Sensitivity;
 use crate::policy;
 use crate::time::Micros;
 
@@ -12,10 +15,15 @@ pub(super) struct LossEvidence {
     damage: f64,
     mend: f64,
     /// Probes and losses since the evidence of damage was last nothing.
-    probes: u32,
-    lost: u32,
+    probes: f64,
+    lost: f64,
     violated: bool,
+    /// By a burst alone, so far.
+    by_burst: bool,
     last_damage: Micros,
+    /// What is enough for damage, and how long no loss must have been seen for mending.
+    enough: f64,
+    mended_time: Duration,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -33,7 +41,7 @@ impl Weights {
 
 impl LossEvidence {
     /// `limit_ppm` is above 0.
-    pub(super) fn new(limit_ppm: u32) -> Self {
+    pub(super) fn new(limit_ppm: u32, sensitivity: &Sensitivity) -> Self {
         // Above half, "four times the limit" would be no rate.
         let limit = (f64::from(limit_ppm) / 1e6).clamp(1e-6, 0.5);
         let damaged = (limit * policy::LOSS_DAMAGED_FACTOR).min(policy::LOSS_MAX_RATE);
@@ -42,22 +50,25 @@ impl LossEvidence {
             mend_by: Weights::of(limit / 2.0, damaged),
             damage: 0.0,
             mend: 0.0,
-            probes: 0,
-            lost: 0,
+            probes: 0.0,
+            lost: 0.0,
             violated: false,
+            by_burst: false,
             last_damage: Micros(0),
+            enough: enough(sensitivity.loss_confidence_ppm),
+            mended_time: or_default(sensitivity.loss_mended_ms, policy::LOSS_MENDED_TIME),
         }
     }
 
-    pub(super) fn arrived(&mut self, count: u32, now: Micros) {
-        self.probes = self.probes.saturating_add(count);
+    pub(super) fn arrived(&mut self, count: f64, now: Micros) {
+        self.probes += count;
         self.weigh(self.damage_by.arrived, self.mend_by.arrived, count, now);
     }
 
-    pub(super) fn lost(&mut self, count: u32, now: Micros) {
-        if count > 0 {
-            self.probes = self.probes.saturating_add(count);
-            self.lost = self.lost.saturating_add(count);
+    pub(super) fn lost(&mut self, count: f64, now: Micros) {
+        if count > 0.0 {
+            self.probes += count;
+            self.lost += count;
             self.last_damage = now;
             self.weigh(self.damage_by.lost, self.mend_by.lost, count, now);
         }
@@ -65,10 +76,25 @@ impl LossEvidence {
 
     /// A probe counted by `lost` came after all.
     pub(super) fn undo_loss(&mut self, now: Micros) {
-        self.probes = self.probes.saturating_sub(1);
-        self.lost = self.lost.saturating_sub(1);
-        self.weigh(-self.damage_by.lost, -self.mend_by.lost, 1, now);
-        self.arrived(1, now);
+        self.probes = (self.probes - 1.0).max(0.0);
+        self.lost = (self.lost - 1.0).max(0.0);
+        self.weigh(-self.damage_by.lost, -self.mend_by.lost, 1.0, now);
+        self.arrived(1.0, now);
+    }
+
+    /// A burst says so, whatever the rate.
+    pub(super) fn damage_at_once(&mut self) {
+        if !self.violated {
+            self.damage = self.damage.max(self.enough);
+            (self.violated, self.by_burst, self.mend) = (true, true, 0.0);
+        }
+    }
+
+    /// What made the burst came after all.
+    pub(super) fn burst_is_over(&mut self) {
+        if self.by_burst {
+            (self.violated, self.by_burst, self.damage) = (false, false, 0.0);
+        }
     }
 
     pub(super) fn violated(&self) -> bool {
@@ -77,29 +103,48 @@ impl LossEvidence {
 
     /// Loss since the damage began, in ppm.
     pub(super) fn value_ppm(&self) -> u32 {
-        (u64::from(self.lost) * 1_000_000 / u64::from(self.probes.max(1))) as u32
+        (self.lost * 1e6 / self.probes.max(1.0)).min(1e6) as u32
     }
 
-    fn weigh(&mut self, damage: f64, mend: f64, count: u32, now: Micros) {
+    /// That the loss is above its limit, parts per million: both being as likely before.
+    pub(super) fn confidence_ppm(&self) -> u32 {
+        let evidence = if self.violated { self.damage.max(self.enough) } else { self.damage };
+        (1e6 / (1.0 + (-evidence).exp())) as u32
+    }
+
+    fn weigh(&mut self, damage: f64, mend: f64, count: f64, now: Micros) {
         // Evidence beyond what decides is not kept: old damage must not hide mending, nor a long peace damage.
-        self.damage = (self.damage + damage * f64::from(count))
-            .clamp(0.0, policy::LOSS_DAMAGE_EVIDENCE + 3.0);
+        self.damage = (self.damage + damage * count).clamp(0.0, self.enough + 3.0);
         if self.violated {
-            self.mend =
-                (self.mend + mend * f64::from(count)).clamp(0.0, policy::LOSS_MENDED_EVIDENCE);
-            let late = now.since(self.last_damage) >= policy::LOSS_MENDED_TIME;
+            // Losses that come on top of it make it more than a burst.
+            self.by_burst &= damage <= 0.0;
+            self.mend = (self.mend + mend * count).clamp(0.0, policy::LOSS_MENDED_EVIDENCE);
+            let late = now.since(self.last_damage) >= self.mended_time;
             if self.mend >= policy::LOSS_MENDED_EVIDENCE && late {
                 self.violated = false;
                 self.damage = 0.0;
             }
-        } else if self.damage >= policy::LOSS_DAMAGE_EVIDENCE {
+        } else if self.damage >= self.enough {
             self.violated = true;
             self.mend = 0.0;
         }
         if self.damage <= 0.0 && !self.violated {
-            (self.probes, self.lost) = (0, 0);
+            (self.probes, self.lost) = (0.0, 0.0);
         }
     }
+}
+
+/// The log likelihood ratio that gives this confidence.
+fn enough(confidence_ppm: u32) -> f64 {
+    if confidence_ppm == 0 {
+        return policy::LOSS_DAMAGE_EVIDENCE;
+    }
+    let confidence = (f64::from(confidence_ppm) / 1e6).clamp(0.6, 0.999_999);
+    (confidence / (1.0 - confidence)).ln()
+}
+
+fn or_default(ms: u32, default: Duration) -> Duration {
+    if ms == 0 { default } else { Duration::from_millis(ms.into()) }
 }
 
 /// A value that must stay beyond its limit for a while, either way.
@@ -111,11 +156,13 @@ pub(super) struct DelayEvidence {
     below_since: Option<Micros>,
     violated: bool,
     value_us: u32,
+    damage_time: Duration,
+    mended_time: Duration,
 }
 
 impl DelayEvidence {
     /// `allowed_us` is above 0.
-    pub(super) fn new(allowed_us: u32) -> Self {
+    pub(super) fn new(allowed_us: u32, sensitivity: &Sensitivity) -> Self {
         DelayEvidence {
             allowed_us,
             above_since: None,
@@ -123,18 +170,19 @@ impl DelayEvidence {
             below_since: None,
             violated: false,
             value_us: 0,
+            damage_time: or_default(sensitivity.delay_damage_ms, policy::DELAY_DAMAGE_TIME),
+            mended_time: or_default(sensitivity.delay_mended_ms, policy::DELAY_MENDED_TIME),
         }
     }
 
-    pub(super) fn handle(&mut self, value_us: u32, now: Micros) {
+    /// The smoothed value, and the newest sample: one spike lifts the smoothed value for a second, and is no delay.
+    pub(super) fn handle(&mut self, value_us: u32, sample_us: u32, now: Micros) {
         self.value_us = value_us;
         let mended_us = u64::from(self.allowed_us) * policy::DELAY_MENDED_PERCENT / 100;
-        if value_us > self.allowed_us {
+        if value_us.min(sample_us) > self.allowed_us {
             self.above += 1;
             let since = *self.above_since.get_or_insert(now);
-            if self.above >= policy::DELAY_DAMAGE_SAMPLES
-                && now.since(since) >= policy::DELAY_DAMAGE_TIME
-            {
+            if self.above >= policy::DELAY_DAMAGE_SAMPLES && now.since(since) >= self.damage_time {
                 self.violated = true;
             }
         } else {
@@ -142,7 +190,7 @@ impl DelayEvidence {
         }
         if u64::from(value_us) <= mended_us {
             let since = *self.below_since.get_or_insert(now);
-            if now.since(since) >= policy::DELAY_MENDED_TIME {
+            if now.since(since) >= self.mended_time {
                 self.violated = false;
             }
         } else {

@@ -21,6 +21,10 @@ pub(super) struct Liveness {
     answers: u32,
     answers_from: Micros,
     interval: Duration,
+    /// No run below it is down.
+    min_run: u32,
+    /// The path's usual loss, as last told.
+    usual_loss: f64,
 }
 
 impl Liveness {
@@ -34,6 +38,8 @@ impl Liveness {
             answers: 0,
             answers_from: now,
             interval: policy::USED_INTERVAL,
+            min_run: policy::DOWN_SILENT_RUN,
+            usual_loss: 0.0,
         }
     }
 
@@ -56,11 +62,23 @@ impl Liveness {
             self.interval = interval;
             // Slower probes from now on: their silence is counted from here.
             self.last_sign = self.last_sign.max(now - self.silence() / 2);
+            self.handle_time(now);
         }
+    }
+
+    /// It is known to work, before the first answer.
+    pub(super) fn assume_up(&mut self) {
+        self.reach = Reach::Up;
+    }
+
+    /// Losses in a row below which it is never down.
+    pub(super) fn set_min_run(&mut self, run: u32) {
+        self.min_run = run.max(policy::DOWN_SILENT_RUN);
     }
 
     /// `usual_loss`: the path's round-trip loss as a share, without the present run.
     pub(super) fn handle(&mut self, sample: &Sample, usual_loss: f64) {
+        self.usual_loss = usual_loss;
         match sample.outcome {
             Outcome::Rtt { .. } => {
                 if self.answers == 0 {
@@ -78,10 +96,7 @@ impl Liveness {
                     self.answers = 0;
                     self.run_from.get_or_insert(sample.sent);
                 }
-                if self.reach == Reach::Up && self.is_down(sample.sent, usual_loss) {
-                    self.reach = Reach::Down;
-                    self.answers = 0;
-                }
+                self.handle_time(sample.known);
             }
         }
     }
@@ -93,21 +108,28 @@ impl Liveness {
 
     /// When silence alone says down. Without a loss it says nothing: this host may have stood still.
     pub(super) fn deadline(&self) -> Option<Micros> {
-        (self.reach == Reach::Up && self.run() > 0).then(|| self.last_sign + self.silence())
+        if self.reach != Reach::Up || self.run() == 0 {
+            return None;
+        }
+        let silent = self.run_from.filter(|_| self.run() >= self.silent_run());
+        let silent = silent.map(|from| from + policy::DOWN_RUN_TIME);
+        Some((self.last_sign + self.silence()).min(silent.unwrap_or(Micros(u64::MAX))))
     }
 
     pub(super) fn handle_time(&mut self, now: Micros) {
-        if self.deadline().is_some_and(|at| now >= at) {
+        let long_run = self.run() >= needed_run(self.usual_loss).max(self.min_run);
+        let down = long_run || self.deadline().is_some_and(|at| now >= at);
+        if self.reach == Reach::Up && self.run() > 0 && down {
             self.reach = Reach::Down;
             self.answers = 0;
         }
     }
 
-    fn is_down(&self, newest_sent: Micros, usual_loss: f64) -> bool {
-        let lasted = self.run_from.map_or(Duration::ZERO, |from| newest_sent.since(from));
-        let run = self.run();
-        run >= needed_run(usual_loss)
-            || run >= policy::DOWN_MIN_RUN && lasted >= policy::DOWN_RUN_TIME
+    /// Losses in a row that make silence of `DOWN_RUN_TIME` count.
+    fn silent_run(&self) -> u32 {
+        let dense = self.interval * policy::DOWN_SILENT_RUN <= policy::DOWN_RUN_TIME;
+        let run = if dense { policy::DOWN_SILENT_RUN } else { policy::DOWN_MIN_RUN };
+        run.max(self.min_run)
     }
 
     fn got_through(&mut self, sequence: u64, at: Micros) {

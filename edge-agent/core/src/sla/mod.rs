@@ -4,11 +4,13 @@
 //! (a CUSUM test), so that a few probes can tell; delay and jitter by how long they stay beyond the limit. Mending takes
 //! more proof than damage in all three.
 
+mod burst;
 mod evidence;
 mod liveness;
 mod monitor;
 #[cfg(test)]
 mod tests;
+mod traffic;
 
 use std::fmt;
 
@@ -43,8 +45,10 @@ pub struct SlaClass {
 pub enum Limit {
     /// Round-trip time, in microseconds.
     Rtt,
-    /// RFC 3550 jitter, in microseconds.
-    Jitter,
+    /// RFC 3550 jitter towards the peer, in microseconds.
+    JitterTx,
+    /// Jitter from the peer. Counts for symmetric classes only.
+    JitterRx,
     /// Loss towards the peer, in parts per million.
     LossTx,
     /// Loss from the peer, in parts per million. Counts for symmetric classes only.
@@ -59,11 +63,13 @@ pub struct Crossed {
     pub value: u32,
     /// What the class allows.
     pub allowed: u32,
+    /// How sure it is that the limit is crossed, parts per million; 0: the value itself says so.
+    pub confidence_ppm: u32,
 }
 
 /// The crossed limits of one verdict.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Crossings([Option<Crossed>; 4]);
+pub struct Crossings([Option<Crossed>; 5]);
 
 impl Crossings {
     /// In the order of [`Limit`].
@@ -137,7 +143,8 @@ impl fmt::Display for Crossed {
         let percent = |ppm: u32| format!("{}.{:02} %", ppm / 10_000, ppm % 10_000 / 100);
         let (name, value, allowed) = match self.limit {
             Limit::Rtt => ("round trip", ms(self.value), ms(self.allowed)),
-            Limit::Jitter => ("jitter", ms(self.value), ms(self.allowed)),
+            Limit::JitterTx => ("jitter to peer", ms(self.value), ms(self.allowed)),
+            Limit::JitterRx => ("jitter from peer", ms(self.value), ms(self.allowed)),
             Limit::LossTx => ("loss to peer", percent(self.value), percent(self.allowed)),
             Limit::LossRx => ("loss from peer", percent(self.value), percent(self.allowed)),
         };

@@ -45,6 +45,7 @@ impl Path {
             known,
             outcome,
             settled,
+            ipdv: None,
         });
         self.sequence += 1;
     }
@@ -86,7 +87,7 @@ fn a_path_that_never_answered_is_connecting_and_the_first_answer_brings_it_up() 
     assert_eq!((health.state, health.connecting), (SlaState::Down, true));
     let outcome = Outcome::Rtt { rtt: Duration::from_millis(5) };
     let (sent, known, settled) = (Micros(1), Micros(2), Settled::default());
-    monitor.handle_sample(&Sample { sequence: 0, sent, known, outcome, settled });
+    monitor.handle_sample(&Sample { sequence: 0, sent, known, outcome, settled, ipdv: None });
     assert_eq!(monitor.health("", false).state, SlaState::Meets);
 }
 
@@ -130,7 +131,7 @@ fn late_replies_break_a_run_of_losses() {
     let outcome = Outcome::Late { rtt: Duration::from_millis(200), was: None };
     let sequence = path.sequence - 1;
     let settled = Settled::default();
-    path.monitor.handle_sample(&Sample { sequence, sent, known, outcome, settled });
+    path.monitor.handle_sample(&Sample { sequence, sent, known, outcome, settled, ipdv: None });
     path.losses(3);
     assert_eq!(path.monitor.reach(), Reach::Up, "one loss in 53 probes before: four are needed");
     path.losses(1);
@@ -244,7 +245,7 @@ fn late_replies_take_their_evidence_back() {
         let rtt = Duration::from_millis(90);
         let outcome = Outcome::Late { rtt, was: Some(Way::Forward) };
         let (sequence, settled) = (path.sequence - 1, Settled::default());
-        path.monitor.handle_sample(&Sample { sequence, sent, known, outcome, settled });
+        path.monitor.handle_sample(&Sample { sequence, sent, known, outcome, settled, ipdv: None });
     }
     assert_eq!(path.state(), SlaState::Meets);
 }
@@ -269,7 +270,7 @@ fn severity_grows_with_the_worst_ratio() {
     assert_eq!(crossed.severity(), 0);
     let table = [(9, 10, 1), (10, 10, 1), (19, 10, 1), (20, 10, 2), (45, 10, 3), (u32::MAX, 1, 16)];
     for (value, allowed, severity) in table {
-        crossed.insert(Crossed { limit: Limit::Rtt, value, allowed });
+        crossed.insert(Crossed { limit: Limit::Rtt, value, allowed, confidence_ppm: 0 });
         assert_eq!(crossed.severity(), severity, "{value} of {allowed}");
     }
 }

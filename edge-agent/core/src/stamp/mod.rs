@@ -10,7 +10,7 @@ mod timestamp;
 mod tlv;
 
 pub use inner::{Kind, ProbePacket, SENDER_PORT, STAMP_PORT, address, decapsulate, encapsulate};
-pub use packet::{BASE_BYTES, Reflected, ReflectorPacket, SenderPacket, reflect};
+pub use packet::{BASE_BYTES, Reflected, ReflectorPacket, SenderPacket, reflect, request_bytes};
 pub use timestamp::{ErrorEstimate, Timestamp, TimestampFormat};
 pub use tlv::{DigestEntry, MAX_DIGEST_ENTRIES, MAX_TLVS, Tlv, TlvKind, Tlvs, flag, tlv_type};
 
@@ -30,7 +30,7 @@ pub enum Error {
     #[error("an address is not that of an edge")]
     Address,
     /// RFC 8200 section 8.1.
-    #[error("wrong UDP checksum")]
+    #[error("wrong checksum")]
     Checksum,
     /// Neither a request to the reflector nor its reply.
     #[error("ports {source_port} to {destination_port} are not those of probes")]

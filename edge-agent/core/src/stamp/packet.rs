@@ -19,6 +19,11 @@ use super::{Error, ErrorEstimate, Timestamp, u16_at, u32_at, u64_at};
 /// Both base packets.
 pub const BASE_BYTES: usize = 44;
 
+/// Octets of a request that tells of so many paths, and of its reply.
+pub fn request_bytes(digest_entries: usize) -> usize {
+    BASE_BYTES + tlv::digest_bytes(digest_entries)
+}
+
 /// A Session-Sender's test packet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SenderPacket {
@@ -84,7 +89,7 @@ impl SenderPacket {
     /// From the UDP payload.
     pub fn decode(octets: &[u8]) -> Result<Self, Error> {
         check_length(octets)?;
-        let (digest, challenge) = tlv::ours(&octets[BASE_BYTES..]);
+        let (digest, challenge) = tlv::ours(&octets[BASE_BYTES..], false);
         Ok(SenderPacket {
             sequence: u32_at(octets, 0),
             timestamp: Timestamp(u64_at(octets, 4)),
@@ -100,7 +105,7 @@ impl ReflectorPacket {
     /// From the UDP payload. TLVs that the reflector did not understand say nothing.
     pub fn decode(octets: &[u8]) -> Result<Self, Error> {
         check_length(octets)?;
-        let (digest, challenge) = tlv::ours(&octets[BASE_BYTES..]);
+        let (digest, challenge) = tlv::ours(&octets[BASE_BYTES..], true);
         Ok(ReflectorPacket {
             sequence: u32_at(octets, 0),
             timestamp: Timestamp(u64_at(octets, 4)),

@@ -13,6 +13,7 @@ fn entry(path: u32) -> DigestEntry {
         loss_ppm: 12_345,
         age_ms: 40,
         dead: path.is_multiple_of(2),
+        wanted: path.is_multiple_of(3),
         esp_expected: 0xffff_fff0,
         esp_received: 0x0a0b_0c0d,
     }

@@ -33,14 +33,22 @@ impl Timestamp {
 
     /// Time from `earlier` to this one, both of the same format and clock; `None` if it is not later, or half an era away.
     pub fn since(self, earlier: Timestamp, format: TimestampFormat) -> Option<Duration> {
+        u64::try_from(self.nanos_since(earlier, format)).ok().map(Duration::from_nanos)
+    }
+
+    /// The same in microseconds, with its sign.
+    pub fn micros_since(self, earlier: Timestamp, format: TimestampFormat) -> i64 {
+        // Half an era in microseconds fits.
+        (self.nanos_since(earlier, format) / 1_000) as i64
+    }
+
+    fn nanos_since(self, earlier: Timestamp, format: TimestampFormat) -> i128 {
         let nanos = |t: Timestamp| match format {
             TimestampFormat::Ntp => ((t.0 & 0xffff_ffff) * 1_000_000_000) >> 32,
             TimestampFormat::Ptp => (t.0 & 0xffff_ffff).min(999_999_999),
         };
         let seconds = ((self.0 >> 32) as u32).wrapping_sub((earlier.0 >> 32) as u32) as i32;
-        let total = i128::from(seconds) * 1_000_000_000 + i128::from(nanos(self))
-            - i128::from(nanos(earlier));
-        u64::try_from(total).ok().map(Duration::from_nanos)
+        i128::from(seconds) * 1_000_000_000 + i128::from(nanos(self)) - i128::from(nanos(earlier))
     }
 }
 

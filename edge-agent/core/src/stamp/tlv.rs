@@ -52,14 +52,17 @@ pub struct DigestEntry {
     pub age_ms: u32,
     /// The sender's uplink of this path has no carrier, or is about to go: nothing sent on it arrives.
     pub dead: bool,
+    /// The sender needs this path, which rests otherwise: its peer probes it too.
+    pub wanted: bool,
     /// ESP packets of this path (all of its SAs) that the sequence numbers of those received tell of, and those that
     /// were received. Both count on and wrap: two digests together tell what was lost between them.
     pub esp_expected: u32,
     pub esp_received: u32,
 }
 
-/// Set in an entry's flags.
+/// In an entry's flags.
 const DEAD: u16 = 1;
+const WANTED: u16 = 2;
 
 /// One TLV as it stands in a packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -152,11 +155,15 @@ impl Tlv<'_> {
     }
 }
 
-/// The digest in the TLVs of a packet, if it has one, and the challenge.
-pub(super) fn ours(octets: &[u8]) -> (Vec<DigestEntry>, Option<[u8; CHALLENGE_BYTES]>) {
+/// The digest in the TLVs of a packet, if it has one, and the challenge; of a reply only what its reflector understood.
+pub(super) fn ours(
+    octets: &[u8],
+    reply: bool,
+) -> (Vec<DigestEntry>, Option<[u8; CHALLENGE_BYTES]>) {
     let mut digest = Vec::new();
     let mut challenge = None;
-    for tlv in Tlvs::new(octets) {
+    // A sender sets U, and whoever understands the TLV clears it (RFC 8972 section 4).
+    for tlv in Tlvs::new(octets).filter(|tlv| !reply || tlv.flags & flag::U == 0) {
         match tlv.decode() {
             Ok(TlvKind::Digest(entries)) => digest = entries,
             Ok(TlvKind::Challenge(octets)) => challenge = Some(octets),
@@ -164,6 +171,14 @@ pub(super) fn ours(octets: &[u8]) -> (Vec<DigestEntry>, Option<[u8; CHALLENGE_BY
         }
     }
     (digest, challenge)
+}
+
+/// Octets of a digest with its header; none for none.
+pub(super) fn digest_bytes(entries: usize) -> usize {
+    match entries.min(MAX_DIGEST_ENTRIES) {
+        0 => 0,
+        entries => HEADER_BYTES + entries * ENTRY_BYTES,
+    }
 }
 
 pub(super) fn put(out: &mut Vec<u8>, kind: &TlvKind) {
@@ -225,7 +240,8 @@ fn encode_entry(entry: &DigestEntry) -> [u8; ENTRY_BYTES] {
     out[4..8].copy_from_slice(&entry.newest_sequence.to_be_bytes());
     out[8..10].copy_from_slice(&entry.received.to_be_bytes());
     out[12..16].copy_from_slice(&entry.loss_ppm.to_be_bytes());
-    out[10..12].copy_from_slice(&if entry.dead { DEAD } else { 0 }.to_be_bytes());
+    let flags = if entry.dead { DEAD } else { 0 } | if entry.wanted { WANTED } else { 0 };
+    out[10..12].copy_from_slice(&flags.to_be_bytes());
     out[16..20].copy_from_slice(&entry.age_ms.to_be_bytes());
     out[20..24].copy_from_slice(&entry.esp_expected.to_be_bytes());
     out[24..].copy_from_slice(&entry.esp_received.to_be_bytes());
@@ -240,6 +256,7 @@ fn decode_entry(octets: &[u8]) -> DigestEntry {
         loss_ppm: u32_at(octets, 12).min(1_000_000),
         age_ms: u32_at(octets, 16),
         dead: u16_at(octets, 10) & DEAD != 0,
+        wanted: u16_at(octets, 10) & WANTED != 0,
         esp_expected: u32_at(octets, 20),
         esp_received: u32_at(octets, 24),
     }

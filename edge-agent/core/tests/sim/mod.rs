@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use hawser_edge_core::config::SlaLimits;
+use hawser_edge_core::config::{ClassMode, SlaLimits};
 use hawser_edge_core::id::{ClassId, EdgeId, PathId, TunnelId, UplinkId};
 use hawser_edge_core::probe::{Cadence, Intervals, ProbeConfig, ProbeSession};
 use hawser_edge_core::select::{CandidateSpec, ClassPolicy, Decision, Selector};
@@ -174,6 +174,9 @@ impl World {
             for path in 0..self.links.len() {
                 let end = &mut self.ends[side];
                 let now = self.now + end.offset;
+                if end.sessions[path].next_deadline() > now {
+                    continue;
+                }
                 let digest = end.digest(now);
                 if let Some(probe) = end.sessions[path].poll_transmit(now, &digest) {
                     self.send(side, path, probe.inner);
@@ -236,6 +239,7 @@ impl End {
             remote_uplink: UplinkId(10 * (1 - side) + index as u32),
             preference: (path.preference, path.preference),
             cost: 0,
+            ..CandidateSpec::default()
         };
         let specs: Vec<CandidateSpec> = paths.iter().enumerate().map(spec).collect();
         let policy = ClassPolicy {
@@ -246,6 +250,7 @@ impl End {
             dwell: Duration::from_secs(5),
             drop_when_none_meets: false,
             follows_peer: false,
+            mode: ClassMode::Best,
         };
         let mut selector = Selector::new(policy, specs.clone(), start);
         specs.iter().for_each(|s| selector.handle_path_admin(s.path, true, start));

@@ -24,6 +24,12 @@ fn inner_mtu_fits_and_one_octet_more_does_not() {
             let inner = inner_mtu(outer_mtu, ipv6_outer);
             assert!(inner + overhead(inner, ipv6_outer) <= outer_mtu);
             assert!(inner + 1 + overhead(inner + 1, ipv6_outer) > outer_mtu);
+            let fits = |inner: usize| {
+                let datagram = sealed_len(GRE_SEQUENCED_LEN + inner);
+                outer_ip_len(ipv6_outer) + UDP_LEN + datagram <= outer_mtu
+            };
+            let sequenced = inner_mtu_sequenced(outer_mtu, ipv6_outer);
+            assert!((fits(sequenced) || sequenced == 0) && !fits(sequenced + 1));
         }
     }
 }

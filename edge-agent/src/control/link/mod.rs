@@ -1,6 +1,7 @@
 //! The long-lived task that holds the session with a controller and runs the generation machine.
 
 mod effects;
+mod history;
 mod session;
 mod sessions;
 mod supervisor;
@@ -96,6 +97,7 @@ pub fn start(identity: Arc<Identity>, state_dir: &Path) -> Result<Control, Start
         calendar,
         ledger: Arc::new(Mutex::new(ledger)),
         facts: Arc::new(Mutex::new(FactsStore::open(state_dir))),
+        history: crate::history::folder(state_dir),
         machine,
         effects: effects.into(),
         outbox,

@@ -131,9 +131,9 @@ impl Supervisor {
         let connected = Connected {
             controller: live.controller.clone(),
             uplink: live.uplink.clone(),
-            controller_version: welcome.controller_version,
+            controller_version: welcome.controller_version.clone(),
             telemetry_interval_ms: welcome.telemetry_interval_ms,
-            observed_address: welcome.observed_address,
+            observed_address: welcome.observed_address.clone(),
         };
         tracing::info!(controller = live.controller, uplink = live.uplink, "session opened");
         self.parts.status.send_modify(|s| {
@@ -144,6 +144,9 @@ impl Supervisor {
         let effects = self.parts.machine.confirmed_by_exchange(live.opened_at, names);
         self.parts.effects.extend(effects);
         self.parts.outbox.new_session();
+        if let Some(held) = &welcome.decisions_held {
+            self.parts.outbox.decisions_held(held);
+        }
         live.go.cancel();
         self.active = Some(live);
         self.tell(ControlEvent::Connected(connected)).await;

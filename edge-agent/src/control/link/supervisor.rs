@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::fs::File;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -13,10 +14,11 @@ use hawser_proto::agent::v1 as wire;
 use hawser_proto::agent::v1::agent_message::Message as Up;
 use hawser_proto::agent::v1::controller_message::Message as Down;
 use rustls::ClientConfig;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
+use super::history;
 use super::session::SessionEvent;
 use super::sessions::Live;
 use crate::control::api::{ControlEvent, LinkStatus};
@@ -46,6 +48,8 @@ pub struct SupervisorParts {
     pub calendar: Arc<Calendar>,
     pub ledger: Arc<Mutex<Ledger>>,
     pub facts: Arc<Mutex<FactsStore>>,
+    /// Where the probe history lies.
+    pub history: PathBuf,
     pub machine: Generations,
     pub effects: VecDeque<Effect>,
     pub outbox: Outbox,
@@ -87,6 +91,8 @@ pub struct Supervisor {
     /// Offered while another one was being applied; the newest offer wins.
     parked: Option<wire::Generation>,
     calendar_at: Instant,
+    /// One question about the history is answered at a time.
+    history_slot: Arc<Semaphore>,
 }
 
 impl Supervisor {
@@ -114,6 +120,7 @@ impl Supervisor {
             held: VecDeque::new(),
             parked: None,
             calendar_at: now,
+            history_slot: Arc::new(Semaphore::new(1)),
         }
     }
 
@@ -230,10 +237,24 @@ impl Supervisor {
             Down::Generation(generation) => self.on_generation(generation),
             Down::Facts(facts) => self.on_facts(facts).await,
             Down::Advice(advice) => self.tell(ControlEvent::Advice(advice)).await,
+            Down::HistoryRequest(request) => self.on_history_request(request),
             Down::DecisionsAck(ack) => self.parts.outbox.decisions_acked(&ack),
             // A second Welcome says nothing; a Refusal ended the session already.
             Down::Welcome(_) | Down::Refusal(_) => {}
         }
+    }
+
+    fn on_history_request(&self, request: wire::HistoryRequest) {
+        let outbox = self.parts.outbox.clone();
+        let id = request.id;
+        let Ok(slot) = self.history_slot.clone().try_acquire_owned() else {
+            return outbox.history(history::busy(id));
+        };
+        let folder = self.parts.history.clone();
+        tokio::task::spawn_blocking(move || {
+            outbox.history(history::answer(&folder, &request));
+            drop(slot);
+        });
     }
 
     pub(super) fn on_generation(&mut self, offered: wire::Generation) {

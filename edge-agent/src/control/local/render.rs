@@ -128,7 +128,7 @@ fn render_why(why: &WhyView) -> String {
     if why.selections.is_empty() && why.next_hops.is_empty() && why.decisions.is_empty() {
         return "nothing was decided yet\n".to_owned();
     }
-    let mut now = table(&["PEER", "CLASS", "PATH NOW", "SLA", "BECAUSE"]);
+    let mut now = table(&["PEER", "CLASS", "PATH NOW", "SLA", "BECAUSE", "VOLUNTARY MOVES"]);
     for s in &why.selections {
         now.add_row(selection_row(s));
     }
@@ -140,19 +140,40 @@ fn render_why(why: &WhyView) -> String {
         }
         let _ = write!(out, "\n{hops}\n");
     }
+    if let Some(advice) = &why.advice {
+        let avoided = [&advice.avoid_paths[..], &advice.avoid_edges[..]].concat();
+        let _ = writeln!(
+            out,
+            "The controller advises against {}: {} ({}, for another {})",
+            avoided.join(", "),
+            advice.reason,
+            advice.id,
+            duration(advice.left_s),
+        );
+    }
     for d in &why.decisions {
         let _ = write!(out, "\n{}", decision(d));
     }
     out
 }
 
-fn selection_row(s: &SelectionView) -> [String; 5] {
+/// When the next voluntary move may be made.
+fn moves(s: &SelectionView) -> String {
+    match (s.moves_left, s.dwell_left_s) {
+        (0, dwell) => format!("none for {}", duration(s.next_move_s.max(dwell))),
+        (left, 0) => format!("{left} now"),
+        (left, dwell) => format!("{left} in {}", duration(dwell)),
+    }
+}
+
+fn selection_row(s: &SelectionView) -> [String; 6] {
     [
         s.peer_edge.clone(),
         s.traffic_class.clone(),
         or_dash(&s.path).to_owned(),
         if s.meets_sla { "met" } else { "NOT MET" }.to_owned(),
         s.because.clone(),
+        moves(s),
     ]
 }
 
@@ -188,6 +209,9 @@ fn decision(d: &DecisionView) -> String {
         d.cause,
         d.summary,
     );
+    if !d.advice_id.is_empty() {
+        let _ = writeln!(out, "  It followed the controller's advice {}.", d.advice_id);
+    }
     if !d.candidates.is_empty() {
         let mut candidates =
             table(&["", "PATH", "STATE", "RTT", "JITTER", "LOSS TX/RX", "WHY NOT", "LIMITS"]);

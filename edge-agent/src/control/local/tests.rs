@@ -156,10 +156,38 @@ fn tables_say_what_matters_in_words() {
         candidates: vec![CandidateView { chosen: true, ..Default::default() }],
         ..Default::default()
     };
-    let selections = vec![SelectionView::default()];
-    let why = WhyView { selections, decisions: vec![decision], ..WhyView::default() };
+    let hop = DecisionView {
+        prefixes: vec!["10.9.0.0/16".to_owned()],
+        from_next_hop: "hq-1".to_owned(),
+        to_next_hop: "dr-1".to_owned(),
+        advice_id: "t-4".to_owned(),
+        ..decision.clone()
+    };
+    let selection = SelectionView { next_move_s: 125, ..Default::default() };
+    let advice = AdviceView {
+        id: "t-4".to_owned(),
+        reason: "hub hq-1 suffers".to_owned(),
+        avoid_edges: vec!["hq-1".to_owned()],
+        left_s: 60,
+        ..Default::default()
+    };
+    let why = WhyView {
+        selections: vec![selection],
+        decisions: vec![decision, hop],
+        advice: Some(advice),
+        ..WhyView::default()
+    };
     let text = render(&LocalAnswer::Why(why));
-    for words in ["2024-02-29 12:34:56.789Z #7", "PATH_DOWN", "isp-a answers no probe", "NOT MET"] {
+    for words in [
+        "2024-02-29 12:34:56.789Z #7",
+        "PATH_DOWN",
+        "isp-a answers no probe",
+        "NOT MET",
+        "none for 2 min 5 s",
+        "10.9.0.0/16: hq-1 → dr-1",
+        "followed the controller's advice t-4",
+        "advises against hq-1: hub hq-1 suffers (t-4, for another 1 min 0 s)",
+    ] {
         assert!(text.contains(words), "{words} is not in\n{text}");
     }
 }

@@ -84,6 +84,8 @@ pub struct PathView {
     pub remote_endpoint: String,
     /// Traffic classes that this end sends over it.
     pub selected_for: Vec<String>,
+    /// Traffic classes whose SLA it meets now, as this end sees it.
+    pub meets_sla_for: Vec<String>,
 }
 
 /// `hawser-edge why`: what each class of each tunnel uses and how it came to that.
@@ -95,6 +97,21 @@ pub struct WhyView {
     pub next_hops: Vec<NextHopView>,
     /// Newest first.
     pub decisions: Vec<DecisionView>,
+    /// The controller's, while it lasts.
+    #[serde(default)]
+    pub advice: Option<AdviceView>,
+}
+
+/// What the controller advises. It only orders what is equally good.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct AdviceView {
+    pub id: String,
+    pub reason: String,
+    pub avoid_paths: Vec<String>,
+    /// As next hops.
+    pub avoid_edges: Vec<String>,
+    /// Until it runs out.
+    pub left_s: u64,
 }
 
 /// What carries one class of one tunnel now.
@@ -107,6 +124,25 @@ pub struct SelectionView {
     pub meets_sla: bool,
     pub since_unix_ms: u64,
     /// In plain words.
+    pub because: String,
+    /// Better paths that must wait.
+    #[serde(default)]
+    pub waiting: Vec<WaitingView>,
+    /// Voluntary moves that may be made now, and the time until there is one more.
+    #[serde(default)]
+    pub moves_left: u32,
+    #[serde(default)]
+    pub next_move_s: u64,
+    /// Until a voluntary move may follow the last move.
+    #[serde(default)]
+    pub dwell_left_s: u64,
+}
+
+/// A better path that is not taken yet.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct WaitingView {
+    pub path: String,
+    pub left_s: u64,
     pub because: String,
 }
 
@@ -145,6 +181,16 @@ pub struct DecisionView {
     #[serde(default)]
     pub to_next_hop: String,
     pub candidates: Vec<CandidateView>,
+    /// Of a decision about a next hop: what moved, and between which edges.
+    #[serde(default)]
+    pub prefixes: Vec<String>,
+    #[serde(default)]
+    pub from_next_hop: String,
+    #[serde(default)]
+    pub to_next_hop: String,
+    /// The controller's advice that it followed; empty: none.
+    #[serde(default)]
+    pub advice_id: String,
 }
 
 /// One path, or next hop, that was looked at for a decision.

@@ -1,5 +1,6 @@
 //! The kernel's interfaces that have no safe wrapper. All `unsafe` of the data plane is in here.
 
+pub(super) mod errors;
 pub(super) mod tun;
 pub(super) mod udp;
 pub(super) mod wait;

@@ -6,7 +6,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 
 use socket2::{Domain, Protocol, SockAddr, SockAddrStorage, Socket, Type};
 
-use super::{check, check_len, set_option};
+use super::{check, check_len, errors, set_option};
 use crate::dataplane::Family;
 
 const SOCKET_BUFFER_BYTES: libc::c_int = 8 << 20;
@@ -16,6 +16,9 @@ const RECEIVE_BATCH: usize = 16;
 
 /// The longest run of coalesced datagrams is below 64 KiB.
 const RECEIVE_BYTES: usize = 1 << 16;
+
+/// Calls that may fail for the error of another datagram, before the one whose error counts.
+const PENDING_TRIES: usize = 2;
 
 /// Octets of ancillary data for one c_int; eight-octet aligned as `cmsghdr` wants.
 const CONTROL_WORDS: usize = 4;
@@ -45,7 +48,10 @@ pub(in super::super) fn open(interface: &str, family: Family, port: u16) -> io::
     let _ = set_option(fd, libc::SOL_SOCKET, libc::SO_SNDBUFFORCE, SOCKET_BUFFER_BYTES);
     let _ = set_option(fd, libc::SOL_UDP, libc::UDP_GRO, 1);
     socket.bind(&any.into())?;
-    Ok(socket.into())
+    let socket = socket.into();
+    // What ICMP says is a hint, and can be done without.
+    let _ = errors::enable(&socket, family);
+    Ok(socket)
 }
 
 /// The local port of a socket of ours.
@@ -60,7 +66,41 @@ pub(in super::super) fn interface_index(interface: &str) -> Option<u32> {
 }
 
 /// Sends `payload`, cut by the kernel every `segment_bytes`.
+///
+/// An ICMP error of an earlier datagram makes one call fail, which has sent nothing: it is made again.
 pub(in super::super) fn send(
+    fd: &OwnedFd,
+    to: SocketAddr,
+    payload: &[u8],
+    segment_bytes: Option<u16>,
+) -> io::Result<()> {
+    for _ in 0..PENDING_TRIES {
+        match send_once(fd, to, payload, segment_bytes) {
+            Err(error) if error.raw_os_error().is_some_and(may_be_of_another) => {}
+            result => return result,
+        }
+    }
+    send_once(fd, to, payload, segment_bytes)
+}
+
+/// What ICMP's errors become (`icmp_err_convert` and `icmpv6_err_convert` of Linux). Some of it may be of this call too.
+fn may_be_of_another(errno: i32) -> bool {
+    matches!(
+        errno,
+        libc::ECONNREFUSED
+            | libc::EHOSTUNREACH
+            | libc::ENETUNREACH
+            | libc::EHOSTDOWN
+            | libc::ENONET
+            | libc::ENOPROTOOPT
+            | libc::EOPNOTSUPP
+            | libc::EPROTO
+            | libc::EACCES
+            | libc::EMSGSIZE
+    )
+}
+
+fn send_once(
     fd: &OwnedFd,
     to: SocketAddr,
     payload: &[u8],

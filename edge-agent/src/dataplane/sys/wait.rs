@@ -36,13 +36,36 @@ impl Stop {
         fd: Option<BorrowedFd<'_>>,
         timeout: Duration,
     ) -> io::Result<bool> {
+        self.ready(fd, timeout).map(|ready| ready != Ready::Nothing)
+    }
+
+    /// The same, telling errors apart that wait in a socket's queue.
+    pub(in super::super) fn ready(
+        &self,
+        fd: Option<BorrowedFd<'_>>,
+        timeout: Duration,
+    ) -> io::Result<Ready> {
         let entry = |fd| libc::pollfd { fd, events: libc::POLLIN, revents: 0 };
         // A negative descriptor is skipped by poll(2).
         let mut entries =
             [entry(self.wake.as_fd().as_raw_fd()), entry(fd.map_or(-1, |fd| fd.as_raw_fd()))];
         poll(&mut entries, timeout)?;
-        Ok(!self.told() && entries[1].revents != 0)
+        Ok(match entries[1].revents {
+            _ if self.told() => Ready::Nothing,
+            0 => Ready::Nothing,
+            events if events & libc::POLLERR != 0 => Ready::Errors,
+            _ => Ready::Data,
+        })
     }
+}
+
+/// What can be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in super::super) enum Ready {
+    Nothing,
+    Data,
+    /// Errors, and maybe data too.
+    Errors,
 }
 
 /// Waits until `fd` takes more; false on a timeout.

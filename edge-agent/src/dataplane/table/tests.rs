@@ -2,13 +2,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use hawser_edge_core::id::{ClassId, EdgeId, PathId, SegmentId, TunnelId, UplinkId};
+use hawser_edge_core::select::Choice;
 use hawser_esp::ip::{FlowKey, Fragment};
 
 use super::super::counters::DropReason;
 use super::super::spec::{
     ClassMatch, ClassSpec, Family, ForwardingSpec, PathSpec, RouteSpec, SegmentSpec, TunnelSpec,
 };
-use super::Table;
+use super::{Table, Way};
 
 const MAIN: SegmentId = SegmentId(1);
 const GUEST: SegmentId = SegmentId(2);
@@ -76,7 +77,10 @@ fn to(destination: &str, dscp: u8) -> FlowKey {
 }
 
 fn path_of(table: &Table, segment: SegmentId, flow: &FlowKey) -> Result<u32, DropReason> {
-    table.resolve(segment, flow).map(|(_, path)| path.id.0)
+    match table.resolve(segment, flow, |_| true)?.1 {
+        Way::One(path) => Ok(path.id.0),
+        Way::Copies { .. } => panic!("no class is duplicated"),
+    }
 }
 
 #[test]
@@ -84,22 +88,66 @@ fn a_packet_takes_the_selected_path_of_the_first_next_hop_that_has_one() {
     let table = build(spec(), &Table::default());
     let flow = to("10.2.0.1", 0);
     assert_eq!(path_of(&table, MAIN, &flow), Err(DropReason::NoPath), "nothing selected yet");
-    table.select(BACKUP, DEFAULT, Some(PathId(3)));
+    table.select(BACKUP, DEFAULT, Choice::Path(PathId(3)));
     assert_eq!(path_of(&table, MAIN, &flow), Ok(3), "the first next hop has none");
-    table.select(HUB, DEFAULT, Some(PathId(2)));
+    table.select(HUB, DEFAULT, Choice::Path(PathId(2)));
     assert_eq!(path_of(&table, MAIN, &flow), Ok(2));
     assert_eq!(path_of(&table, GUEST, &flow), Ok(3), "segments have routes of their own");
-    table.select(HUB, DEFAULT, None);
+    table.select(HUB, DEFAULT, Choice::Nothing);
     assert_eq!(path_of(&table, MAIN, &flow), Ok(3));
 }
 
 #[test]
 fn classes_are_selected_apart() {
     let table = build(spec(), &Table::default());
-    table.select(HUB, VOICE, Some(PathId(1)));
-    table.select(HUB, DEFAULT, Some(PathId(2)));
+    table.select(HUB, VOICE, Choice::Path(PathId(1)));
+    table.select(HUB, DEFAULT, Choice::Path(PathId(2)));
     assert_eq!(path_of(&table, MAIN, &to("10.2.0.1", 46)), Ok(1));
     assert_eq!(path_of(&table, MAIN, &to("10.2.0.1", 0)), Ok(2));
+}
+
+#[test]
+fn a_spread_class_takes_a_usable_path_and_without_one_says_why() {
+    let table = build(spec(), &Table::default());
+    let spread = [(PathId(1), 1), (PathId(2), 1), (PathId(99), 1_000_000)];
+    table.select(HUB, DEFAULT, Choice::Spread(spread.to_vec()));
+    let path = |usable: &dyn Fn(u32) -> bool, last: u8| {
+        let flow = to(&format!("10.2.0.{last}"), 0);
+        match table.resolve(MAIN, &flow, |path| usable(path.id.0)) {
+            Ok((_, Way::One(path))) => Some(path.id.0),
+            _ => None,
+        }
+    };
+    let paths: Vec<_> = (0..100).map(|last| path(&|_| true, last)).collect();
+    assert!(paths.contains(&Some(1)) && paths.contains(&Some(2)) && !paths.contains(&None));
+    assert!((0..100).all(|last| path(&|id| id == 2, last) == Some(2)));
+    let unusable: Vec<_> = (0..100).map(|last| path(&|_| false, last)).collect();
+    assert_eq!(unusable, paths);
+    table.select(HUB, DEFAULT, Choice::Spread(vec![(PathId(99), 1)]));
+    assert_eq!(path_of(&table, MAIN, &to("10.2.0.1", 0)), Err(DropReason::NoPath));
+}
+
+#[test]
+fn a_duplicated_class_takes_those_of_its_two_paths_that_are_there() {
+    let table = build(spec(), &Table::default());
+    table.select(BACKUP, DEFAULT, Choice::Path(PathId(3)));
+    let flow = to("10.2.0.1", 0);
+    for (a, b, wanted) in [
+        (1, 2, Some([Some(1), Some(2)])),
+        (2, 99, Some([Some(2), None])),
+        (99, 1, Some([None, Some(1)])),
+        (98, 99, None),
+    ] {
+        table.select(HUB, DEFAULT, Choice::Both(PathId(a), PathId(b)));
+        let ids = match table.resolve(MAIN, &flow, |_| true).expect("a way").1 {
+            Way::Copies { paths, .. } => Some(paths.map(|path| path.map(|path| path.id.0))),
+            Way::One(path) => {
+                assert_eq!(path.id, PathId(3), "the next hop's");
+                None
+            }
+        };
+        assert_eq!(ids, wanted, "{a} {b}");
+    }
 }
 
 #[test]
@@ -123,11 +171,11 @@ fn what_has_no_route_is_dropped_by_name() {
 #[test]
 fn a_selection_of_what_is_not_there_changes_nothing() {
     let table = build(spec(), &Table::default());
-    table.select(HUB, DEFAULT, Some(PathId(3)));
+    table.select(HUB, DEFAULT, Choice::Path(PathId(3)));
     let flow = to("10.2.0.1", 0);
     assert_eq!(path_of(&table, MAIN, &flow), Err(DropReason::NoPath), "another tunnel's path");
-    table.select(TunnelId(99), DEFAULT, Some(PathId(1)));
-    table.select(HUB, ClassId(99), Some(PathId(1)));
+    table.select(TunnelId(99), DEFAULT, Choice::Path(PathId(1)));
+    table.select(HUB, ClassId(99), Choice::Path(PathId(1)));
     assert_eq!(path_of(&table, MAIN, &flow), Err(DropReason::NoPath));
 }
 
@@ -149,7 +197,7 @@ fn a_peer_may_only_originate_its_own_sources_in_their_segment() {
 #[test]
 fn a_new_table_keeps_selections_and_the_state_of_paths_that_stay() {
     let old = build(spec(), &Table::default());
-    old.select(HUB, DEFAULT, Some(PathId(1)));
+    old.select(HUB, DEFAULT, Choice::Path(PathId(1)));
     old.path(PathId(1)).expect("path").count_sent(3, 300);
 
     let mut changed = spec();
@@ -170,7 +218,7 @@ fn a_new_table_keeps_selections_and_the_state_of_paths_that_stay() {
     assert!(same(1));
     assert!(!same(2), "another uplink is another path");
     assert!(new.path(PathId(3)).is_none());
-    new.select(HUB, DEFAULT, Some(PathId(2)));
+    new.select(HUB, DEFAULT, Choice::Path(PathId(2)));
     assert_eq!(path_of(&old, MAIN, &to("10.2.0.1", 0)), Ok(2), "one store serves both tables");
 }
 

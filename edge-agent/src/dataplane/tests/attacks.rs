@@ -1,81 +1,15 @@
 //! What must not pass, and that it is counted by its reason.
 
-use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::time::{Duration, Instant};
 
-use hawser_edge_core::id::{PathId, SegmentId, gre_key};
-use hawser_esp::checksum::checksum;
+use hawser_edge_core::id::{SegmentId, gre_key};
 use hawser_esp::gre::{Gre, Protocol};
-use hawser_esp::wire::{INNER_OFFSET, PAYLOAD_OFFSET, sealed_len};
-use hawser_esp::{KeyMaterial, OutboundSa};
+use hawser_esp::wire::INNER_OFFSET;
 use nix::sys::socket::{setsockopt, sockopt};
 
-use super::fixture::{PATHS, PORT, Pair, SEGMENT, SUITE, UPLINKS, key, spi, wan};
+use super::attacker::{Attacker, EPOCH, udp_packet};
+use super::fixture::{PATHS, Pair, SEGMENT, UPLINKS, spi};
 use crate::dataplane::{DataPlane, DropReason, Event, Family};
-
-/// The epoch whose sending key the test holds.
-const EPOCH: u8 = 9;
-
-/// Stands on A's WAN, with a key that B accepts for the first path, and sends from another port.
-struct Attacker {
-    socket: UdpSocket,
-    sa: OutboundSa,
-    to: SocketAddr,
-}
-
-impl Attacker {
-    fn new(pair: &Pair) -> Attacker {
-        let path = PATHS[0];
-        pair.b.install_inbound(path, EPOCH);
-        let material = KeyMaterial::new(SUITE, key(path, 1, EPOCH).octets()).expect("key");
-        let from: SocketAddr = (wan(pair.family, 0, 1), 0).into();
-        Attacker {
-            socket: pair.a.net.enter(|| UdpSocket::bind(from)).expect("bind"),
-            sa: OutboundSa::new(spi(path, 2, EPOCH).0, &material, true).expect("SA"),
-            to: (wan(pair.family, 0, 2), PORT).into(),
-        }
-    }
-
-    fn send(&self, datagram: &[u8]) {
-        self.socket.send_to(datagram, self.to).expect("send");
-    }
-
-    fn seal(&self, path: PathId, segment: SegmentId, inner: &[u8]) -> Vec<u8> {
-        let gre = Gre { protocol: Protocol::Ipv4, key: gre_key(path, segment) };
-        self.seal_payload(&[&gre.encode(), inner].concat())
-    }
-
-    fn seal_payload(&self, payload: &[u8]) -> Vec<u8> {
-        let mut datagram = vec![0; sealed_len(payload.len())];
-        datagram[PAYLOAD_OFFSET..PAYLOAD_OFFSET + payload.len()].copy_from_slice(payload);
-        let mut block = self.sa.reserve(1).expect("numbers");
-        block.seal(&mut datagram, payload.len()).expect("seal");
-        datagram
-    }
-
-    fn sealed_udp(&self, from: &str, to: SocketAddr, payload: &[u8]) -> Vec<u8> {
-        self.seal(PATHS[0], SEGMENT, &udp_packet(from, to, payload))
-    }
-}
-
-/// IPv4 and UDP (without a checksum: RFC 768 allows it) around a payload.
-fn udp_packet(from: &str, to: SocketAddr, payload: &[u8]) -> Vec<u8> {
-    let from: Ipv4Addr = from.parse().expect("address");
-    let SocketAddr::V4(to) = to else { panic!("IPv4 only") };
-    let length = (28 + payload.len()) as u16;
-    let mut packet = vec![0x45, 0, 0, 0, 0, 0, 0, 0, 64, 17, 0, 0];
-    packet[2..4].copy_from_slice(&length.to_be_bytes());
-    packet.extend(from.octets());
-    packet.extend(to.ip().octets());
-    let sum = checksum(&packet);
-    packet[10..12].copy_from_slice(&sum.to_be_bytes());
-    packet.extend(9999u16.to_be_bytes());
-    packet.extend(to.port().to_be_bytes());
-    packet.extend((length - 20).to_be_bytes());
-    packet.extend([0, 0]);
-    packet.extend(payload);
-    packet
-}
 
 #[test]
 fn what_must_not_pass_over_ipv4_is_counted_by_its_reason_and_not_delivered() {
@@ -131,7 +65,8 @@ fn nothing_bad_is_delivered(family: Family) {
         ("no IP inside", DropReason::BadInner, attacker.seal(PATHS[0], SEGMENT, &[0x15; 40])),
         ("IP cut", DropReason::BadInner, attacker.seal(PATHS[0], SEGMENT, &inner[..19])),
         ("wrong family", DropReason::BadInner, {
-            let gre = Gre { protocol: Protocol::Ipv6, key: gre_key(PATHS[0], SEGMENT) };
+            let key = gre_key(PATHS[0], SEGMENT);
+            let gre = Gre { protocol: Protocol::Ipv6, key, sequence: None };
             attacker.seal_payload(&[&gre.encode()[..], &inner].concat())
         }),
     ];

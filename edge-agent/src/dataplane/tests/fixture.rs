@@ -5,10 +5,11 @@ use std::time::{Duration, Instant};
 
 use hawser_edge_core::id::{ClassId, EdgeId, PathId, SegmentId, Spi, TunnelId, UplinkId};
 use hawser_esp::wire::inner_mtu;
+use nix::sys::socket::{setsockopt, sockopt};
 
 use super::net::Net;
 use crate::dataplane::{
-    ClassSpec, Counters, DataPlane, DropReason, EventReceivers, Family, ForwardingSpec,
+    Choice, ClassSpec, Counters, DataPlane, DropReason, EventReceivers, Family, ForwardingSpec,
     InboundSaSpec, KeyMaterial, OutboundSaSpec, PathSpec, RouteSpec, SegmentSpec, Suite,
     TunnelSpec, UplinkSpec, UserspaceDataPlane,
 };
@@ -104,8 +105,13 @@ impl Pair {
     }
 
     pub fn select(&self, veth: usize) {
-        self.a.driver.select(TUNNEL, CLASS, Some(PATHS[veth]));
-        self.b.driver.select(TUNNEL, CLASS, Some(PATHS[veth]));
+        self.choose(Choice::Path(PATHS[veth]));
+    }
+
+    /// At both ends.
+    pub fn choose(&self, choice: Choice) {
+        self.a.driver.select(TUNNEL, CLASS, choice.clone());
+        self.b.driver.select(TUNNEL, CLASS, choice);
     }
 
     pub fn inner_mtu(&self) -> u16 {
@@ -130,6 +136,8 @@ impl Pair {
         let (from, to) = (open(&self.a), open(&self.b));
         from.connect(to.local_addr().expect("address")).expect("connect");
         to.set_read_timeout(Some(Duration::from_secs(1))).expect("timeout");
+        // A receiver that is held up must not look like a path that loses.
+        setsockopt(&to, sockopt::RcvBufForce, &(8 << 20)).expect("buffer");
         (from, to)
     }
 }
@@ -212,6 +220,24 @@ impl Edge {
             esn: true,
         };
         self.driver.install_outbound(sa).expect("outbound SA");
+    }
+
+    /// Adds a rule of nft to what comes in here.
+    pub fn filter(&self, rule: &str) {
+        for line in [
+            "add table inet test",
+            "add chain inet test in { type filter hook input priority 0 ; }",
+            &format!("add rule inet test in {rule}"),
+        ] {
+            let output = self.net.run(&format!("nft {line}"));
+            let said = String::from_utf8_lossy(&output.stderr);
+            assert!(output.status.success(), "nft {line}: {said}");
+        }
+    }
+
+    /// Takes all rules away.
+    pub fn unfilter(&self) {
+        assert!(self.net.run("nft delete table inet test").status.success());
     }
 
     pub fn dropped(&self, reason: DropReason) -> u64 {

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::fixture::{CLASS, Edge, PATHS, PORT, Pair, TUNNEL, UPLINKS, settle, wan};
 use crate::dataplane::{
-    ClassMatch, ClassSpec, DataPlane, DropReason, Event, Family, PathSpec, UplinkSpec,
+    Choice, ClassMatch, ClassSpec, DataPlane, DropReason, Event, Family, PathSpec, UplinkSpec,
     UserspaceDataPlane,
 };
 use hawser_edge_core::id::{ClassId, PathId, UplinkId};
@@ -169,7 +169,7 @@ fn a_full_socket_drops_and_does_not_stall_the_other_path() {
         let class = ClassSpec { id: quick, segment: None, matches: vec![pings.clone()] };
         spec.classes.insert(0, class);
         edge.apply(spec);
-        edge.driver.select(TUNNEL, quick, Some(PATHS[1]));
+        edge.driver.select(TUNNEL, quick, Choice::Path(PATHS[1]));
     }
     let tc = "tc qdisc add dev wan0 root tbf rate 1mbit burst 10kb limit 100mb";
     let output = pair.a.net.run(tc);
@@ -242,7 +242,7 @@ fn what_can_not_leave_is_counted_by_its_reason() {
     counted(DropReason::NoRoute, &|| drop(ping("10.99.0.1", 56)));
     pair.a.net.ip("link set hawser1 mtu 1500");
     counted(DropReason::TooBig, &|| drop(ping("10.2.0.1", 1472)));
-    pair.a.driver.select(TUNNEL, CLASS, None);
+    pair.a.driver.select(TUNNEL, CLASS, Choice::Nothing);
     counted(DropReason::NoPath, &to_b);
     pair.select(0);
     pair.a.driver.set_remote(PATHS[0], None);

@@ -1,7 +1,10 @@
 //! Two drivers in two network namespaces with two veth pairs between them, keyed by the test.
 
+mod attacker;
 mod attacks;
+mod evidence;
 mod fixture;
 mod lifecycle;
+mod modes;
 mod net;
 mod traffic;

@@ -6,13 +6,13 @@ use std::time::{Duration, Instant};
 
 const NAME_WIDTH: usize = 22;
 
-pub(super) struct Screen {
+pub(crate) struct Screen {
     terminal: bool,
     began: Instant,
 }
 
 /// A step under way. Dropping it without a word leaves no trace on a terminal.
-pub(super) struct Step<'a> {
+pub(crate) struct Step<'a> {
     screen: &'a Screen,
     spinner: Option<ProgressBar>,
     name: String,
@@ -20,24 +20,24 @@ pub(super) struct Step<'a> {
 }
 
 impl Screen {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let terminal = Term::stdout().is_term() && console::colors_enabled();
         Self { terminal, began: Instant::now() }
     }
 
-    pub(super) fn title(&self, text: &str) {
+    pub(crate) fn title(&self, text: &str) {
         println!("\n{}\n", self.styled(Style::new().bold(), text));
     }
 
     /// A new chapter, with the time since the start.
-    pub(super) fn chapter(&self, text: &str) {
+    pub(crate) fn chapter(&self, text: &str) {
         let at = self.began.elapsed().as_secs();
         let line = format!("{:02}:{:02}  {text}", at / 60, at % 60);
         println!("\n{}", self.styled(Style::new().bold().cyan(), &line));
     }
 
     /// Begins a step.
-    pub(super) fn step(&self, name: &str) -> Step<'_> {
+    pub(crate) fn step(&self, name: &str) -> Step<'_> {
         let spinner = self.terminal.then(|| {
             let spinner = ProgressBar::new_spinner();
             let style = ProgressStyle::with_template("  {spinner:.cyan} {prefix} {msg:.dim}");
@@ -49,29 +49,29 @@ impl Screen {
         Step { screen: self, spinner, name: name.to_owned(), began: Instant::now() }
     }
 
-    pub(super) fn note(&self, text: &str) {
+    pub(crate) fn note(&self, text: &str) {
         println!("    {}", self.styled(Style::new().dim(), text));
     }
 
-    pub(super) fn bad(&self, text: &str) {
+    pub(crate) fn bad(&self, text: &str) {
         println!("  {} {text}", self.styled(Style::new().red().bold(), "✗"));
     }
 
     /// Several lines, as another program printed them.
-    pub(super) fn block(&self, text: &str) {
+    pub(crate) fn block(&self, text: &str) {
         println!();
         text.trim_matches('\n').lines().for_each(|line| println!("    {line}"));
         println!();
     }
 
-    pub(super) fn good_or_bad(&self, good: bool) -> String {
+    pub(crate) fn good_or_bad(&self, good: bool) -> String {
         match good {
             true => self.styled(Style::new().green(), "✓"),
             false => self.styled(Style::new().red().bold(), "✗"),
         }
     }
 
-    pub(super) fn coloured_bar(&self, bar: &str, good: bool) -> String {
+    pub(crate) fn coloured_bar(&self, bar: &str, good: bool) -> String {
         let style = Style::new();
         self.styled(if good { style.green() } else { style.yellow() }, bar)
     }
@@ -86,20 +86,20 @@ impl Screen {
 
 impl Step<'_> {
     /// What happens right now. Only shown on a terminal: it is gone when the step is.
-    pub(super) fn now(&self, text: impl Into<String>) {
+    pub(crate) fn now(&self, text: impl Into<String>) {
         if let Some(spinner) = &self.spinner {
             spinner.set_message(text.into());
         }
     }
 
     /// It went well; `text` says what came of it.
-    pub(super) fn done(self, text: &str) {
+    pub(crate) fn done(self, text: &str) {
         let took = self.began.elapsed().as_secs_f64();
         self.line(true, &format!("{text}  ({took:.1} s)"));
     }
 
     /// As [`Step::done`], without its time.
-    pub(super) fn told(self, good: bool, text: &str) {
+    pub(crate) fn told(self, good: bool, text: &str) {
         self.line(good, text);
     }
 

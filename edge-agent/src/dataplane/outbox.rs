@@ -1,0 +1,160 @@
+//! Sealed datagrams that wait to be sent in one call.
+
+use std::sync::Arc;
+
+use hawser_esp::SeqBlock;
+use hawser_esp::ip::clamp_mss;
+use hawser_esp::offload::SuperPacket;
+use hawser_esp::wire::{PAYLOAD_OFFSET, sealed_len};
+
+use super::counters::DropReason;
+use super::route::Route;
+use super::shared::Shared;
+use super::uplink::{MAX_SEGMENTS, MAX_SEND_BYTES};
+
+/// Paths that one device's packets alternate between without sending each at once: flows of a spread class, copies of a
+/// duplicated one.
+const OUTBOXES: usize = 4;
+
+/// What waits is sent after so many reads of the device at the latest, and when the device has nothing more.
+const HELD_READS: u64 = 16;
+
+/// One device's outboxes, each of one path at a time.
+pub(super) struct Outboxes {
+    boxes: [Outbox; OUTBOXES],
+    reads: u64,
+}
+
+impl Outboxes {
+    pub(super) fn new() -> Self {
+        Outboxes { boxes: std::array::from_fn(|_| Outbox::new()), reads: 0 }
+    }
+
+    /// The path's own, or else an empty one, or else the oldest, which is sent first.
+    pub(super) fn of(&mut self, shared: &Shared, route: &Route) -> &mut Outbox {
+        let own = self.boxes.iter().position(|outbox| outbox.is_of(route));
+        let index = own.unwrap_or_else(|| {
+            let oldest = |(_, outbox): &(usize, &Outbox)| (outbox.count > 0, outbox.begun);
+            self.boxes.iter().enumerate().min_by_key(oldest).map_or(0, |(index, _)| index)
+        });
+        let outbox = &mut self.boxes[index];
+        if own.is_none() {
+            outbox.flush(shared);
+        }
+        outbox.read = self.reads;
+        outbox
+    }
+
+    /// After each read of the device: no packet waits for those of other paths for long.
+    pub(super) fn flush_overdue(&mut self, shared: &Shared) {
+        self.reads += 1;
+        for outbox in &mut self.boxes {
+            if outbox.count > 0 && self.reads - outbox.begun >= HELD_READS {
+                outbox.flush(shared);
+            }
+        }
+    }
+
+    pub(super) fn flush(&mut self, shared: &Shared) {
+        self.boxes.iter_mut().for_each(|outbox| outbox.flush(shared));
+    }
+}
+
+/// Sealed datagrams of one route, end to end and of one length, but for the last that may be shorter: what one
+/// `UDP_SEGMENT` send takes.
+pub(super) struct Outbox {
+    octets: Box<[u8]>,
+    used: usize,
+    stride: usize,
+    count: usize,
+    inner_bytes: u64,
+    route: Option<Route>,
+    /// The reads that its first datagram came of, and its last.
+    begun: u64,
+    read: u64,
+}
+
+impl Outbox {
+    fn new() -> Self {
+        let octets = vec![0; MAX_SEND_BYTES].into_boxed_slice();
+        Outbox {
+            octets,
+            used: 0,
+            stride: 0,
+            count: 0,
+            inner_bytes: 0,
+            route: None,
+            begun: 0,
+            read: 0,
+        }
+    }
+
+    fn is_of(&self, route: &Route) -> bool {
+        self.route.as_ref().is_some_and(|own| Arc::ptr_eq(&own.path, &route.path))
+    }
+
+    /// Seals one segment behind what is there; sends when nothing more fits.
+    #[allow(clippy::too_many_arguments)]
+    pub(super) fn push(
+        &mut self,
+        shared: &Shared,
+        route: &Route,
+        block: &mut SeqBlock<'_>,
+        gre: &[u8],
+        clamp_to: Option<usize>,
+        packet: &SuperPacket<'_>,
+        index: usize,
+    ) {
+        let inner_bytes = packet.len_of(index);
+        let payload_bytes = gre.len() + inner_bytes;
+        let sealed_bytes = sealed_len(payload_bytes);
+        if !self.takes(route, sealed_bytes) {
+            self.flush(shared);
+        }
+        let place = &mut self.octets[self.used..self.used + sealed_bytes];
+        let (header, inner) =
+            place[PAYLOAD_OFFSET..PAYLOAD_OFFSET + payload_bytes].split_at_mut(gre.len());
+        header.copy_from_slice(gre);
+        if packet.write(index, inner).is_none() {
+            return shared.drops.add(DropReason::BadPacket, 1);
+        }
+        if let Some(mtu_bytes) = clamp_to {
+            clamp_mss(inner, mtu_bytes);
+        }
+        if block.seal(place, payload_bytes).is_err() {
+            return shared.drops.add(DropReason::SequenceExhausted, 1);
+        }
+        if self.count == 0 {
+            (self.stride, self.begun) = (sealed_bytes, self.read);
+            self.route = Some(route.clone());
+        }
+        self.used += sealed_bytes;
+        self.count += 1;
+        self.inner_bytes += inner_bytes as u64;
+        let room = self.octets.len() - self.used >= self.stride;
+        if sealed_bytes < self.stride || self.count == MAX_SEGMENTS || !room {
+            self.flush(shared);
+        }
+    }
+
+    fn takes(&self, route: &Route, sealed_bytes: usize) -> bool {
+        match &self.route {
+            Some(own) => own.leads_where(route) && sealed_bytes <= self.stride,
+            None => true,
+        }
+    }
+
+    fn flush(&mut self, shared: &Shared) {
+        let Some(route) = self.route.take() else { return };
+        match route.socket.send(route.remote, &self.octets[..self.used], self.stride) {
+            Ok(()) => route.path.count_sent(self.count as u64, self.inner_bytes),
+            Err(fault) => {
+                shared.drops.add(fault.reason, fault.packets);
+                // Of a batch that was sent in part the octets are near enough.
+                let sent = (self.count as u64).saturating_sub(fault.packets);
+                route.path.count_sent(sent, self.inner_bytes * sent / self.count as u64);
+            }
+        }
+        (self.used, self.count, self.inner_bytes) = (0, 0, 0);
+    }
+}
