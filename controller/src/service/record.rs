@@ -1,8 +1,8 @@
 //! A site's probe history, asked of its agents piece by piece: the operator's pace is the agents' pace.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
 use hawser_proto::agent::v1::controller_message::Message as ToAgent;
