@@ -5,13 +5,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hawser_edge_core::config::{EdgeState, Fault, Tunnel};
+use hawser_edge_core::config::{EdgeState, Fault, Tunnel, Uplink};
 use hawser_edge_core::generation::{ApplyReason, GenerationId};
 use hawser_edge_core::id::UplinkId;
 use hawser_edge_core::reconcile::Observed;
 
 use super::host_task::{HostHandle, chain};
-use super::path::{PathRuntime, intervals};
+use super::path::PathRuntime;
 use super::selection::sla_classes;
 use super::{Engine, Timer, forwarding};
 use crate::control::{Order, OrderReply, RevertOrder};
@@ -115,13 +115,16 @@ impl Engine {
         self.close_uplinks(&edge);
         self.edge = Some(edge.clone());
         self.refresh_paths(&edge);
+        self.configure_pacer(&edge);
         self.refresh_all_endpoints();
         self.refresh_hello();
         self.peers.configure(&edge, edge.tunnels.values().map(peer_config));
         self.refresh_selectors(&edge);
         self.refresh_carrier(&edge);
-        let interfaces = edge.uplinks.values().map(|u| u.interface.clone()).collect();
-        self.control.set_uplinks(interfaces);
+        // Reports cost more than probes: not over an uplink that is paid by volume, while there is another.
+        let mut uplinks: Vec<&Uplink> = edge.uplinks.values().collect();
+        uplinks.sort_by_key(|uplink| (uplink.usage, uplink.id));
+        self.control.set_uplinks(uplinks.iter().map(|u| u.interface.clone()).collect());
         Ok(())
     }
 
@@ -161,7 +164,6 @@ impl Engine {
         for (tunnel, path) in edge.paths() {
             let runtime = match old.remove(&path.id) {
                 Some(mut kept) if kept.config == *path && kept.tunnel == tunnel.id => {
-                    kept.session.set_intervals(intervals(tunnel), now);
                     kept.monitor.set_classes(sla_classes(edge));
                     kept
                 }
@@ -240,6 +242,7 @@ impl Engine {
         }
         self.paths.clear();
         self.selections.clear();
+        self.pacer = Default::default();
         self.timers = Default::default();
         self.edge = None;
     }

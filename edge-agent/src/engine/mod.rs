@@ -11,6 +11,7 @@ mod facts;
 mod forwarding;
 mod host_task;
 mod keys;
+mod pacing;
 mod path;
 mod peering;
 mod probes;
@@ -27,6 +28,7 @@ use std::time::Duration;
 
 use hawser_edge_core::config::EdgeState;
 use hawser_edge_core::id::{ClassId, EdgeId, PathId, TunnelId, UplinkId};
+use hawser_edge_core::probe::Pacer;
 use hawser_edge_core::reconcile::Observed;
 use hawser_edge_core::select::Selector;
 use hawser_proto::agent::v1 as wire;
@@ -51,6 +53,8 @@ const MAX_DECISIONS_KEPT: usize = 256;
 enum Timer {
     Path(PathId),
     Selection(TunnelId, ClassId),
+    Pace(TunnelId),
+    Keepalive(UplinkId),
 }
 
 /// A selection that the engine holds: the selector and since when its path carries.
@@ -83,6 +87,7 @@ struct Engine {
     peers_up: BTreeSet<EdgeId>,
     paths: BTreeMap<PathId, PathRuntime>,
     selections: BTreeMap<(TunnelId, ClassId), Selection>,
+    pacer: Pacer,
     timers: Timers<Timer>,
     decisions: VecDeque<wire::Decision>,
     counters: BTreeMap<String, u64>,

@@ -83,6 +83,9 @@ impl Engine {
     /// What the peer receives, on whichever path it told.
     fn on_peer_digest(&mut self, tunnel: TunnelId, digest: &[DigestEntry], now: Micros) {
         for entry in digest {
+            if entry.wanted {
+                self.on_peer_wants(entry.path, now);
+            }
             let of_tunnel = self.paths.get_mut(&entry.path).filter(|p| p.tunnel == tunnel);
             if let Some(path) = of_tunnel {
                 path.monitor.handle_peer_digest(entry, now);
@@ -99,7 +102,8 @@ impl Engine {
         let mut digest = Vec::with_capacity(tunnel.paths.len());
         for id in paths {
             if let Some(path) = self.paths.get_mut(id) {
-                digest.push(path.session.heard(now));
+                let wanted = path.wanted;
+                digest.push(DigestEntry { wanted, ..path.session.heard(now) });
             }
         }
         digest
@@ -109,9 +113,12 @@ impl Engine {
     pub(super) fn on_path_timer(&mut self, id: PathId) {
         let now = self.clock.now();
         let Some(path) = self.paths.get(&id) else { return };
-        let (tunnel, keyed) = (path.tunnel, path.keyed);
-        if keyed {
-            let digest = self.digest(tunnel, now);
+        let (tunnel, sends) = (path.tunnel, path.keyed && !path.silent);
+        if sends {
+            self.admit_probe(id, now);
+            // Others tell themselves what is heard on them: at rest each octet counts.
+            let rests = self.pacer.rests(id);
+            let digest = if rests { Vec::new() } else { self.digest(tunnel, now) };
             let Some(path) = self.paths.get_mut(&id) else { return };
             if let Some(probe) = path.session.poll_transmit(now, &digest)
                 && path.remote.is_some()
@@ -157,8 +164,13 @@ impl Engine {
             self.report_soon = true;
             self.on_reach(id, was, reach);
             self.refresh_best(peer);
+            self.refresh_endpoints(peer);
         }
+        self.note_trouble(id, now);
         self.select_tunnel(tunnel, Some(id), now);
+        if was != reach {
+            self.refresh_cadence(tunnel, now);
+        }
     }
 
     fn on_reach(&mut self, id: PathId, was: Reach, reach: Reach) {

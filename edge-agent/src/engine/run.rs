@@ -173,6 +173,7 @@ pub async fn run(options: Options, stop: CancellationToken) -> Result<(), Engine
         peers_up: Default::default(),
         paths: Default::default(),
         selections: Default::default(),
+        pacer: Default::default(),
         timers: Default::default(),
         decisions: Default::default(),
         counters: Default::default(),
@@ -264,6 +265,8 @@ impl Engine {
             match timer {
                 Timer::Path(id) => self.on_path_timer(id),
                 Timer::Selection(tunnel, _) => self.on_selection_timer(tunnel),
+                Timer::Pace(tunnel) => self.refresh_cadence(tunnel, now),
+                Timer::Keepalive(uplink) => self.on_keepalive_timer(uplink),
             }
         }
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::process::Command;
 
-use hawser_edge_core::config::{EdgeState, Lan, Route, Uplink};
+use hawser_edge_core::config::{EdgeState, Lan, Route, Uplink, UplinkUse};
 use hawser_edge_core::id::{EdgeId, SegmentId, UplinkId};
 
 use super::*;
@@ -36,6 +36,9 @@ fn edge() -> EdgeState {
         metered: false,
         gateways: vec![],
         probe_budget_bytes_per_s: 0,
+        bandwidth_up_kbps: 0,
+        usage: UplinkUse::Normal,
+        drained: false,
     };
     let route = |prefix: &str| Route {
         segment: SegmentId(1),
@@ -49,6 +52,7 @@ fn edge() -> EdgeState {
         edge_id: EdgeId(2),
         controllers: vec![],
         fabric_port: 4510,
+        drained: false,
         segments: BTreeMap::from([(SegmentId(1), "main".into())]),
         uplinks: BTreeMap::from([
             (UplinkId(1), uplink(1, "wan0")),
