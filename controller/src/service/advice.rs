@@ -20,6 +20,9 @@ use crate::store::Revision;
 
 /// SLA classes that are told apart; the bits of a report.
 const MAX_SLA_CLASSES: usize = 64;
+/// Counters of agents that rise when a device is overloaded.
+const TOO_SLOW: [&str; 4] =
+    ["drop_socket_full", "drop_events_full", "drop_datagrams_full", "drop_tun_write"];
 /// Causes of decisions that a path gave by a fault of its own.
 const FAULTS: [&str; 2] = ["PATH_DOWN", "SLA_VIOLATED"];
 
@@ -92,6 +95,13 @@ impl Controller {
 
     pub(super) fn hear_samples(&self, edge: &str, samples: &[agent::PathSample]) {
         self.hear_samples_at(edge, samples, self.loop_time());
+    }
+
+    /// What an edge has dropped because it was too slow.
+    pub(super) fn hear_counters(&self, edge: &str, counters: &BTreeMap<String, u64>) {
+        let Some(id) = self.listens_to(edge) else { return };
+        let total = TOO_SLOW.iter().filter_map(|name| counters.get(*name)).sum();
+        self.slow_loop.inner().advisor.handle_drops(id, total, self.loop_time());
     }
 
     fn hear_samples_at(&self, edge: &str, samples: &[agent::PathSample], now: Millis) {

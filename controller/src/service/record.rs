@@ -1,8 +1,8 @@
 //! A site's probe history, asked of its agents piece by piece: the operator's pace is the agents' pace.
 
 use std::collections::BTreeMap;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
 use hawser_proto::agent::v1::controller_message::Message as ToAgent;
@@ -20,11 +20,14 @@ const MAX_PIECE_BYTES: usize = 1 << 20;
 /// Questions that wait for an answer, of all operators.
 const MAX_WAITING: usize = 64;
 
+/// By number: who was asked, and who waits.
+type Senders = BTreeMap<u64, (String, oneshot::Sender<HistoryChunk>)>;
+
 /// Questions that wait for their answers.
 #[derive(Debug, Default)]
 pub struct Waiting {
     next: AtomicU64,
-    senders: Mutex<BTreeMap<u64, (String, oneshot::Sender<HistoryChunk>)>>,
+    senders: Mutex<Senders>,
 }
 
 /// One edge's history, as it is read.
@@ -140,9 +143,7 @@ impl Waiting {
         sender.is_some_and(|(_, sender)| sender.send(chunk).is_ok())
     }
 
-    fn lock(
-        &self,
-    ) -> std::sync::MutexGuard<'_, BTreeMap<u64, (String, oneshot::Sender<HistoryChunk>)>> {
+    fn lock(&self) -> MutexGuard<'_, Senders> {
         self.senders.lock().unwrap_or_else(|e| e.into_inner())
     }
 }

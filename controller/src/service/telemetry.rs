@@ -46,7 +46,7 @@ impl Controller {
         self.hear_samples(edge, &samples);
         let explanations = self.bounded(telemetry.explanations, telemetry.unix_ms, now);
         let explanation_bytes = explanations::share_of(state.edges.len());
-        let counters = telemetry
+        let counters: BTreeMap<String, u64> = telemetry
             .counters
             .into_iter()
             .take(bounds::MAX_COUNTERS)
@@ -55,6 +55,7 @@ impl Controller {
                 (name, count)
             })
             .collect();
+        self.hear_counters(edge, &counters);
         self.index.with(edge, |live| {
             live.last_seen_unix_ms = now;
             live.counters = counters;

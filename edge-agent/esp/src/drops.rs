@@ -11,7 +11,9 @@ pub enum DropReason {
     TooShort,
     #[error("the SPI is not this SA's")]
     WrongSpi,
-    #[error("ciphertext is no multiple of 4 octets (RFC 4303 section 2.4)")]
+    #[error(
+        "ciphertext is no multiple of the cipher's block, at least 4 octets (RFC 4303 section 2.4)"
+    )]
     Misaligned,
     #[error("sequence number 0 is never sent (RFC 4303 section 3.3.3)")]
     ZeroSequence,
@@ -25,7 +27,7 @@ pub enum DropReason {
     BadPadding,
     #[error("dummy packet for traffic flow confidentiality (RFC 4303 section 2.6)")]
     Dummy,
-    #[error("next header is not 47, GRE")]
+    #[error("next header is not what the SA carries")]
     BadNextHeader,
 }
 

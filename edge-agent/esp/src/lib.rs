@@ -24,19 +24,30 @@
 //! What comes from a network is parsed by total functions: any bytes give a value or a reason.
 #![forbid(unsafe_code)]
 
+pub mod ah;
 pub mod checksum;
 pub mod coalesce;
 pub mod copies;
 pub mod drops;
 pub mod gre;
 pub mod ip;
+pub mod layout;
 pub mod offload;
 pub mod replay;
 pub mod sa;
+mod sm4;
 pub mod suite;
+#[cfg(test)]
+mod testing;
+pub mod transform;
 pub mod wire;
 
 pub use drops::{DropCounters, DropReason};
-pub use sa::{InboundBatch, InboundSa, Opened, OutboundSa, SaError, SealError, SeqBlock};
-pub use sa::{SaUsage, SeqExhausted, SequenceEvidence};
-pub use suite::{KeyMaterial, Suite};
+pub use layout::{Carrier, Layout};
+pub use sa::{
+    BatchError, Expiry, InboundBatch, InboundSa, Lifetime, Limits, Mode, Opened, Opener,
+    OutboundSa, Packet, Received, SaError, SaUsage, SealError, Sealer, SeqBlock, SeqExhausted,
+    SequenceEvidence, opener, sealer,
+};
+pub use suite::{Integrity, KeyError, KeyMaterial, Suite};
+pub use transform::IvSeed;

@@ -310,6 +310,14 @@ impl DataPlane for UserspaceDataPlane {
         socket.send_marked(to, payload, segment_bytes)
     }
 
+    fn send_keepalive(&self, uplink: UplinkId, to: SocketAddr) -> io::Result<()> {
+        let sockets = self.shared.sockets.load();
+        let socket = sockets
+            .get(&(uplink, Family::of(to.ip())))
+            .ok_or(io::Error::from(io::ErrorKind::NetworkDown))?;
+        socket.send_keepalive(to)
+    }
+
     fn add_uplink(&self, uplink: UplinkSpec) -> Result<(), DataPlaneError> {
         let place = || format!("uplink {} ({})", uplink.id, uplink.interface);
         let refuse = |fault: &str| DataPlaneError::Spec { place: place(), fault: fault.into() };

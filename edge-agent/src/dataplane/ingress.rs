@@ -32,7 +32,7 @@ const CALLS_IN_A_ROW: usize = 64;
 const FIRST_SPI: u32 = 256;
 
 /// NAT keepalive (RFC 3948 section 2.3).
-const KEEPALIVE: [u8; 1] = [0xff];
+pub(super) const KEEPALIVE: [u8; 1] = [0xff];
 
 /// Receives on the socket until it is told to stop.
 pub(super) fn run(shared: &Shared, socket: &UplinkSocket) {

@@ -88,6 +88,9 @@ pub trait DataPlane: Send + Sync {
         segment_bytes: Option<usize>,
     ) -> io::Result<()>;
 
+    /// Sends a NAT keepalive (RFC 3948 section 2.3), which the other end drops.
+    fn send_keepalive(&self, uplink: UplinkId, to: SocketAddr) -> io::Result<()>;
+
     /// Opens the uplink's sockets, or notes that they can't be opened yet (an event tells; it is tried again). An
     /// uplink of the same ID is replaced. The uplink's addresses may change at any time.
     fn add_uplink(&self, uplink: UplinkSpec) -> Result<(), DataPlaneError>;

@@ -12,6 +12,7 @@ use hawser_edge_core::id::UplinkId;
 
 use super::counters::DropReason;
 use super::event::Event;
+use super::ingress::KEEPALIVE;
 use super::shared::Shared;
 use super::spec::{Family, UplinkSpec};
 use super::sys::wait::Stop;
@@ -240,6 +241,13 @@ impl UplinkSocket {
             self.send_at_once(&open.fd, to, &marked, stride_bytes)?;
         }
         Ok(())
+    }
+
+    /// Never waits.
+    pub(super) fn send_keepalive(&self, to: SocketAddr) -> io::Result<()> {
+        let open = self.open.load();
+        let Some(open) = &*open else { return Err(io::ErrorKind::NetworkDown.into()) };
+        udp::send(&open.fd, to, &KEEPALIVE, None)
     }
 
     fn send_at_once(

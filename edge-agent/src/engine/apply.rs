@@ -5,14 +5,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hawser_edge_core::config::{EdgeState, Fault, Path, Tunnel};
+use hawser_edge_core::config::{EdgeState, Fault, Path, Tunnel, Uplink};
 use hawser_edge_core::generation::{ApplyReason, GenerationId};
 use hawser_edge_core::history::{Names, PathName};
 use hawser_edge_core::id::UplinkId;
 use hawser_edge_core::reconcile::Observed;
 
 use super::host_task::{HostHandle, chain};
-use super::path::{PathRuntime, intervals};
+use super::path::PathRuntime;
 use super::selection::sla_classes;
 use super::{Engine, Timer, forwarding};
 use crate::control::{Order, OrderReply, RevertOrder};
@@ -121,14 +121,17 @@ impl Engine {
         self.close_uplinks(&edge);
         self.edge = Some(edge.clone());
         self.refresh_paths(&edge);
+        self.configure_pacer(&edge);
         self.refresh_all_endpoints();
         self.refresh_hello();
         self.peers.configure(&edge, edge.tunnels.values().map(peer_config));
         self.refresh_selectors(&edge);
         self.history.names(names(&edge));
         self.refresh_carrier(&edge);
-        let interfaces = edge.uplinks.values().map(|u| u.interface.clone()).collect();
-        self.control.set_uplinks(interfaces);
+        // Reports cost more than probes: not over an uplink that is paid by volume, while there is another.
+        let mut uplinks: Vec<&Uplink> = edge.uplinks.values().collect();
+        uplinks.sort_by_key(|uplink| (uplink.usage, uplink.id));
+        self.control.set_uplinks(uplinks.iter().map(|u| u.interface.clone()).collect());
         Ok(())
     }
 
@@ -168,7 +171,6 @@ impl Engine {
         for (tunnel, path) in edge.paths() {
             let runtime = match old.remove(&path.id) {
                 Some(mut kept) if kept.config == *path && kept.tunnel == tunnel.id => {
-                    kept.session.set_intervals(intervals(tunnel), now);
                     kept.monitor.set_classes(sla_classes(edge));
                     kept
                 }
@@ -259,6 +261,7 @@ impl Engine {
         self.paths.clear();
         self.selections.clear();
         self.reach.clear(self.clock.now());
+        self.pacer = Default::default();
         self.timers = Default::default();
         self.edge = None;
     }

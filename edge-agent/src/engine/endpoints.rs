@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use hawser_edge_core::config::{EdgeState, Path, Tunnel};
+use hawser_edge_core::config::{EdgeState, Path, Tunnel, UplinkUse};
 use hawser_edge_core::id::{EdgeId, PathId, UplinkId};
 use hawser_edge_core::sla::Reach;
 use hawser_edge_core::time::Micros;
@@ -33,7 +33,8 @@ impl Engine {
         for tunnel in edge.tunnels.values().filter(|t| t.peer_edge_id == peer) {
             for path in tunnel.paths.values() {
                 let candidates = self.candidates_of(tunnel, path);
-                for &endpoint in &candidates {
+                let open = self.may_carry_peer_connection(peer, path.id);
+                for &endpoint in candidates.iter().filter(|_| open) {
                     if !ways.contains(&(path.local_uplink, endpoint)) {
                         ways.push((path.local_uplink, endpoint));
                     }
@@ -42,6 +43,15 @@ impl Engine {
             }
         }
         self.routes.set_candidates(peer, ways);
+    }
+
+    /// Copies of handshakes go over a path that rests only while no other one is up, and never over one that is silent.
+    fn may_carry_peer_connection(&self, peer: EdgeId, id: PathId) -> bool {
+        let normal = |id: PathId| self.pacer.usage(id) == UplinkUse::Normal;
+        let mut of_peer = self.paths.values().filter(|p| p.peer == peer);
+        let spared = of_peer.any(|p| p.reach == Reach::Up && normal(p.config.id));
+        let silent = self.paths.get(&id).is_some_and(|p| p.silent);
+        !silent && (normal(id) || !spared)
     }
 
     pub(super) fn refresh_all_endpoints(&mut self) {
@@ -104,7 +114,7 @@ impl Engine {
         }
     }
 
-    /// The peer connection follows the best live path.
+    /// The peer connection follows the best live path; one that rests only if no other lives.
     pub(super) fn refresh_best(&mut self, peer: EdgeId) {
         let best = self
             .paths
@@ -112,10 +122,10 @@ impl Engine {
             .filter(|p| p.peer == peer && p.reach == Reach::Up)
             .filter_map(|p| {
                 let rtt = p.monitor.health("", false).figures.rtt_us;
-                Some((rtt, p.config.local_uplink, p.remote?))
+                Some((self.pacer.usage(p.config.id), rtt, p.config.local_uplink, p.remote?))
             })
             .min();
-        self.routes.set_best(peer, best.map(|(_, uplink, remote)| (uplink, remote)));
+        self.routes.set_best(peer, best.map(|(_, _, uplink, remote)| (uplink, remote)));
     }
 
     pub(super) fn uplink_name(&self, id: UplinkId) -> String {

@@ -63,6 +63,7 @@ impl Engine {
         self.dataplane.install_outbound(sa)?;
         if let Some(runtime) = self.paths.get_mut(&path) {
             runtime.keyed = true;
+            runtime.keyed_at.get_or_insert(self.clock.now());
             // Probes begin with the first keys.
             let deadline = runtime.next_deadline();
             self.timers.set(Timer::Path(path), deadline);

@@ -14,6 +14,7 @@ mod forwarding;
 mod gaps;
 mod host_task;
 mod keys;
+mod pacing;
 mod path;
 mod peer_word;
 mod peering;
@@ -32,6 +33,7 @@ use std::time::Duration;
 
 use hawser_edge_core::config::EdgeState;
 use hawser_edge_core::id::{ClassId, EdgeId, PathId, TunnelId, UplinkId};
+use hawser_edge_core::probe::Pacer;
 use hawser_edge_core::reach::Reach;
 use hawser_edge_core::reconcile::Observed;
 use hawser_edge_core::select::Selector;
@@ -60,6 +62,8 @@ enum Timer {
     Path(PathId),
     Selection(TunnelId, ClassId),
     Reach,
+    Pace(TunnelId),
+    Keepalive(UplinkId),
 }
 
 /// A selection that the engine holds: the selector and since when its path carries.
@@ -95,6 +99,7 @@ struct Engine {
     paths: BTreeMap<PathId, PathRuntime>,
     selections: BTreeMap<(TunnelId, ClassId), Selection>,
     reach: Reach,
+    pacer: Pacer,
     timers: Timers<Timer>,
     decisions: VecDeque<wire::Decision>,
     counters: BTreeMap<String, u64>,

@@ -16,6 +16,7 @@ use super::peer_word::PeerWord;
 /// A path of the generation in force.
 pub struct PathRuntime {
     pub config: config::Path,
+    probes: ProbeConfig,
     pub tunnel: TunnelId,
     pub peer: EdgeId,
     pub session: ProbeSession,
@@ -33,6 +34,14 @@ pub struct PathRuntime {
     pub answered_since: Option<Micros>,
     /// It has an outbound SA.
     pub keyed: bool,
+    /// When it got the first one.
+    pub keyed_at: Option<Micros>,
+    /// Nothing is sent on it.
+    pub silent: bool,
+    /// This end needs it, though it rests otherwise.
+    pub wanted: bool,
+    /// Losses in a row, as the pacer last heard of it.
+    pub losing: bool,
     /// How often it got fresh keys.
     pub keyings: u64,
     /// As last reported in an event.
@@ -49,22 +58,20 @@ impl PathRuntime {
         clock: &Clock,
     ) -> PathRuntime {
         let now = clock.now();
-        let seed = rand::random();
-        let session = ProbeSession::new(
-            ProbeConfig {
-                path: config.id,
-                local,
-                peer: tunnel.peer_edge_id,
-                intervals: intervals(tunnel),
-                cadence: Cadence::Used,
-                seed,
-                unix_at_zero: clock.unix_at_start(),
-                least_bytes: 0,
-            },
-            now,
-        );
+        let probes = ProbeConfig {
+            path: config.id,
+            local,
+            peer: tunnel.peer_edge_id,
+            intervals: intervals(tunnel),
+            cadence: Cadence::Used,
+            seed: rand::random(),
+            unix_at_zero: clock.unix_at_start(),
+            least_bytes: 0,
+        };
+        let session = ProbeSession::new(probes.clone(), now);
         PathRuntime {
             config,
+            probes,
             tunnel: tunnel.id,
             peer: tunnel.peer_edge_id,
             session,
@@ -76,16 +83,30 @@ impl PathRuntime {
             candidates: Vec::new(),
             answered_since: None,
             keyed: false,
+            keyed_at: None,
+            silent: false,
+            wanted: false,
+            losing: false,
             keyings: 0,
             reach: Reach::Connecting,
         }
+    }
+
+    /// From now on nothing is sent on it, and nothing is known of it.
+    pub fn fall_silent(&mut self, classes: Vec<SlaClass>, clock: &Clock) {
+        let now = clock.now();
+        self.probes.seed = rand::random();
+        self.session = ProbeSession::new(self.probes.clone(), now);
+        self.monitor = PathMonitor::new(self.config.id, classes, now);
+        (self.reach, self.answered_since) = (Reach::Connecting, None);
+        (self.silent, self.losing) = (true, false);
     }
 
     /// When this path has something to do by itself.
     pub fn next_deadline(&mut self) -> Option<Micros> {
         let monitor = self.monitor.next_deadline();
         // Without keys there is nothing to probe with.
-        let session = self.keyed.then(|| self.session.next_deadline());
+        let session = (self.keyed && !self.silent).then(|| self.session.next_deadline());
         [session, monitor, self.peer_word.deadline()].into_iter().flatten().min()
     }
 }

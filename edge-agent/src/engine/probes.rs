@@ -102,6 +102,9 @@ impl Engine {
     /// What the peer receives, on whichever path it told.
     fn on_peer_digest(&mut self, tunnel: TunnelId, digest: &[DigestEntry], now: Micros) {
         for entry in digest {
+            if entry.wanted {
+                self.on_peer_wants(entry.path, now);
+            }
             let of_tunnel = self.paths.get_mut(&entry.path).filter(|p| p.tunnel == tunnel);
             if let Some(path) = of_tunnel {
                 path.peer_word.hear(entry.dead, now);
@@ -121,8 +124,10 @@ impl Engine {
             let dead = !self.has_carrier(config.local_uplink);
             let Some(path) = self.paths.get_mut(&config.id) else { continue };
             let esp = path.gaps.settle(self.dataplane.evidence(config.id), now);
+            let wanted = path.wanted;
             digest.push(DigestEntry {
                 dead,
+                wanted,
                 esp_expected: esp.expected,
                 esp_received: esp.received,
                 ..path.session.heard(now)
@@ -135,9 +140,12 @@ impl Engine {
     pub(super) fn on_path_timer(&mut self, id: PathId) {
         let now = self.clock.now();
         let Some(path) = self.paths.get(&id) else { return };
-        let (tunnel, keyed) = (path.tunnel, path.keyed);
-        if keyed {
-            let digest = self.digest(tunnel, now);
+        let (tunnel, sends) = (path.tunnel, path.keyed && !path.silent);
+        if sends {
+            self.admit_probe(id, now);
+            // Others tell themselves what is heard on them: at rest each octet counts.
+            let rests = self.pacer.rests(id);
+            let digest = if rests { Vec::new() } else { self.digest(tunnel, now) };
             let Some(path) = self.paths.get_mut(&id) else { return };
             if let Some(probe) = path.session.poll_transmit(now, &digest)
                 && path.remote.is_some()
@@ -188,8 +196,13 @@ impl Engine {
                 self.suspect_siblings(tunnel, id, now);
             }
             self.refresh_best(peer);
+            self.refresh_endpoints(peer);
         }
+        self.note_trouble(id, now);
         self.select_tunnel(tunnel, Some(id), now);
+        if was != reach {
+            self.refresh_cadence(tunnel, now);
+        }
     }
 
     fn on_reach(&mut self, id: PathId, was: Reach, reach: Reach) {

@@ -53,6 +53,16 @@ impl Engine {
                 *endpoint.entry(name).or_default() += n;
             }
         }
+        let pace = self.pacer.counters();
+        for (name, n) in [
+            ("probe_deferred_used", pace.deferred_used),
+            ("probe_deferred_standby", pace.deferred_standby),
+            ("probe_deferred_idle", pace.deferred_idle),
+            ("probe_deferred_resting", pace.deferred_resting),
+            ("probe_budget_overdrawn", pace.overdrawn),
+        ] {
+            all.insert(name.to_owned(), n);
+        }
         all.extend(endpoint.into_iter().map(|(name, n)| (name.to_owned(), n)));
         all.retain(|_, n| *n > 0);
         all
@@ -91,7 +101,8 @@ impl Engine {
 
     /// Names of the traffic classes that the path carries.
     pub(super) fn selected_for(&self, id: PathId) -> Vec<String> {
-        let carried = self.selections.values().filter(|s| s.selector.selected() == Some(id));
+        let carried =
+            self.selections.values().filter(|s| s.selector.choice().paths().contains(&id));
         carried.map(|s| s.selector.policy().class_name.clone()).collect()
     }
 

@@ -178,6 +178,7 @@ pub async fn run(options: Options, stop: CancellationToken) -> Result<(), Engine
         peers_up: Default::default(),
         paths: Default::default(),
         selections: Default::default(),
+        pacer: Default::default(),
         timers: Default::default(),
         decisions: Default::default(),
         counters: Default::default(),
@@ -280,6 +281,8 @@ impl Engine {
                 Timer::Path(id) => self.on_path_timer(id),
                 Timer::Selection(tunnel, _) => self.on_selection_timer(tunnel),
                 Timer::Reach => self.drive_reach(now),
+                Timer::Pace(tunnel) => self.refresh_cadence(tunnel, now),
+                Timer::Keepalive(uplink) => self.on_keepalive_timer(uplink),
             }
         }
     }

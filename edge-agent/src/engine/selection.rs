@@ -1,11 +1,8 @@
 //! Selection: health in, one atomic store in the data plane out, and the decision kept with its evidence.
 
 use hawser_edge_core::config::EdgeState;
-use hawser_edge_core::id::{ClassId, PathId, TunnelId};
-use hawser_edge_core::probe::Cadence;
-use hawser_edge_core::select::{
-    Choice, ClassPolicy, Decision, DecisionContext, Selector, candidates,
-};
+use hawser_edge_core::id::{PathId, TunnelId};
+use hawser_edge_core::select::{ClassPolicy, Decision, DecisionContext, Selector, candidates};
 use hawser_edge_core::sla::SlaClass;
 use hawser_edge_core::time::Micros;
 use hawser_proto::agent::v1 as wire;
@@ -16,11 +13,6 @@ use super::{Engine, MAX_DECISIONS_KEPT, Selection, Timer, clock};
 pub(super) fn sla_classes(edge: &EdgeState) -> Vec<SlaClass> {
     let limits = edge.sla_classes.iter();
     limits.map(|(name, limits)| SlaClass { name: name.clone(), limits: *limits }).collect()
-}
-
-/// How the data plane does what was decided.
-fn choice(decision: &Decision) -> Choice {
-    decision.to.map_or(Choice::Nothing, Choice::Path)
 }
 
 impl Engine {
@@ -71,7 +63,7 @@ impl Engine {
                 selection.selector.handle_quality(p.config.id, &health, now);
             }
             while let Some(decision) = selection.selector.poll(now) {
-                self.dataplane.select(tunnel, class.id, choice(&decision));
+                self.dataplane.select(tunnel, class.id, selection.selector.choice());
                 selection.since_unix_ms = clock::unix_ms();
                 decisions.push(decision);
             }
@@ -92,32 +84,9 @@ impl Engine {
         self.select_tunnel(tunnel, None, self.clock.now());
     }
 
-    /// Fast on what carries and on what would carry next, slow elsewhere.
-    pub(super) fn refresh_cadence(&mut self, tunnel: TunnelId, now: Micros) {
-        let of_tunnel = self.selections.range((tunnel, ClassId(0))..=(tunnel, ClassId(u32::MAX)));
-        let mut used = Vec::new();
-        let mut standby = Vec::new();
-        for (_, selection) in of_tunnel {
-            used.extend(selection.selector.selected());
-            standby.extend(selection.selector.standby());
-        }
-        for (id, path) in self.paths.iter_mut().filter(|(_, p)| p.tunnel == tunnel) {
-            let cadence = if used.contains(id) || used.is_empty() {
-                Cadence::Used
-            } else if standby.contains(id) {
-                Cadence::Standby
-            } else {
-                Cadence::Idle
-            };
-            path.session.set_cadence(cadence, now);
-            let deadline = path.next_deadline();
-            self.timers.set(Timer::Path(*id), deadline);
-        }
-    }
-
     fn record(&mut self, edge: &EdgeState, decision: &Decision) {
         let peer_edge = edge.tunnels.get(&decision.tunnel).map(|t| t.peer_edge.clone());
-        let record = decision.to_proto(&DecisionContext {
+        let mut record = decision.to_proto(&DecisionContext {
             sequence: 0,
             unix_ms: clock::unix_ms(),
             edge: &self.own.edge,

@@ -19,7 +19,8 @@ pub(super) fn list(style: &Style, site: &str, decisions: &[Decision]) -> String 
 
 pub(super) fn one(style: &Style, decision: &Decision) -> String {
     let head = if is_hop(decision) {
-        format!("{}, {}", clean(&decision.edge), clean(&decision.prefixes.join(", ")))
+        let prefixes = clean(&decision.prefixes.join(", "));
+        format!("{}, next hop of {prefixes}", clean(&decision.edge))
     } else {
         format!(
             "{} → {}, traffic class {}",
@@ -77,7 +78,7 @@ pub(super) fn sentence(decision: &Decision) -> String {
     let what = match (from, to) {
         _ if is_hop(decision) => match hops {
             ("", "") => "It has no next hop".to_owned(),
-            ("", to) => format!("It goes by {}", clean(to)),
+            ("", to) => format!("It takes {}", clean(to)),
             (from, "") => format!("It left {} and has no next hop now", clean(from)),
             (from, to) if from == to => format!("It stays with {}", clean(to)),
             (from, to) => format!("It moved from {} to {}", clean(from), clean(to)),

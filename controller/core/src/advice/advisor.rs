@@ -21,6 +21,8 @@ pub struct Advisor {
     connected: BTreeSet<EdgeId>,
     /// In the order of the path's ends.
     tracks: BTreeMap<PathId, [Track; 2]>,
+    /// What edges drop because they are too slow.
+    drops: BTreeMap<EdgeId, Drops>,
     background: Background,
     troubles: BTreeMap<Subject, Trouble>,
     next_id: u64,
@@ -37,6 +39,7 @@ impl Advisor {
             map: FleetMap::default(),
             connected: BTreeSet::new(),
             tracks: BTreeMap::new(),
+            drops: BTreeMap::new(),
             background: Background::default(),
             troubles: BTreeMap::new(),
             next_id: 1,
@@ -52,6 +55,7 @@ impl Advisor {
             map.paths.get(path).is_some_and(|way| self.map.paths.get(path) == Some(way))
         });
         self.connected.retain(|edge| map.edges.contains_key(edge));
+        self.drops.retain(|edge, _| map.edges.contains_key(edge));
         self.map = map;
     }
 
@@ -68,6 +72,13 @@ impl Advisor {
     pub fn handle_fault(&mut self, edge: EdgeId, path: PathId, now: Millis) {
         if let Some(track) = self.track(edge, path) {
             track.handle_fault(now);
+        }
+    }
+
+    /// Packets that an edge has dropped since its start because it was too slow: full queues and sockets.
+    pub fn handle_drops(&mut self, edge: EdgeId, total: u64, now: Millis) {
+        if self.map.edges.contains_key(&edge) {
+            self.drops.entry(edge).or_default().handle(total, now);
         }
     }
 
@@ -196,7 +207,10 @@ impl Advisor {
             let reason = compose::reason(map, subject);
             let told = match trouble.look(signs, alarming, now) {
                 News::None => continue,
-                News::Found => ("TROUBLE_FOUND", format!("{reason}: {seen}")),
+                News::Found => {
+                    let itself = dropped(subject, &self.drops);
+                    ("TROUBLE_FOUND", format!("{reason}: {seen}{itself}"))
+                }
                 News::Back => ("TROUBLE_FOUND", format!("{reason}, again: {seen}")),
                 News::Over => {
                     let what = compose::describe(map, subject);
@@ -231,6 +245,37 @@ impl Advisor {
             }
         }
         paths
+    }
+}
+
+/// A counter's way.
+#[derive(Debug, Default)]
+struct Drops {
+    last: Option<(u64, Millis)>,
+    per_s: u64,
+}
+
+impl Drops {
+    fn handle(&mut self, total: u64, now: Millis) {
+        let Some((before, at)) = self.last else {
+            self.last = Some((total, now));
+            return;
+        };
+        let elapsed_ms = now.since(at);
+        if elapsed_ms >= 1_000 {
+            // A new start of the agent counts from nothing.
+            self.per_s = total.saturating_sub(before) * 1_000 / elapsed_ms;
+            self.last = Some((total, now));
+        }
+    }
+}
+
+/// What a hub says of itself.
+fn dropped(subject: &Subject, drops: &BTreeMap<EdgeId, Drops>) -> String {
+    let Subject::Hub(hub) = subject else { return String::new() };
+    match drops.get(hub).map_or(0, |drops| drops.per_s) {
+        0 => String::new(),
+        per_s => format!("; it drops {per_s} packets a second because it is too slow"),
     }
 }
 

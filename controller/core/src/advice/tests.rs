@@ -195,8 +195,16 @@ fn a_provider_that_fails_everywhere_is_told_from_the_uplinks_of_its_hubs() {
 fn a_hub_is_told_from_everything_else_and_never_all_hubs_are_advised_against() {
     let mut fleet = Fleet::new(12, 2);
     fleet.hurt(0..12, &[1], &[A, B]);
+    // Slower reports than a look, and the counter of an agent that was just started.
+    for (ms, total) in [(0, 90_000), (1_000, 100), (3_000, 700)] {
+        fleet.advisor.handle_drops(hub(1), total, Millis(fleet.now.0 + ms));
+    }
     fleet.run(CONFIRM_MS + 2 * STEP_MS);
-    assert_eq!(fleet.found().len(), 1, "{:?}", fleet.found());
+    let found = fleet.found();
+    assert_eq!(found.len(), 1, "{found:?}");
+    let message = "hub hub1-1 suffers: sites reach it badly, and others well: 12 of 12 sites see \
+                   it; it drops 300 packets a second because it is too slow";
+    assert_eq!(found[0], message);
     assert!(fleet.gives().all(|(_, advice)| advice.avoid_edges == [hub(1)].into()));
     assert_eq!(fleet.gives().count(), 12);
     // The other one fails as well: whoever has no good hub left is left alone.

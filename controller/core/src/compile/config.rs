@@ -39,7 +39,6 @@ pub(super) fn compile(
         fabric_port: u32::from(plan.fleet.fabric_port),
         drained: site.drained || edge.drained,
         leaf: plan.graph.rank[planned.at.site].is_none(),
-        ..Default::default()
     })
 }
 

@@ -101,7 +101,7 @@ impl ProbeSession {
 
     /// The next probe is due now: its digest has news that can't wait.
     pub fn hasten(&mut self, now: Micros) {
-        self.pace.hasten(now);
+        self.sender.pace.hasten(now);
     }
 
     /// When [`poll_transmit`](Self::poll_transmit) has something to do.

@@ -194,7 +194,7 @@ impl Group {
 /// Among those that violate, a drained one is left for any other.
 fn last_of_all() -> Crossings {
     let mut crossed = Crossings::default();
-    crossed.insert(Crossed { limit: Limit::Rtt, value: u32::MAX, allowed: 1 });
+    crossed.insert(Crossed { limit: Limit::Rtt, value: u32::MAX, allowed: 1, confidence_ppm: 0 });
     crossed
 }
 
@@ -213,7 +213,7 @@ fn specs(key: &Key, hops: &Hops) -> Vec<CandidateSpec> {
             local_uplink: UplinkId(tunnel.0),
             remote_uplink: UplinkId(tunnel.0),
             preference: (u16::from(detours), index.min(usize::from(u16::MAX)) as u16),
-            cost: 0,
+            ..CandidateSpec::default()
         }
     };
     key.next_hops.iter().enumerate().map(spec).collect()

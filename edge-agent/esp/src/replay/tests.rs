@@ -148,4 +148,42 @@ proptest! {
             prop_assert_eq!(window.check(old as u32), Ok(old));
         }
     }
+
+    #[test]
+    fn a_receiver_of_low_halves_agrees_with_a_set_of_whole_numbers(
+        size in prop_oneof![Just(64_u32), Just(65), Just(127), Just(4096), MIN_WINDOW..=MAX_WINDOW],
+        esn in any::<bool>(),
+        start in prop_oneof![1_u64..200, (1_u64 << 32) - 5000..(1 << 32) - 1],
+        steps in prop::collection::vec((0_u64..6000, any::<bool>(), any::<bool>()), 1..300),
+    ) {
+        let mut window = ReplayWindow::new(size, esn).unwrap();
+        let mut naive = Naive { size: u64::from(size), highest: 0, seen: BTreeSet::new() };
+        // With ESN the window must be led near 2^32, as traffic leads it: by less than 2^32 - size.
+        for lead in [start.min(1 << 31), start] {
+            if naive.verdict(lead).is_ok() {
+                prop_assert_eq!(window.check(lead as u32), Ok(lead));
+                window.commit(lead).unwrap();
+                naive.commit(lead);
+            }
+        }
+        for (step, back, near) in steps {
+            let step = if near { step % 70 } else { step };
+            let seq = if back { naive.highest.saturating_sub(step) } else { naive.highest + step };
+            if !esn && seq > u64::from(u32::MAX) {
+                continue;
+            }
+            let expected = naive.verdict(seq);
+            // Left of the window there is nothing to tell an old number from one of the next subspace.
+            let unknown = matches!(expected, Err(DropReason::TooOld | DropReason::ZeroSequence));
+            if esn && unknown {
+                prop_assert_ne!(window.check(seq as u32), Ok(seq));
+                continue;
+            }
+            prop_assert_eq!(window.check(seq as u32), expected.map(|_| seq));
+            if expected.is_ok() {
+                prop_assert_eq!(window.commit(seq), expected);
+                naive.commit(seq);
+            }
+        }
+    }
 }

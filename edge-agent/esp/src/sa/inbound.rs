@@ -5,23 +5,32 @@ use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::{AuthenticatedHeader, SaError, SaUsage, check_spi};
+use super::packet::{NEXT_HEADER_IPV4, NEXT_HEADER_IPV6, NEXT_HEADER_NONE};
+use super::{SaError, SaUsage, check_spi};
 use crate::drops::{DropCounters, DropReason};
+use crate::layout::Layout;
 use crate::replay::ReplayWindow;
-use crate::suite::{Cipher, KeyMaterial, Suite};
-use crate::wire::{
-    ALIGNMENT, ESP_HEADER_LEN, ICV_LEN, MIN_DATAGRAM_LEN, NEXT_HEADER_GRE, PAYLOAD_OFFSET,
-    TRAILER_LEN,
-};
+use crate::suite::{KeyMaterial, Suite};
+use crate::transform::{Aead, Header, Transform};
+use crate::wire::{NEXT_HEADER_GRE, TRAILER_LEN};
 
-/// "No next header" marks a dummy packet (RFC 4303 section 2.6).
-const NEXT_HEADER_NONE: u8 = 59;
+/// What an SA carries (RFC 4303 section 3.1). Anything else is dropped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// GRE in transport mode.
+    Gre,
+    /// IP packets: tunnel mode. Padding behind the packet (RFC 4303 section 2.7) is cut off.
+    Tunnel,
+    /// Any protocol in transport mode. What follows the payload's own end is the payload's owner's to find.
+    Transport,
+}
 
 /// Opens packets under one key; shared by any number of threads.
-pub struct InboundSa {
+pub struct InboundSa<T: Transform = Aead> {
     spi: u32,
     esn: bool,
-    cipher: Cipher,
+    mode: Mode,
+    transform: T,
     window: Mutex<ReplayWindow>,
     drops: DropCounters,
     packets: AtomicU64,
@@ -31,17 +40,47 @@ pub struct InboundSa {
 /// An authenticated, decrypted packet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Opened {
-    /// Where the payload of ESP (GRE header, inner packet) stands in the datagram.
+    /// Where the payload of ESP (GRE header and inner packet, or an inner packet) stands in the datagram.
     pub payload: Range<usize>,
+    /// The payload's protocol.
+    pub next_header: u8,
     /// The sequence number, with its inferred high half.
     pub seq: u64,
     /// No packet with a higher number was opened before: only such a one may move an endpoint.
     pub newest: bool,
 }
 
+/// A datagram, and what came of it.
+#[derive(Debug)]
+pub struct Received<'b> {
+    pub datagram: &'b mut [u8],
+    /// `None` until it went through a batch.
+    pub outcome: Option<Result<Opened, DropReason>>,
+}
+
+impl<'b> Received<'b> {
+    pub fn new(datagram: &'b mut [u8]) -> Self {
+        Received { datagram, outcome: None }
+    }
+}
+
 impl InboundSa {
-    /// `window_packets` is the size of the anti-replay window, 64 to 4096.
+    /// An SA of one of [`Suite::AEADS`] that carries GRE. `window_packets` is the size of the anti-replay window, 64
+    /// to 4096.
     pub fn new(
+        spi: u32,
+        material: &KeyMaterial,
+        esn: bool,
+        window_packets: u32,
+    ) -> Result<Self, SaError> {
+        InboundSa::carrying(Mode::Gre, spi, material, esn, window_packets)
+    }
+}
+
+impl<T: Transform> InboundSa<T> {
+    /// An SA of any suite of the transform, in any mode.
+    pub fn carrying(
+        mode: Mode,
         spi: u32,
         material: &KeyMaterial,
         esn: bool,
@@ -52,7 +91,8 @@ impl InboundSa {
         Ok(InboundSa {
             spi,
             esn,
-            cipher: Cipher::new(material),
+            mode,
+            transform: T::new(material).ok_or(SaError::OtherTransform(material.suite()))?,
             window: Mutex::new(window.ok_or(SaError::WindowSize(window_packets))?),
             drops: DropCounters::default(),
             packets: AtomicU64::new(0),
@@ -65,11 +105,20 @@ impl InboundSa {
     }
 
     pub fn suite(&self) -> Suite {
-        self.cipher.suite()
+        self.transform.suite()
     }
 
     pub fn esn(&self) -> bool {
         self.esn
+    }
+
+    /// The sizes on the wire.
+    pub fn layout(&self) -> Layout {
+        T::LAYOUT
+    }
+
+    pub fn mode(&self) -> Mode {
+        self.mode
     }
 
     /// Authenticates and decrypts one datagram in place. The window is locked for the check and
@@ -78,13 +127,13 @@ impl InboundSa {
     pub fn open(&self, datagram: &mut [u8]) -> Result<Opened, DropReason> {
         let opened = self.open_one(datagram).inspect_err(|reason| self.drops.count(*reason))?;
         self.packets.fetch_add(1, Ordering::Relaxed);
-        self.bytes.fetch_add(text_len(datagram), Ordering::Relaxed);
+        self.bytes.fetch_add(text_len(T::LAYOUT, datagram), Ordering::Relaxed);
         Ok(opened)
     }
 
     /// Locks the window once, for a batch of datagrams that one thread opens. While it lives, every
     /// other use of the window waits: in the same thread, use nothing else of this SA but counters.
-    pub fn batch(&self) -> InboundBatch<'_> {
+    pub fn batch(&self) -> InboundBatch<'_, T> {
         InboundBatch {
             sa: self,
             window: self.lock(),
@@ -116,29 +165,40 @@ impl InboundSa {
         let seq = self.lock().check(low)?;
         self.decrypt(seq, datagram)?;
         let newest = self.lock().commit(seq)?;
-        Ok(Opened { payload: gre_payload(datagram)?, seq, newest })
+        self.opened(datagram, seq, newest)
     }
 
     fn check_header(&self, datagram: &[u8]) -> Result<u32, DropReason> {
-        if datagram.len() < MIN_DATAGRAM_LEN {
+        if datagram.len() < const { T::LAYOUT.min_datagram_len() } {
             return Err(DropReason::TooShort);
         }
         if read_u32(datagram, 0) != self.spi {
             return Err(DropReason::WrongSpi);
         }
-        if !(datagram.len() - PAYLOAD_OFFSET - ICV_LEN).is_multiple_of(ALIGNMENT) {
+        if !text_len(T::LAYOUT, datagram).is_multiple_of(T::LAYOUT.alignment as u64) {
             return Err(DropReason::Misaligned);
         }
         Ok(read_u32(datagram, 4))
     }
 
-    /// The IV is the sender's: ours is the sequence number, a kernel's is not.
+    /// The IV is the sender's: ours may be the sequence number, a kernel's is not.
     fn decrypt(&self, seq: u64, datagram: &mut [u8]) -> Result<(), DropReason> {
-        let (head, text) = datagram.split_at_mut(PAYLOAD_OFFSET);
-        let mut iv = [0; 8];
-        iv.copy_from_slice(&head[ESP_HEADER_LEN..]);
-        let aad = AuthenticatedHeader::new(self.spi, seq, self.esn);
-        if self.cipher.open(iv, aad.as_slice(), text) { Ok(()) } else { Err(DropReason::BadIcv) }
+        let header = Header::new(self.spi, seq, self.esn);
+        if self.transform.open(&header, datagram) { Ok(()) } else { Err(DropReason::BadIcv) }
+    }
+
+    /// What the decrypted datagram carries, if this SA may carry it.
+    fn opened(&self, datagram: &[u8], seq: u64, newest: bool) -> Result<Opened, DropReason> {
+        let (mut payload, next_header) = strip_trailer(T::LAYOUT, datagram)?;
+        match (self.mode, next_header) {
+            (_, NEXT_HEADER_NONE) => return Err(DropReason::Dummy),
+            (Mode::Gre, NEXT_HEADER_GRE) | (Mode::Transport, _) => {}
+            (Mode::Tunnel, NEXT_HEADER_IPV4 | NEXT_HEADER_IPV6) => {
+                payload.end = payload.start + inner_len(next_header, &datagram[payload.clone()])?;
+            }
+            _ => return Err(DropReason::BadNextHeader),
+        }
+        Ok(Opened { payload, next_header, seq, newest })
     }
 
     fn lock(&self) -> MutexGuard<'_, ReplayWindow> {
@@ -147,7 +207,7 @@ impl InboundSa {
     }
 }
 
-impl fmt::Debug for InboundSa {
+impl<T: Transform> fmt::Debug for InboundSa<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("InboundSa")
             .field("spi", &self.spi)
@@ -170,19 +230,19 @@ pub struct SequenceEvidence {
 
 /// An [`InboundSa`] with its window locked. Its counts reach the SA when it is dropped.
 #[derive(Debug)]
-pub struct InboundBatch<'sa> {
-    sa: &'sa InboundSa,
+pub struct InboundBatch<'sa, T: Transform = Aead> {
+    sa: &'sa InboundSa<T>,
     window: MutexGuard<'sa, ReplayWindow>,
     accepted: SaUsage,
     told: SequenceEvidence,
 }
 
-impl InboundBatch<'_> {
+impl<T: Transform> InboundBatch<'_, T> {
     /// As [`InboundSa::open`].
     pub fn open(&mut self, datagram: &mut [u8]) -> Result<Opened, DropReason> {
         let opened = self.open_one(datagram).inspect_err(|reason| self.sa.drops.count(*reason))?;
         self.accepted.packets += 1;
-        self.accepted.bytes += text_len(datagram);
+        self.accepted.bytes += text_len(T::LAYOUT, datagram);
         Ok(opened)
     }
 
@@ -193,7 +253,7 @@ impl InboundBatch<'_> {
         let before = self.window.highest();
         let newest = self.window.commit(seq)?;
         self.count(before, seq);
-        Ok(Opened { payload: gre_payload(datagram)?, seq, newest })
+        self.sa.opened(datagram, seq, newest)
     }
 
     /// `before` was the highest number.
@@ -210,38 +270,46 @@ impl InboundBatch<'_> {
     }
 }
 
-impl Drop for InboundBatch<'_> {
+impl<T: Transform> Drop for InboundBatch<'_, T> {
     fn drop(&mut self) {
         self.sa.packets.fetch_add(self.accepted.packets, Ordering::Relaxed);
         self.sa.bytes.fetch_add(self.accepted.bytes, Ordering::Relaxed);
     }
 }
 
-fn gre_payload(datagram: &[u8]) -> Result<Range<usize>, DropReason> {
-    match strip_trailer(datagram)? {
-        (payload, NEXT_HEADER_GRE) => Ok(payload),
-        (_, NEXT_HEADER_NONE) => Err(DropReason::Dummy),
-        _ => Err(DropReason::BadNextHeader),
-    }
-}
-
 /// Payload and next header of a decrypted datagram whose length was checked.
-pub(super) fn strip_trailer(datagram: &[u8]) -> Result<(Range<usize>, u8), DropReason> {
-    let trailer = datagram.len() - ICV_LEN - TRAILER_LEN;
+pub(super) fn strip_trailer(
+    layout: Layout,
+    datagram: &[u8],
+) -> Result<(Range<usize>, u8), DropReason> {
+    let start = layout.payload_offset();
+    let trailer = datagram.len() - layout.icv_len - TRAILER_LEN;
     let (pad_len, next_header) = (usize::from(datagram[trailer]), datagram[trailer + 1]);
-    let end = trailer
-        .checked_sub(pad_len)
-        .filter(|end| *end >= PAYLOAD_OFFSET)
-        .ok_or(DropReason::BadPadding)?;
+    let end =
+        trailer.checked_sub(pad_len).filter(|end| *end >= start).ok_or(DropReason::BadPadding)?;
     // RFC 4303 section 3.4.4.1 wants the padding inspected before it is removed.
     if !datagram[end..trailer].iter().zip(1..=u8::MAX).all(|(octet, value)| *octet == value) {
         return Err(DropReason::BadPadding);
     }
-    Ok((PAYLOAD_OFFSET..end, next_header))
+    Ok((start..end, next_header))
 }
 
-fn text_len(datagram: &[u8]) -> u64 {
-    (datagram.len() - PAYLOAD_OFFSET - ICV_LEN) as u64
+/// Octets of an inner IP packet, whose version must be that of the next header. A packet that states more than there
+/// is stays as it is: its reader refuses it.
+fn inner_len(next_header: u8, payload: &[u8]) -> Result<usize, DropReason> {
+    let be16 = |at: usize| {
+        Some(usize::from(u16::from_be_bytes([*payload.get(at)?, *payload.get(at + 1)?])))
+    };
+    let stated = match (next_header, payload.first().map(|octet| octet >> 4)) {
+        (NEXT_HEADER_IPV4, Some(4)) => be16(2),
+        (NEXT_HEADER_IPV6, Some(6)) => be16(4).map(|len| len + 40),
+        _ => return Err(DropReason::BadNextHeader),
+    };
+    Ok(stated.unwrap_or(payload.len()).min(payload.len()))
+}
+
+fn text_len(layout: Layout, datagram: &[u8]) -> u64 {
+    (datagram.len() - layout.payload_offset() - layout.icv_len) as u64
 }
 
 fn read_u32(bytes: &[u8], at: usize) -> u32 {

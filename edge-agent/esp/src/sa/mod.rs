@@ -1,12 +1,23 @@
 //! Security associations: one direction of one path under one key.
+//!
+//! [`OutboundSa`] and [`InboundSa`] are generic over the suite's [`Transform`](crate::transform::Transform); without
+//! a parameter they are those of the AEADs. [`sealer`] and [`opener`] make an SA of any suite, to be called once a
+//! batch.
 
+mod any;
 mod inbound;
+mod lifetime;
 mod outbound;
+mod packet;
 
-pub use inbound::{InboundBatch, InboundSa, Opened, SequenceEvidence};
-pub use outbound::{OutboundSa, SealError, SeqBlock, SeqExhausted};
+pub use any::{Opener, Sealer, opener, sealer};
+pub use inbound::{InboundBatch, InboundSa, Mode, Opened, Received, SequenceEvidence};
+pub use lifetime::{Expiry, Lifetime, LifetimeError, Limit, Limits};
+pub use outbound::{BatchError, OutboundSa, SealError, SeqBlock, SeqExhausted};
+pub use packet::{NEXT_HEADER_IPV4, NEXT_HEADER_IPV6, NEXT_HEADER_NONE, Packet};
 
 use crate::replay::{MAX_WINDOW, MIN_WINDOW};
+use crate::suite::Suite;
 
 /// SPIs below this are reserved (RFC 4303 section 2.1), and tell ESP from the non-ESP marker.
 pub const MIN_SPI: u32 = 256;
@@ -18,6 +29,8 @@ pub enum SaError {
     ReservedSpi(u32),
     #[error("anti-replay window of {0} packets; use {MIN_WINDOW} to {MAX_WINDOW}")]
     WindowSize(u32),
+    #[error("this kind of SA does not take {0}")]
+    OtherTransform(Suite),
 }
 
 /// What went through an SA, for its lifetime (RFC 4301 section 4.4.2.1).
@@ -29,31 +42,7 @@ pub struct SaUsage {
     pub bytes: u64,
 }
 
-/// SPI and sequence number as authenticated: 8 octets, or 12 with the high half (RFC 4106
-/// section 5, RFC 7634 section 2.1).
-struct AuthenticatedHeader {
-    bytes: [u8; 12],
-    len: usize,
-}
-
-impl AuthenticatedHeader {
-    fn new(spi: u32, seq: u64, esn: bool) -> Self {
-        let mut bytes = [0; 12];
-        bytes[..4].copy_from_slice(&spi.to_be_bytes());
-        if esn {
-            bytes[4..].copy_from_slice(&seq.to_be_bytes());
-        } else {
-            bytes[4..8].copy_from_slice(&(seq as u32).to_be_bytes());
-        }
-        AuthenticatedHeader { bytes, len: if esn { 12 } else { 8 } }
-    }
-
-    fn as_slice(&self) -> &[u8] {
-        &self.bytes[..self.len]
-    }
-}
-
-fn check_spi(spi: u32) -> Result<(), SaError> {
+pub(crate) fn check_spi(spi: u32) -> Result<(), SaError> {
     if spi < MIN_SPI { Err(SaError::ReservedSpi(spi)) } else { Ok(()) }
 }
 

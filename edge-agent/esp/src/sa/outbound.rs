@@ -3,20 +3,21 @@
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::{AuthenticatedHeader, SaError, SaUsage, check_spi};
-use crate::suite::{Cipher, KeyMaterial, Suite};
-use crate::wire::{
-    ESP_HEADER_LEN, ICV_LEN, NEXT_HEADER_GRE, PAYLOAD_OFFSET, TRAILER_LEN, sealed_len,
-};
+use super::packet::Packet;
+use super::{SaError, SaUsage, check_spi};
+use crate::layout::Layout;
+use crate::suite::{KeyMaterial, Suite};
+use crate::transform::{Aead, Counter, IvSeed, IvSource, Transform};
 
 /// Seals packets under one key; shared by any number of threads.
 ///
 /// Sequence numbers start at 1 and are given out once, in blocks that can't be copied: no number
 /// repeats under a key. There is no way to resume an SA.
-pub struct OutboundSa {
+pub struct OutboundSa<T: Transform = Aead> {
     spi: u32,
     esn: bool,
-    cipher: Cipher,
+    transform: T,
+    ivs: T::Ivs,
     last_seq: AtomicU64,
     packets: AtomicU64,
     bytes: AtomicU64,
@@ -41,14 +42,41 @@ pub enum SealError {
     PayloadTooLong,
 }
 
+/// Why a batch was not sealed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum BatchError {
+    #[error(transparent)]
+    Exhausted(#[from] SeqExhausted),
+    #[error(transparent)]
+    Seal(#[from] SealError),
+}
+
 impl OutboundSa {
-    /// `spi` is the receiver's choice; `esn` selects 64-bit sequence numbers.
+    /// An SA of one of [`Suite::AEADS`], whose IVs need no randomness. `spi` is the receiver's choice; `esn` selects
+    /// 64-bit sequence numbers.
     pub fn new(spi: u32, material: &KeyMaterial, esn: bool) -> Result<Self, SaError> {
+        OutboundSa::with_ivs(spi, material, esn, Counter)
+    }
+}
+
+impl<T: Transform> OutboundSa<T> {
+    /// An SA of any suite of the transform. `seed` is fresh randomness for this SA alone.
+    pub fn seeded(
+        spi: u32,
+        material: &KeyMaterial,
+        esn: bool,
+        seed: &IvSeed,
+    ) -> Result<Self, SaError> {
+        OutboundSa::with_ivs(spi, material, esn, T::Ivs::new(material, seed))
+    }
+
+    fn with_ivs(spi: u32, material: &KeyMaterial, esn: bool, ivs: T::Ivs) -> Result<Self, SaError> {
         check_spi(spi)?;
         Ok(OutboundSa {
             spi,
             esn,
-            cipher: Cipher::new(material),
+            transform: T::new(material).ok_or(SaError::OtherTransform(material.suite()))?,
+            ivs,
             last_seq: AtomicU64::new(0),
             packets: AtomicU64::new(0),
             bytes: AtomicU64::new(0),
@@ -60,15 +88,20 @@ impl OutboundSa {
     }
 
     pub fn suite(&self) -> Suite {
-        self.cipher.suite()
+        self.transform.suite()
     }
 
     pub fn esn(&self) -> bool {
         self.esn
     }
 
+    /// The sizes on the wire.
+    pub fn layout(&self) -> Layout {
+        T::LAYOUT
+    }
+
     /// Takes `count` sequence numbers, all or none.
-    pub fn reserve(&self, count: u32) -> Result<SeqBlock<'_>, SeqExhausted> {
+    pub fn reserve(&self, count: u32) -> Result<SeqBlock<'_, T>, SeqExhausted> {
         let limit = if self.esn { u64::MAX } else { u64::from(u32::MAX) };
         let count = u64::from(count);
         let mut last = self.last_seq.load(Ordering::Relaxed);
@@ -105,31 +138,13 @@ impl OutboundSa {
         }
     }
 
-    /// Writes header, trailer and ICV around the payload and encrypts it; gives the total length.
-    pub(super) fn seal(
-        &self,
-        seq: u64,
-        iv: [u8; 8],
-        next_header: u8,
-        datagram: &mut [u8],
-        payload_len: usize,
-    ) -> Option<()> {
-        let (head, rest) = datagram.split_at_mut(PAYLOAD_OFFSET);
-        head[..4].copy_from_slice(&self.spi.to_be_bytes());
-        head[4..ESP_HEADER_LEN].copy_from_slice(&(seq as u32).to_be_bytes());
-        head[ESP_HEADER_LEN..].copy_from_slice(&iv);
-
-        let (text, icv) = rest.split_at_mut(rest.len() - ICV_LEN);
-        let pad_len = text.len() - TRAILER_LEN - payload_len;
-        for (octet, value) in text[payload_len..].iter_mut().zip(1..=pad_len as u8) {
-            *octet = value;
+    /// Protects framed packets whose IVs are written.
+    pub(super) fn protect(&self, packets: &mut [Packet<'_>]) -> Result<(), SealError> {
+        if self.transform.protect(self.esn, packets) {
+            Ok(())
+        } else {
+            Err(SealError::PayloadTooLong)
         }
-        let trailer = text.len() - TRAILER_LEN;
-        text[trailer..].copy_from_slice(&[pad_len as u8, next_header]);
-
-        let aad = AuthenticatedHeader::new(self.spi, seq, self.esn);
-        icv.copy_from_slice(&self.cipher.seal(iv, aad.as_slice(), text)?);
-        Some(())
     }
 
     #[cfg(test)]
@@ -138,7 +153,7 @@ impl OutboundSa {
     }
 }
 
-impl fmt::Debug for OutboundSa {
+impl<T: Transform> fmt::Debug for OutboundSa<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("OutboundSa")
             .field("spi", &self.spi)
@@ -152,43 +167,53 @@ impl fmt::Debug for OutboundSa {
 /// Sequence numbers taken from an SA, each used for one packet at most. What is left when the block
 /// is dropped is never sent.
 #[derive(Debug)]
-pub struct SeqBlock<'sa> {
-    sa: &'sa OutboundSa,
+pub struct SeqBlock<'sa, T: Transform = Aead> {
+    sa: &'sa OutboundSa<T>,
     last: u64,
     left: u64,
     used: SaUsage,
 }
 
-impl SeqBlock<'_> {
+impl<T: Transform> SeqBlock<'_, T> {
     /// Numbers left.
     pub fn left(&self) -> u64 {
         self.left
     }
 
-    /// Seals in place, under the block's next number. The payload of ESP (GRE header, inner packet)
-    /// stands in `buffer` at [`PAYLOAD_OFFSET`] and is `payload_len` octets long. Gives the length
-    /// of the datagram, [`sealed_len`] of the payload; what follows in `buffer` is left alone.
+    /// Seals one packet of GRE in place, under the block's next number. The payload of ESP (GRE header, inner
+    /// packet) stands in `buffer` at [`Layout::payload_offset`] and is `payload_len` octets long. Gives the length
+    /// of the datagram, [`Layout::sealed_len`] of the payload; what follows in `buffer` is left alone.
     pub fn seal(&mut self, buffer: &mut [u8], payload_len: usize) -> Result<usize, SealError> {
-        let total = sealed_len(payload_len);
-        let have_bytes = buffer.len();
-        let datagram = buffer
-            .get_mut(..total)
-            .ok_or(SealError::BufferTooShort { need_bytes: total, have_bytes })?;
-        if self.left == 0 {
+        let mut packet = Packet::gre(buffer, payload_len);
+        self.seal_batch(std::slice::from_mut(&mut packet))?;
+        Ok(packet.sealed_len())
+    }
+
+    /// Seals packets in place, in order, under the block's next numbers: all or, where one does not fit its buffer
+    /// or numbers are short, none. The suites that chain blocks work on many packets at once, so batches are what
+    /// makes them fast.
+    pub fn seal_batch(&mut self, packets: &mut [Packet<'_>]) -> Result<(), SealError> {
+        let mut text_len = 0;
+        for packet in &*packets {
+            text_len += packet.check(T::LAYOUT)? - T::LAYOUT.payload_offset() - T::LAYOUT.icv_len;
+        }
+        if self.left < packets.len() as u64 {
             return Err(SealError::BlockUsedUp);
         }
-        self.left -= 1;
-        self.last += 1;
-        self.sa
-            .seal(self.last, self.last.to_be_bytes(), NEXT_HEADER_GRE, datagram, payload_len)
-            .ok_or(SealError::PayloadTooLong)?;
-        self.used.packets += 1;
-        self.used.bytes += (total - PAYLOAD_OFFSET - ICV_LEN) as u64;
-        Ok(total)
+        for packet in &mut *packets {
+            self.left -= 1;
+            self.last += 1;
+            packet.frame(T::LAYOUT, self.sa.spi, self.last);
+        }
+        self.sa.ivs.write(packets);
+        self.sa.protect(packets)?;
+        self.used.packets += packets.len() as u64;
+        self.used.bytes += text_len as u64;
+        Ok(())
     }
 }
 
-impl Drop for SeqBlock<'_> {
+impl<T: Transform> Drop for SeqBlock<'_, T> {
     fn drop(&mut self) {
         self.sa.packets.fetch_add(self.used.packets, Ordering::Relaxed);
         self.sa.bytes.fetch_add(self.used.bytes, Ordering::Relaxed);
