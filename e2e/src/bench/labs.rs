@@ -16,25 +16,23 @@ use std::time::Duration;
 const UP_LIMIT: Duration = Duration::from_secs(90);
 
 /// Fail-back waits longer than the benchmark takes between two faults of a branch, so that nothing but faults moves.
-const STEADY: Manner = Manner { failback_hold_s: 300, duplicate: false };
-const STEADY_FIGURES: [What; 6] = [
-    What::Blackhole,
-    What::CarrierLoss,
-    What::OneWay,
-    What::BrownoutBusy,
-    What::Jitter,
-    What::BrownoutIdle,
-];
-const RETURNING: Manner = Manner { failback_hold_s: 5, duplicate: false };
-const RETURNING_FIGURES: [What; 2] = [What::FailBack, What::Flapping];
-const DUPLICATE: Manner = Manner { failback_hold_s: 300, duplicate: true };
-const DUPLICATE_FIGURES: [What; 1] = [What::Duplicate];
+const LONG_HOLD_S: u32 = 300;
+const STEADY: Manner =
+    Manner { failback_hold_s: LONG_HOLD_S, max_jitter_ms: None, duplicate: false };
+const JITTER: Manner = Manner { max_jitter_ms: Some(20), ..STEADY };
+const RETURNING: Manner = Manner { failback_hold_s: 5, ..STEADY };
+const DUPLICATE: Manner = Manner { duplicate: true, ..STEADY };
 
 /// Each with agents of its own, so that no figure is calmer for what another did before.
-pub(super) const STARS: [(&str, Manner, &[What]); 3] = [
-    ("Uplinks go dark, lose carrier, lose packets", STEADY, &STEADY_FIGURES),
-    ("Uplinks come back, and flap", RETURNING, &RETURNING_FIGURES),
-    ("Every packet twice", DUPLICATE, &DUPLICATE_FIGURES),
+pub(super) const STARS: [(&str, Manner, &[What]); 4] = [
+    (
+        "Uplinks go dark, lose carrier, lose packets",
+        STEADY,
+        &[What::Blackhole, What::CarrierLoss, What::OneWay, What::BrownoutBusy, What::BrownoutIdle],
+    ),
+    ("Uplinks jitter", JITTER, &[What::Jitter]),
+    ("Uplinks come back, and flap", RETURNING, &[What::FailBack, What::Flapping]),
+    ("Every packet twice", DUPLICATE, &[What::Duplicate]),
 ];
 
 /// Measures those of `figures` that are wanted.

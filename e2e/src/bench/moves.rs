@@ -4,6 +4,7 @@ use super::branch::{Branch, Way};
 use super::gaps::line;
 use super::run::Run;
 use crate::fleet::FleetError;
+use crate::fleet::views::DecisionView;
 use crate::wan::Impairment;
 use std::time::Duration;
 
@@ -55,7 +56,9 @@ pub(super) fn run(branch: &mut Branch<'_>, fault: Fault, way: Way) -> Result<Run
     broken.mend();
     let stall_ms = branch.watchdog.worst_since_ms(ns);
     let decisions = branch.decisions(way, mark)?;
-    let first = left.ok().and(decisions.first());
+    // To have no path at all for a moment is no escape, nor is the same path again.
+    let escape = |d: &&DecisionView| !d.to_path.is_empty() && !d.to_path.contains(&uplink);
+    let first = left.ok().and(decisions.iter().find(escape));
     let took_ms = first.map(|decision| decision.unix_ms.saturating_sub(unix_ms) as f64);
     let mut run = Run::new(took_ms, stall_ms);
     run.void = decisions.first().is_some_and(|decision| decision.unix_ms < unix_ms);

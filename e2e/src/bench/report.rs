@@ -143,7 +143,7 @@ impl Report {
             "false_moves_per_30_days",
             most(1.0, computed.false_moves_per_30_days),
         );
-        let paths = Goal::at_least(50_000, computed.paths_per_core.unwrap_or(0.0) as u64);
+        let paths = Goal::at_least(50_000, computed.paths_per_core.map(|paths| paths as u64));
         goal(What::Simulation, "paths_per_core", paths);
         if searched {
             let (clear, control) = (self.cleartext_packets_on_wan, self.marker_packets_on_lan);

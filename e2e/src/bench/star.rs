@@ -19,6 +19,8 @@ const ONE_WAY_MS: u32 = 20;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Manner {
     pub failback_hold_s: u32,
+    /// None: no limit. A machine with other work adds jitter of its own.
+    pub max_jitter_ms: Option<u32>,
     /// Every packet on both paths.
     pub duplicate: bool,
 }
@@ -147,11 +149,13 @@ fn document(sites: &[String], manner: Manner) -> String {
         }
     }
     let hold = manner.failback_hold_s;
+    let jitter =
+        manner.max_jitter_ms.map(|ms| format!("max_jitter_ms: {ms}, ")).unwrap_or_default();
     let mode = if manner.duplicate { ", mode: duplicate" } else { "" };
     format!(
         "fleet: acme
 sla_classes:
-  - {{name: business, max_rtt_ms: 300, max_jitter_ms: 20, max_loss_pct: 1}}
+  - {{name: business, max_rtt_ms: 300, {jitter}max_loss_pct: 1}}
 tunnel_profiles:
   - {{name: standard, suite: aes-128-gcm, rekey_after_s: 3600, probe_interval_ms: 100, probe_idle_interval_ms: 100}}
 traffic_classes:

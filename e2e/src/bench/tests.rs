@@ -172,11 +172,12 @@ fn a_worker_that_fails_again_and_again_leaves_its_run_to_others() {
 
 #[test]
 fn stars_of_every_size_are_sound() {
-    let manner = Manner { failback_hold_s: 300, duplicate: true };
+    let manner = Manner { failback_hold_s: 300, max_jitter_ms: Some(20), duplicate: true };
     for count in [1, 4, star::MAX_BRANCHES] {
         let spec = star::star(count, manner, 7).unwrap();
         assert_eq!(spec.edges.len(), count + 1);
         assert!(spec.document.contains("failback_hold_s: 300, mode: duplicate"));
+        assert!(spec.document.contains("max_jitter_ms: 20, max_loss_pct: 1"));
         for branch in star::branches(count) {
             for uplink in star::UPLINKS {
                 assert!(spec.topology.links.contains_key(&star::link(&branch, uplink)));

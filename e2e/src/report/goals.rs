@@ -27,9 +27,15 @@ impl Goal {
         }
     }
 
+    /// Met by a number from the limit on; a missing one does not meet it.
     #[must_use]
-    pub fn at_least(limit: u64, value: u64) -> Self {
-        Self { goal: format!(">= {limit}"), value: value.into(), met: value >= limit }
+    pub fn at_least(limit: u64, value: impl Into<Option<u64>>) -> Self {
+        let value = value.into();
+        Self {
+            goal: format!(">= {limit}"),
+            value: value.into(),
+            met: value.is_some_and(|value| value >= limit),
+        }
     }
 
     #[must_use]

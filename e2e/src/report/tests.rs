@@ -26,6 +26,7 @@ fn goals_are_met_only_by_values_that_exist() {
     assert!(Goal::exactly(0, 0).met);
     assert!(!Goal::exactly(true, false).met);
     assert!(!Goal::at_least(1_000, 999).met);
+    assert!(!Goal::at_least(1_000, None).met);
 }
 
 #[test]
