@@ -322,12 +322,14 @@ fn a_decision_about_a_next_hop_names_prefixes_and_edges() {
     };
     let text = super::why(&PLAIN, "b1", &Default::default(), &[hop("hq-1", "dr-1")], 0);
     let lines: Vec<&str> = text.lines().collect();
-    assert_eq!(lines[0], "b1-1, 10.9.0.0/16, 10.10.0.0/16  2026-01-31 12:00:00.250 UTC");
+    assert_eq!(
+        lines[0],
+        "b1-1, next hop of 10.9.0.0/16, 10.10.0.0/16  2026-01-31 12:00:00.250 UTC"
+    );
     assert_eq!(lines[1], "It moved from hq-1 to dr-1, because it is not reached any more.");
     assert_eq!(lines[2], "It followed the advice t-4.");
     assert!(lines[5].starts_with("→  dr-1"), "{}", lines[5]);
-    let table =
-        [("", "dr-1", "It goes by dr-1,"), ("hq-1", "", "It left hq-1 and has no next hop")];
+    let table = [("", "dr-1", "It takes dr-1,"), ("hq-1", "", "It left hq-1 and has no next hop")];
     for (from, to, expected) in table {
         let text = super::why(&PLAIN, "b1", &Default::default(), &[hop(from, to)], 0);
         assert!(text.contains(expected), "{text}");
