@@ -9,6 +9,9 @@ use std::time::{Duration, Instant};
 use super::stop::Stop;
 
 const PROGRAM: &str = "examples/selection_figures";
+/// Virtual days of false moves, and runs of each loss.
+const FULL: [&str; 2] = ["30", "200"];
+const QUICK: [&str; 2] = ["3", "50"];
 /// Thirty virtual days take a while.
 const LIMIT: Duration = Duration::from_secs(900);
 
@@ -32,10 +35,14 @@ pub(super) struct Simulated {
 ///
 /// # Errors
 /// It is not built, fails, or says something else; one line.
-pub(super) fn run(stop: &Stop) -> Result<Simulated, String> {
+pub(super) fn run(stop: &Stop, quick: bool) -> Result<Simulated, String> {
     let program = find()?;
     let at = |error: std::io::Error| format!("{}: {error}", program.display());
-    let mut child = Command::new(&program).stdout(Stdio::piped()).spawn().map_err(at)?;
+    let mut child = Command::new(&program)
+        .args(if quick { QUICK } else { FULL })
+        .stdout(Stdio::piped())
+        .spawn()
+        .map_err(at)?;
     let stdout = child.stdout.take();
     let reader = std::thread::spawn(move || {
         stdout.map(std::io::read_to_string).unwrap_or_else(|| Ok(String::new()))

@@ -96,18 +96,18 @@ fn topology(sites: &[String], seed: u64) -> String {
         };
         for (isp, net) in UPLINKS.iter().zip(NETS) {
             let (ours, theirs) = (host(index), gateway(index));
-            let _ = write!(
+            let _ = writeln!(
                 links,
                 "  {site}-{isp}: {{kind: wan{impair}, \
                    a: {{node: {site}, interface: {isp}, addresses: [{net}.{ours}/28]}}, \
-                   b: {{node: {isp}, interface: {site}, addresses: [{net}.{theirs}/28]}}}}\n"
+                   b: {{node: {isp}, interface: {site}, addresses: [{net}.{theirs}/28]}}}}"
             );
         }
-        let _ = write!(
+        let _ = writeln!(
             links,
             "  {site}-lan: {{kind: veth, \
                a: {{node: {site}, interface: lan0, addresses: [{lan}.1/24]}}, \
-               b: {{node: {site}-host, interface: eth0, addresses: [{lan}.10/24]}}}}\n"
+               b: {{node: {site}-host, interface: eth0, addresses: [{lan}.10/24]}}}}"
         );
     }
     let mut routes = Vec::new();
@@ -115,11 +115,11 @@ fn topology(sites: &[String], seed: u64) -> String {
         let (ours, theirs) = (host(CONTROLLER), gateway(CONTROLLER));
         let _ = writeln!(nodes, "  {isp}: {{kind: router}}");
         routes.push(format!("{{to: {net}.0/24, via: {net}.{theirs}}}"));
-        let _ = write!(
+        let _ = writeln!(
             links,
             "  {isp}-controller: {{kind: veth, \
                a: {{node: {isp}, interface: controller, addresses: [{net}.{theirs}/28]}}, \
-               b: {{node: controller, interface: {isp}, addresses: [{net}.{ours}/28]}}}}\n"
+               b: {{node: controller, interface: {isp}, addresses: [{net}.{ours}/28]}}}}"
         );
     }
     let _ = writeln!(nodes, "  controller: {{kind: controller, routes: [{}]}}", routes.join(", "));

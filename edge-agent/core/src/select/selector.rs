@@ -286,7 +286,9 @@ impl Selector {
     }
 
     fn in_start_grace(&self, now: Micros) -> bool {
-        self.first_selection.is_some_and(|at| now.since(at) < policy::START_GRACE)
+        // A fault ends it: from then on a path must prove itself.
+        let faultless = matches!(self.last_cause, Some(Cause::Start | Cause::BetterPath));
+        faultless && self.first_selection.is_some_and(|at| now.since(at) < policy::START_GRACE)
     }
 
     fn carry_out(&mut self, wish: Wish, now: Micros) -> Decision {

@@ -109,6 +109,17 @@ fn a_better_path_that_comes_up_at_the_start_is_taken_at_once() {
 }
 
 #[test]
+fn a_fault_ends_the_grace_of_the_start() {
+    let mut selector = selector_with(policy());
+    [A, B, C].iter().for_each(|&path| set(&mut selector, path, SlaState::Meets, s(1)));
+    assert_eq!(moved(&mut selector, s(1)), Some((Cause::Start, Some(A))));
+    [A, B].iter().for_each(|&path| set(&mut selector, path, SlaState::Down, s(2)));
+    assert_eq!(moved(&mut selector, s(2)), Some((Cause::PathDown, Some(C))));
+    set(&mut selector, B, SlaState::Meets, s(3));
+    assert_eq!(selector.poll(s(3)), None, "it has only just failed");
+}
+
+#[test]
 fn a_better_path_that_comes_up_later_must_prove_itself() {
     let mut selector = selector_with(policy());
     set(&mut selector, B, SlaState::Meets, s(1));

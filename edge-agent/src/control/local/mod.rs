@@ -51,7 +51,6 @@ pub enum QueryKind {
 /// The engine's answer, of the kind that was asked.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "answer", content = "view", rename_all = "snake_case")]
-#[expect(clippy::large_enum_variant, reason = "one per question of a person; never kept")]
 pub enum LocalAnswer {
     Status(StatusView),
     Paths(Vec<PathView>),

@@ -178,7 +178,7 @@ fn what_is_not_an_answer_to_a_probe_of_ours_is_refused() {
             bad[index] ^= 0x10;
             let free = match protocol {
                 // The reflector's own fields, and what is reserved.
-                PlainProtocol::Stamp => index < 24 || index >= 36,
+                PlainProtocol::Stamp => !(24..36).contains(&index),
                 _ => false,
             };
             assert!(free || prober.handle_reply(&bad, at + RTT).is_err(), "{protocol:?} {index}");
