@@ -160,6 +160,7 @@ impl<T: Transform> InboundSa<T> {
         self.lock().highest()
     }
 
+    #[inline]
     fn open_one(&self, datagram: &mut [u8]) -> Result<Opened, DropReason> {
         let low = self.check_header(datagram)?;
         let seq = self.lock().check(low)?;
@@ -168,6 +169,7 @@ impl<T: Transform> InboundSa<T> {
         self.opened(datagram, seq, newest)
     }
 
+    #[inline]
     fn check_header(&self, datagram: &[u8]) -> Result<u32, DropReason> {
         if datagram.len() < const { T::LAYOUT.min_datagram_len() } {
             return Err(DropReason::TooShort);
@@ -182,12 +184,14 @@ impl<T: Transform> InboundSa<T> {
     }
 
     /// The IV is the sender's: ours may be the sequence number, a kernel's is not.
+    #[inline]
     fn decrypt(&self, seq: u64, datagram: &mut [u8]) -> Result<(), DropReason> {
         let header = Header::new(self.spi, seq, self.esn);
         if self.transform.open(&header, datagram) { Ok(()) } else { Err(DropReason::BadIcv) }
     }
 
     /// What the decrypted datagram carries, if this SA may carry it.
+    #[inline]
     fn opened(&self, datagram: &[u8], seq: u64, newest: bool) -> Result<Opened, DropReason> {
         let (mut payload, next_header) = strip_trailer(T::LAYOUT, datagram)?;
         match (self.mode, next_header) {
@@ -278,6 +282,7 @@ impl<T: Transform> Drop for InboundBatch<'_, T> {
 }
 
 /// Payload and next header of a decrypted datagram whose length was checked.
+#[inline]
 pub(super) fn strip_trailer(
     layout: Layout,
     datagram: &[u8],
@@ -308,6 +313,7 @@ fn inner_len(next_header: u8, payload: &[u8]) -> Result<usize, DropReason> {
     Ok(stated.unwrap_or(payload.len()).min(payload.len()))
 }
 
+#[inline]
 fn text_len(layout: Layout, datagram: &[u8]) -> u64 {
     (datagram.len() - layout.payload_offset() - layout.icv_len) as u64
 }

@@ -139,6 +139,7 @@ impl<T: Transform> OutboundSa<T> {
     }
 
     /// Protects framed packets whose IVs are written.
+    #[inline]
     pub(super) fn protect(&self, packets: &mut [Packet<'_>]) -> Result<(), SealError> {
         if self.transform.protect(self.esn, packets) {
             Ok(())
@@ -183,6 +184,7 @@ impl<T: Transform> SeqBlock<'_, T> {
     /// Seals one packet of GRE in place, under the block's next number. The payload of ESP (GRE header, inner
     /// packet) stands in `buffer` at [`Layout::payload_offset`] and is `payload_len` octets long. Gives the length
     /// of the datagram, [`Layout::sealed_len`] of the payload; what follows in `buffer` is left alone.
+    #[inline]
     pub fn seal(&mut self, buffer: &mut [u8], payload_len: usize) -> Result<usize, SealError> {
         let mut packet = Packet::gre(buffer, payload_len);
         self.seal_batch(std::slice::from_mut(&mut packet))?;
@@ -192,6 +194,7 @@ impl<T: Transform> SeqBlock<'_, T> {
     /// Seals packets in place, in order, under the block's next numbers: all or, where one does not fit its buffer
     /// or numbers are short, none. The suites that chain blocks work on many packets at once, so batches are what
     /// makes them fast.
+    #[inline]
     pub fn seal_batch(&mut self, packets: &mut [Packet<'_>]) -> Result<(), SealError> {
         let mut text_len = 0;
         for packet in &*packets {

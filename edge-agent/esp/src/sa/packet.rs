@@ -29,11 +29,13 @@ pub struct Packet<'b> {
 
 impl<'b> Packet<'b> {
     /// Transport mode: `next_header` is the payload's protocol.
+    #[inline]
     pub fn new(buffer: &'b mut [u8], payload_len: usize, next_header: u8) -> Self {
         Packet { buffer, payload_len, tfc_len: 0, next_header, spi: 0, seq: 0, total: 0 }
     }
 
     /// GRE in transport mode: the payload is a GRE header and an inner packet.
+    #[inline]
     pub fn gre(buffer: &'b mut [u8], payload_len: usize) -> Self {
         Packet::new(buffer, payload_len, NEXT_HEADER_GRE)
     }
@@ -65,6 +67,7 @@ impl<'b> Packet<'b> {
     }
 
     /// Octets of the sealed datagram; 0 before.
+    #[inline]
     pub fn sealed_len(&self) -> usize {
         self.total
     }
@@ -83,6 +86,7 @@ impl<'b> Packet<'b> {
     }
 
     /// Whether the buffer has room for the datagram, whose length it gives.
+    #[inline]
     pub(super) fn check(&self, layout: Layout) -> Result<usize, SealError> {
         let have_bytes = self.buffer.len();
         let short = |need_bytes| SealError::BufferTooShort { need_bytes, have_bytes };
@@ -95,6 +99,7 @@ impl<'b> Packet<'b> {
     }
 
     /// Writes header, padding and trailer around the payload.
+    #[inline]
     pub(super) fn frame(&mut self, layout: Layout, spi: u32, seq: u64) {
         let total = layout.sealed_len(self.payload_len + self.tfc_len);
         (self.spi, self.seq, self.total) = (spi, seq, total);
@@ -112,11 +117,13 @@ impl<'b> Packet<'b> {
         end.copy_from_slice(&[pad_len, self.next_header]);
     }
 
+    #[inline]
     pub(crate) fn header(&self, esn: bool) -> Header {
         Header::new(self.spi, self.seq, esn)
     }
 
     /// The framed datagram.
+    #[inline]
     pub(crate) fn datagram_mut(&mut self) -> &mut [u8] {
         &mut self.buffer[..self.total]
     }

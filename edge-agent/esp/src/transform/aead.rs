@@ -39,6 +39,7 @@ impl Transform for Aead {
         self.suite
     }
 
+    #[inline]
     fn protect(&self, esn: bool, packets: &mut [Packet<'_>]) -> bool {
         packets.iter_mut().all(|packet| {
             let header = packet.header(esn);
@@ -53,6 +54,7 @@ impl Transform for Aead {
         })
     }
 
+    #[inline]
     fn open(&self, header: &Header, datagram: &mut [u8]) -> bool {
         let (head, text) = datagram.split_at_mut(PAYLOAD_OFFSET);
         let aad = aead::Aad::from(header.associated_data());
@@ -62,6 +64,7 @@ impl Transform for Aead {
 
 impl Aead {
     /// Salt, then explicit IV: RFC 4106 section 4, RFC 7634 section 2.
+    #[inline]
     fn nonce(&self, head: &[u8]) -> Nonce {
         let mut nonce = [0; SALT_LEN + AEAD_IV_LEN];
         nonce[..SALT_LEN].copy_from_slice(&self.salt);

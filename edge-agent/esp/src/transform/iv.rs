@@ -52,6 +52,7 @@ impl IvSource for Counter {
         Counter
     }
 
+    #[inline]
     fn write(&self, packets: &mut [Packet<'_>]) {
         for packet in packets {
             let iv = packet.seq().to_be_bytes();

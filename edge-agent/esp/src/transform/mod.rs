@@ -59,6 +59,7 @@ pub struct Header {
 }
 
 impl Header {
+    #[inline]
     pub fn new(spi: u32, seq: u64, esn: bool) -> Self {
         let mut bytes = [0; 12];
         bytes[..4].copy_from_slice(&spi.to_be_bytes());
@@ -72,12 +73,14 @@ impl Header {
 
     /// The associated data of an AEAD: 8 octets, or 12 with the high half of the sequence number in the middle (RFC
     /// 4106 section 5, RFC 7634 section 2.1).
+    #[inline]
     pub fn associated_data(&self) -> &[u8] {
         if self.esn { &self.bytes } else { &self.bytes[..8] }
     }
 
     /// What an integrity algorithm of its own takes after the packet: the high half of the sequence number, or
     /// nothing (RFC 4303 section 2.2.1).
+    #[inline]
     pub fn implicit_tail(&self) -> &[u8] {
         if self.esn { &self.bytes[4..8] } else { &[] }
     }
