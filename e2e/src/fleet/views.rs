@@ -45,6 +45,8 @@ pub struct PathView {
     /// `connecting`, `up` or `down`.
     pub state: String,
     pub rtt_us: u32,
+    /// Of inner packets, probes too.
+    pub tx_bytes: u64,
     pub inner_mtu_bytes: u32,
     pub rekeys: u64,
     pub remote_endpoint: String,
