@@ -3,7 +3,7 @@
 
 use hawser_edge_core::config::{EdgeState, Route};
 use hawser_edge_core::id::{EdgeId, PathId, TunnelId};
-use hawser_edge_core::reach::{NextHopDecision, Output};
+use hawser_edge_core::reach::{HopCause, NextHopDecision, Output};
 use hawser_edge_core::select::DecisionContext;
 use hawser_edge_core::sla::{PathHealth, Reach as PathReach, SlaState};
 use hawser_edge_core::time::Micros;
@@ -101,13 +101,16 @@ impl Engine {
     }
 
     fn record_next_hop(&mut self, decision: &NextHopDecision) {
-        let record = decision.to_proto(&DecisionContext {
+        let mut record = decision.to_proto(&DecisionContext {
             sequence: 0,
             unix_ms: clock::unix_ms(),
             edge: &self.own.edge,
             peer_edge: "",
             boot_id: self.control.boot_id(),
         });
+        if decision.cause == HopCause::Advice {
+            record.advice_id = self.advice.id().to_owned();
+        }
         self.report_soon = true;
         self.keep_decision(record);
     }
