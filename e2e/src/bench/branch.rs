@@ -106,11 +106,6 @@ impl<'a> Branch<'a> {
         Ok(())
     }
 
-    /// No stream, from now on.
-    pub(super) fn quiet(&mut self) {
-        self.flows = None;
-    }
-
     pub(super) fn flow(&self, way: Way) -> Result<&Flow, FleetError> {
         let missing = || FleetError::NotRunning { what: format!("the stream of {}", self.site) };
         let flows = self.flows.as_ref().ok_or_else(missing)?;

@@ -75,7 +75,6 @@ fn on_preferred(branch: &Branch<'_>) -> Result<(), FleetError> {
 
 /// The preferred link goes dark every 15 s; the value is the moves of the direction that moved more, in an hour.
 pub(super) fn flapping(branch: &mut Branch<'_>, lasts: Duration) -> Result<Run, FleetError> {
-    branch.stream()?;
     branch.steady()?;
     let marks = [branch.newest(Way::Up)?, branch.newest(Way::Down)?];
     let began_ns = clock::mono_ns();

@@ -5,7 +5,7 @@ use super::branch::{Branch, Way};
 use super::plan::{Order, What};
 use super::pool::{News, Pool, Ticket};
 use super::run::Run;
-use super::star::{self, Manner};
+use super::star::{self, MAX_BRANCHES, Manner};
 use super::stop::Stop;
 use super::{calm, gaps, moves};
 use crate::fleet::{Fleet, FleetError, Guards};
@@ -23,66 +23,93 @@ const JITTER: Manner = Manner { max_jitter_ms: Some(20), ..STEADY };
 const RETURNING: Manner = Manner { failback_hold_s: 5, ..STEADY };
 const DUPLICATE: Manner = Manner { duplicate: true, ..STEADY };
 
-/// Each with agents of its own, so that no figure is calmer for what another did before.
-pub(super) const STARS: [(&str, Manner, &[What]); 4] = [
-    (
-        "Uplinks go dark, lose carrier, lose packets",
-        STEADY,
-        &[What::Blackhole, What::CarrierLoss, What::OneWay, What::BrownoutBusy, What::BrownoutIdle],
-    ),
-    ("Uplinks jitter", JITTER, &[What::Jitter]),
-    ("Uplinks come back, and flap", RETURNING, &[What::FailBack, What::Flapping]),
-    ("Every packet twice", DUPLICATE, &[What::Duplicate]),
-];
-
-/// Measures those of `figures` that are wanted.
-pub(super) fn measure(
-    board: &mut Board<'_>,
-    watchdog: &Watchdog,
-    stop: &Stop,
-    (title, manner, figures): (&str, Manner, &[What]),
-) {
-    let wanted = board.order.of(figures);
-    if wanted.is_empty() || stop.is_set() {
-        return;
-    }
-    board.screen.chapter(title);
-    if let Err(error) = in_lab(board, watchdog, stop, manner, &wanted) {
-        board.fail(&wanted, &error.line());
-    }
+/// A lab of its own, so that no figure is calmer for what another did to its agents before.
+pub(super) struct Star {
+    title: &'static str,
+    manner: Manner,
+    /// Streams, and the search for their payload in clear. Without, twice the branches cost less.
+    traffic: bool,
+    figures: &'static [What],
 }
 
-fn in_lab(
-    board: &mut Board<'_>,
-    watchdog: &Watchdog,
-    stop: &Stop,
-    manner: Manner,
-    wanted: &[(What, usize)],
-) -> Result<(), FleetError> {
-    let order = board.order;
-    let step = board.screen.step("fleet");
-    step.now("a hub, its branches, and their agents");
-    let fleet = Fleet::up(star::star(order.branches, manner, order.seed)?)?;
-    fleet.wait_edges_up(UP_LIMIT)?;
-    step.done(&format!("{} branches, every path is up", order.branches));
-    let guards = Guards::start(&fleet, "hq-host")?;
-    let pool = Pool::new(wanted, stop);
-    let (told, heard) = channel::<News>();
-    std::thread::scope(|scope| {
-        for number in 0..order.branches {
-            let (told, pool, fleet) = (told.clone(), &pool, &fleet);
-            scope.spawn(move || {
-                let mut branch = Branch::new(fleet, watchdog, stop, number, order.seed);
-                pool.work(&told, |ticket| run(&mut branch, ticket, order));
-            });
+pub(super) const STARS: [Star; 6] = [
+    Star {
+        title: "Uplinks go dark, lose carrier, lose packets",
+        manner: STEADY,
+        traffic: true,
+        figures: &[What::Blackhole, What::CarrierLoss, What::OneWay, What::BrownoutBusy],
+    },
+    Star {
+        title: "Uplinks without traffic lose packets",
+        manner: STEADY,
+        traffic: false,
+        figures: &[What::BrownoutIdle],
+    },
+    Star { title: "Uplinks jitter", manner: JITTER, traffic: false, figures: &[What::Jitter] },
+    Star {
+        title: "Uplinks come back",
+        manner: RETURNING,
+        traffic: true,
+        figures: &[What::FailBack],
+    },
+    Star { title: "Uplinks flap", manner: RETURNING, traffic: false, figures: &[What::Flapping] },
+    Star {
+        title: "Every packet travels twice",
+        manner: DUPLICATE,
+        traffic: true,
+        figures: &[What::Duplicate],
+    },
+];
+
+impl Star {
+    /// Measures those of its figures that are wanted.
+    pub(super) fn measure(&self, board: &mut Board<'_>, watchdog: &Watchdog, stop: &Stop) {
+        let wanted = board.order.of(self.figures);
+        if wanted.is_empty() || stop.is_set() {
+            return;
         }
-        drop(told);
-        for news in heard {
-            board.hear(news, watchdog.host_stall_max_ms());
+        board.screen.chapter(self.title);
+        if let Err(error) = self.in_lab(board, watchdog, stop, &wanted) {
+            board.fail(&wanted, &error.line());
         }
-    });
-    board.outcome.add_clear(guards.look()?);
-    Ok(())
+    }
+
+    fn in_lab(
+        &self,
+        board: &mut Board<'_>,
+        watchdog: &Watchdog,
+        stop: &Stop,
+        wanted: &[(What, usize)],
+    ) -> Result<(), FleetError> {
+        let order = board.order;
+        let branches = if self.traffic { order.branches } else { order.branches * 2 };
+        let branches = branches.min(MAX_BRANCHES);
+        let step = board.screen.step("fleet");
+        step.now("a hub, its branches, and their agents");
+        let fleet = Fleet::up(star::star(branches, self.manner, order.seed)?)?;
+        fleet.wait_edges_up(UP_LIMIT)?;
+        step.done(&format!("{branches} branches, every path is up"));
+        let guards = self.traffic.then(|| Guards::start(&fleet, "hq-host")).transpose()?;
+        let pool = Pool::new(wanted, stop);
+        let (told, heard) = channel::<News>();
+        std::thread::scope(|scope| {
+            for number in 0..branches {
+                let (told, pool, fleet) = (told.clone(), &pool, &fleet);
+                scope.spawn(move || {
+                    let mut branch = Branch::new(fleet, watchdog, stop, number, order.seed);
+                    pool.work(&told, |ticket| run(&mut branch, ticket, order));
+                });
+            }
+            drop(told);
+            for news in heard {
+                board.hear(news, watchdog.host_stall_max_ms());
+            }
+        });
+        if let Some(guards) = guards {
+            board.outcome.add_clear(guards.look()?);
+        }
+        Ok(())
+    }
 }
 
 fn run(branch: &mut Branch<'_>, ticket: Ticket, order: &Order) -> Result<Run, FleetError> {

@@ -51,8 +51,8 @@ struct Cli {
     /// Only figures whose names begin so, e.g. blackhole,jitter
     #[arg(long, value_delimiter = ',', value_name = "NAME")]
     only: Vec<String>,
-    /// Sites that are broken side by side
-    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u8).range(1..=MAX_BRANCHES as i64))]
+    /// Sites that are broken side by side; twice as many where there is no traffic
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u8).range(1..=MAX_BRANCHES as i64))]
     branches: u8,
     /// Of the faults' times and the links' luck
     #[arg(long, default_value_t = 1)]
@@ -105,8 +105,8 @@ pub fn measure(order: &Order, stop: &Stop, saves: bool) -> Measured {
     screen.title("Hawser: how fast, and how calm, is link selection?");
     let watchdog = Watchdog::start();
     let mut board = Board::new(order, &screen, saves);
-    for star in labs::STARS {
-        labs::measure(&mut board, &watchdog, stop, star);
+    for star in &labs::STARS {
+        star.measure(&mut board, &watchdog, stop);
     }
     hubs::measure(&mut board, &watchdog, stop);
     simulate(&mut board, stop);

@@ -40,9 +40,8 @@ impl Fault {
 
 /// Hits the path in use of one direction; its value is the time from the fault to the decision that left it.
 pub(super) fn run(branch: &mut Branch<'_>, fault: Fault, way: Way) -> Result<Run, FleetError> {
-    match fault {
-        Fault::BrownoutIdle => branch.quiet(),
-        _ => branch.stream()?,
+    if let Fault::BrownoutBusy = fault {
+        branch.stream()?;
     }
     branch.steady()?;
     let uplink = branch.uplink_in_use(way)?;

@@ -84,7 +84,7 @@ impl What {
 pub struct Order {
     /// Runs wanted, by figure; what is not in it is not measured.
     pub runs: BTreeMap<What, usize>,
-    /// Sites that are broken at the same time.
+    /// Sites that are broken side by side; twice as many where there is no traffic.
     pub branches: usize,
     /// Of the faults' times and the links' luck.
     pub seed: u64,
@@ -102,7 +102,7 @@ impl Order {
             runs: wanted.map(|what| (what, what.runs(quick))).collect(),
             branches,
             seed,
-            flap_s: if quick { 45 } else { 120 },
+            flap_s: if quick { 40 } else { 120 },
             quick,
         }
     }
