@@ -13,7 +13,7 @@ const PROGRAM: &str = "examples/selection_figures";
 const FULL: (&str, &str) = ("30", "200");
 const QUICK: (&str, &str) = ("10", "30");
 /// Virtual days take a while.
-const LIMIT: Duration = Duration::from_secs(900);
+const LIMIT: Duration = Duration::from_secs(1_800);
 
 /// What the program prints.
 #[derive(Clone, Debug, Deserialize, Serialize)]
