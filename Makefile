@@ -1,5 +1,7 @@
 # One target a task; CI runs the same ones.
 PACKAGES_LAB := iproute2 nftables procps iputils-ping python3
+# They check packets of ours without our code.
+PACKAGES_TEST := tshark openssl python3-scapy python3-cryptography
 PACKAGES_BENCH := iperf3
 CARGO ?= cargo
 SHELL := bash
@@ -22,6 +24,7 @@ demo: setup build ## The main job: three sites, a failure, a healing, and why (K
 
 .PHONY: test
 test: setup ## Every test, the lab's scenarios too (root)
+	@tools/setup $(PACKAGES_TEST)
 	@# Binaries together with the tests: one set of features, so nothing is compiled twice.
 	$(CARGO) build --workspace --bins --tests
 	$(CARGO) test --workspace --no-fail-fast
@@ -30,12 +33,17 @@ test: setup ## Every test, the lab's scenarios too (root)
 test-long: setup ## The tests that take longer than people wait: days of virtual time
 	$(CARGO) test -p hawser-edge-core --test detection -- --ignored --nocapture
 
+.PHONY: soak
+soak: ## The properties of selection over many more cases: 200,000 and more (TIMES=20)
+	HAWSER_SOAK=$(or $(TIMES),20) $(CARGO) test -p hawser-edge-core --test selection_properties -- --nocapture
+
 .PHONY: lint
 lint: ## rustfmt, clippy with warnings as errors, cargo-deny's offline checks
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
 	@command -v cargo-deny >/dev/null || $(CARGO) install --locked cargo-deny
-	$(CARGO) fetch --locked  # what other platforms would need: deny looks at the whole graph
+	@# What other platforms would need, too: deny looks at the whole graph.
+	$(CARGO) fetch --locked
 	$(CARGO) deny --offline check bans licenses sources
 
 .PHONY: bench-dataplane

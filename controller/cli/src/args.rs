@@ -116,6 +116,8 @@ pub enum Command {
         #[arg(long, value_name = "DIR")]
         out: PathBuf,
     },
+    /// What a policy would have done over recorded probes; needs no controller
+    Replay(ReplayArgs),
     /// What happened
     Events {
         /// Go on showing events as they happen, until Ctrl-C
@@ -136,6 +138,35 @@ pub enum Command {
     Fleet(FleetCommand),
     /// Print a completion script
     Completions { shell: Shell },
+}
+
+#[derive(Debug, ClapArgs)]
+pub struct ReplayArgs {
+    /// A folder of recordings (*.csv), or one: `hawser record` makes them
+    #[arg(long, value_name = "DIR")]
+    pub traces: PathBuf,
+    /// Take the policy from this fleet's document; without it, the built-in one
+    #[arg(long, value_name = "FILE")]
+    pub fleet: Option<PathBuf>,
+    /// The traffic class whose policy it is
+    #[arg(long, default_value = "default")]
+    pub class: String,
+    /// Compare with the same class of this document
+    #[arg(long, value_name = "FILE")]
+    pub against: Option<PathBuf>,
+    /// Instead of the class's own
+    #[arg(long)]
+    pub mode: Option<Mode>,
+    /// A packet that takes longer than this is hurt, as is one that is lost
+    #[arg(long, value_name = "MS", default_value_t = 300, value_parser = clap::value_parser!(u32).range(1..=60_000))]
+    pub bad_above_ms: u32,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Mode {
+    Best,
+    Balance,
+    Duplicate,
 }
 
 #[derive(Debug, Subcommand)]

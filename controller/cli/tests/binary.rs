@@ -229,3 +229,38 @@ fn a_reader_that_has_enough_is_no_trouble() {
     let output = child.wait_with_output().unwrap();
     assert_eq!(String::from_utf8(output.stderr).unwrap(), "");
 }
+
+#[test]
+fn a_recording_is_replayed_without_a_controller_and_two_policies_are_compared() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut trace = "t_ms,isp-a,isp-b\n".to_owned();
+    for row in 0..200 {
+        let a = if row < 100 { "40" } else { "" };
+        trace.push_str(&format!("{},{a},60\n", row * 200));
+    }
+    std::fs::write(folder.path().join("one.csv"), trace).unwrap();
+    let fleet = folder.path().join("fleet.yaml");
+    std::fs::write(
+        &fleet,
+        "fleet: acme\nsites:\n  - name: hq\n    edges:\n      - {name: hq-1, uplinks: [{name: isp-a, interface: eth0, addresses: [192.0.2.1]}]}\n\
+         traffic_classes:\n  - {name: default, mode: duplicate}\n",
+    )
+    .unwrap();
+    let traces = folder.path().to_str().unwrap();
+    let fleet = fleet.to_str().unwrap();
+    let (code, out, err) = run(&["--json", "replay", "--traces", traces, "--against", fleet]);
+    assert_eq!(code, 0, "{err}");
+    let value: serde_json::Value = serde_json::from_str(&out).unwrap();
+    assert_eq!((&value["files"], &value["ticks"]), (&1.into(), &400.into()));
+    assert_eq!(
+        value["packets_hurt"], 2,
+        "two rows until the outage is known, from one of two starts"
+    );
+    assert_eq!(value["moves"], 1);
+    assert_eq!(value["against"]["packets_hurt"], 0);
+
+    std::fs::write(folder.path().join("two.csv"), "t_ms,a\n0,x\n").unwrap();
+    let (code, _, err) = run(&["replay", "--traces", traces]);
+    assert_eq!(code, 2);
+    assert!(err.contains("TRACE_NUMBER") && err.contains("two.csv: line 2"), "{err}");
+}

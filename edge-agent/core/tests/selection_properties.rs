@@ -19,8 +19,10 @@ use sim::{PathSpec, World, ms};
 
 const PATHS: u32 = 4;
 
-/// A failing case is printed whole; it becomes a test of its own by hand.
+/// A failing case is printed whole; it becomes a test of its own by hand. `make soak` asks for a multiple.
 fn cases(cases: u32) -> ProptestConfig {
+    let factor = std::env::var("HAWSER_SOAK").ok().and_then(|text| text.parse().ok());
+    let cases = cases.saturating_mul(factor.unwrap_or(1));
     ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() }
 }
 

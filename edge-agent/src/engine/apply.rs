@@ -172,6 +172,7 @@ impl Engine {
             let runtime = match old.remove(&path.id) {
                 Some(mut kept) if kept.config == *path && kept.tunnel == tunnel.id => {
                     kept.monitor.set_classes(sla_classes(edge));
+                    kept.monitor.set_down_after(tunnel.profile.down_after_probes);
                     kept
                 }
                 _ => PathRuntime::new(*path, tunnel, edge.edge_id, sla_classes(edge), &self.clock),

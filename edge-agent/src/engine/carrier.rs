@@ -55,7 +55,6 @@ impl Engine {
     /// Every path of these tunnels that still has carrier says so now: the peers move their direction half a round trip
     /// later, and not a probe interval after that.
     fn tell_peers(&mut self, tunnels: &BTreeSet<TunnelId>) {
-        let now = self.clock.now();
         let alive: Vec<PathId> = self
             .paths
             .values()
@@ -63,10 +62,7 @@ impl Engine {
             .map(|p| p.config.id)
             .collect();
         for id in alive {
-            if let Some(path) = self.paths.get_mut(&id) {
-                path.session.hasten(now);
-            }
-            self.on_path_timer(id);
+            self.tell_now(id);
         }
     }
 

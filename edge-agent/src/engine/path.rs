@@ -69,13 +69,15 @@ impl PathRuntime {
             least_bytes: 0,
         };
         let session = ProbeSession::new(probes.clone(), now);
+        let mut monitor = PathMonitor::new(config.id, classes, now);
+        monitor.set_down_after(tunnel.profile.down_after_probes);
         PathRuntime {
             config,
             probes,
             tunnel: tunnel.id,
             peer: tunnel.peer_edge_id,
             session,
-            monitor: PathMonitor::new(config.id, classes, now),
+            monitor,
             tracker: EndpointTracker::new(None, now),
             gaps: Gaps::default(),
             peer_word: PeerWord::default(),

@@ -146,15 +146,30 @@ impl Engine {
             // Others tell themselves what is heard on them: at rest each octet counts.
             let rests = self.pacer.rests(id);
             let digest = if rests { Vec::new() } else { self.digest(tunnel, now) };
-            let Some(path) = self.paths.get_mut(&id) else { return };
-            if let Some(probe) = path.session.poll_transmit(now, &digest)
-                && path.remote.is_some()
-            {
-                let sent = self.dataplane.send_on_path(id, None, &probe.inner);
-                self.note_send(sent);
-            }
+            self.transmit(id, &digest, now);
         }
         self.judge(id, now);
+    }
+
+    /// A probe leaves now, whatever the path's pace and budget: its digest has news that can't wait.
+    pub(super) fn tell_now(&mut self, id: PathId) {
+        let now = self.clock.now();
+        let Some(path) = self.paths.get_mut(&id).filter(|p| p.keyed && !p.silent) else { return };
+        path.session.hasten(now);
+        let tunnel = path.tunnel;
+        let digest = self.digest(tunnel, now);
+        self.transmit(id, &digest, now);
+        self.judge(id, now);
+    }
+
+    fn transmit(&mut self, id: PathId, digest: &[DigestEntry], now: Micros) {
+        let Some(path) = self.paths.get_mut(&id) else { return };
+        if let Some(probe) = path.session.poll_transmit(now, digest)
+            && path.remote.is_some()
+        {
+            let sent = self.dataplane.send_on_path(id, None, &probe.inner);
+            self.note_send(sent);
+        }
     }
 
     fn note_send(&mut self, sent: Result<(), crate::dataplane::DataPlaneError>) {
@@ -180,7 +195,12 @@ impl Engine {
             self.history.note(id, fate(&self.clock, &sample));
         }
         path.monitor.set_interval(path.session.interval(), now);
-        let heard = path.session.heard(now);
+        let esp = path.gaps.settle(self.dataplane.evidence(id), now);
+        let heard = DigestEntry {
+            esp_expected: esp.expected,
+            esp_received: esp.received,
+            ..path.session.heard(now)
+        };
         path.monitor.handle_heard(&heard, now);
         path.monitor.handle_time(now);
         path.peer_word.handle_time(now);

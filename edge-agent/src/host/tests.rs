@@ -53,6 +53,7 @@ fn edge() -> EdgeState {
         controllers: vec![],
         fabric_port: 4510,
         drained: false,
+        leaf: false,
         segments: BTreeMap::from([(SegmentId(1), "main".into())]),
         uplinks: BTreeMap::from([
             (UplinkId(1), uplink(1, "wan0")),

@@ -3,7 +3,7 @@
 use std::io::Read;
 use std::path::Path;
 
-use hawser_controller_core::{MAX_DOCUMENT_BYTES, validate as core_validate};
+use hawser_controller_core::{Fleet, MAX_DOCUMENT_BYTES, parse, validate as core_validate};
 use hawser_proto::agent::v1::Fault;
 use hawser_proto::operator::v1::{ApplyRequest, GetFleetRequest, ValidateRequest};
 
@@ -62,6 +62,15 @@ fn conclude(faults: Vec<Fault>, output: &Output) -> Result<(), CliError> {
 
 fn check(document: &[u8]) -> Vec<Fault> {
     core_validate(document).into_iter().map(Fault::from).collect()
+}
+
+/// The meaning of a document, without a controller.
+pub fn parse_fleet(file: &Path) -> Result<Fleet, CliError> {
+    parse(&read(file)?).map_err(|faults| {
+        let mut error = CliError::faulty(faults.into_iter().map(Fault::from).collect());
+        error.message = error.message.replace("; nothing was applied", "");
+        error
+    })
 }
 
 /// What can't be read at all is told here: the controller would not take it.

@@ -4,6 +4,7 @@ mod document;
 mod events;
 mod look;
 mod record;
+pub mod replay;
 mod token;
 mod why;
 
@@ -27,6 +28,7 @@ pub fn run(args: Args, output: &Output) -> Result<(), CliError> {
         Command::Validate { ref file, offline: true } => {
             return document::validate_offline(file, output);
         }
+        Command::Replay(ref arguments) => return replay::replay(arguments, output),
         _ => {}
     }
     // Before the runtime takes over Ctrl-C: standard input may block.
@@ -86,6 +88,8 @@ async fn ask(args: Args, document: Vec<u8>, output: &Output) -> Result<(), CliEr
         Command::Fleet(FleetCommand::Show { revision }) => {
             document::show(&session, revision, output).await
         }
+        // Done before, without a controller.
+        Command::Replay(arguments) => replay::replay(&arguments, output),
         Command::Completions { shell } => completions(shell, output),
     }
 }

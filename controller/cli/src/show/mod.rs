@@ -5,6 +5,7 @@ mod decisions;
 pub mod json;
 mod lists;
 mod paths;
+mod replay;
 mod style;
 mod why;
 
@@ -17,6 +18,7 @@ use hawser_proto::operator::v1::{ApplyResponse, GetFleetResponse, GetStatusRespo
 pub use advice::advice;
 pub use lists::{event, events, sites, token_created, tokens};
 pub use paths::paths;
+pub use replay::replayed;
 pub use style::{Style, clean};
 pub use why::{why, why_at};
 

@@ -154,7 +154,10 @@ fn why_tells_of_next_hops_too() {
         candidates: vec![candidate("hq1-1", false), candidate("hq2-1", true)],
         ..decision()
     };
-    let text = super::why(&PLAIN, "b1", &[moved("hq1-1", "hq2-1", "WITHDRAWN")]);
+    let text = {
+        let moved = [moved("hq1-1", "hq2-1", "WITHDRAWN")];
+        super::why(&PLAIN, "b1", &Default::default(), &moved, 0)
+    };
     let lines: Vec<&str> = text.lines().collect();
     assert_eq!(
         lines[..2],
@@ -164,7 +167,7 @@ fn why_tells_of_next_hops_too() {
         ]
     );
     assert!(lines[4].contains("hq1-1") && lines[5].contains("hq2-1"), "{text}");
-    let json = json::decisions("b1", &[moved("hq1-1", "hq2-1", "DRAINED")]);
+    let json = json::why("b1", 0, &Default::default(), &[moved("hq1-1", "hq2-1", "DRAINED")]);
     assert_eq!(json["decisions"][0]["to_next_hop"], "hq2-1");
     let table = [
         (moved("", "hq2-1", "START"), "It takes hq2-1, as its first choice."),
@@ -177,7 +180,7 @@ fn why_tells_of_next_hops_too() {
         (moved("hq1-1", "hq2-1", "ADVICE"), "because the controller advises against it."),
     ];
     for (decision, expected) in table {
-        let text = super::why(&PLAIN, "b1", &[decision]);
+        let text = super::why(&PLAIN, "b1", &Default::default(), &[decision], 0);
         assert!(text.contains(expected), "{text}");
     }
 }
@@ -319,12 +322,14 @@ fn a_decision_about_a_next_hop_names_prefixes_and_edges() {
     };
     let text = super::why(&PLAIN, "b1", &Default::default(), &[hop("hq-1", "dr-1")], 0);
     let lines: Vec<&str> = text.lines().collect();
-    assert_eq!(lines[0], "b1-1, 10.9.0.0/16, 10.10.0.0/16  2026-01-31 12:00:00.250 UTC");
+    assert_eq!(
+        lines[0],
+        "b1-1, next hop of 10.9.0.0/16, 10.10.0.0/16  2026-01-31 12:00:00.250 UTC"
+    );
     assert_eq!(lines[1], "It moved from hq-1 to dr-1, because it is not reached any more.");
     assert_eq!(lines[2], "It followed the advice t-4.");
     assert!(lines[5].starts_with("→  dr-1"), "{}", lines[5]);
-    let table =
-        [("", "dr-1", "It goes by dr-1,"), ("hq-1", "", "It left hq-1 and has no next hop")];
+    let table = [("", "dr-1", "It takes dr-1,"), ("hq-1", "", "It left hq-1 and has no next hop")];
     for (from, to, expected) in table {
         let text = super::why(&PLAIN, "b1", &Default::default(), &[hop(from, to)], 0);
         assert!(text.contains(expected), "{text}");

@@ -11,7 +11,11 @@ fuzz_target!(|data: &[u8]| {
     let Ok(config) = EdgeConfig::decode(data) else { return };
     match decode(&config) {
         Ok(state) => {
-            assert!(state.paths().all(|(tunnel, path)| tunnel.paths.values().any(|own| std::ptr::eq(own, path))));
+            assert!(
+                state
+                    .paths()
+                    .all(|(tunnel, path)| tunnel.paths.values().any(|own| std::ptr::eq(own, path)))
+            );
         }
         Err(faults) => assert!(!faults.is_empty()),
     }

@@ -12,7 +12,8 @@ use libfuzzer_sys::fuzz_target;
 fuzz_target!(|data: &[u8]| {
     // As it came, and in headers that lead to the probe's own reader.
     let _ = decapsulate(data);
-    let kind = if data.first().is_some_and(|octet| octet & 1 == 1) { Kind::Reply } else { Kind::Request };
+    let kind =
+        if data.first().is_some_and(|octet| octet & 1 == 1) { Kind::Reply } else { Kind::Request };
     let packet = encapsulate(EdgeId(1), EdgeId(2), kind, data);
     decapsulate(&packet).expect("what one end encapsulates the other opens");
 

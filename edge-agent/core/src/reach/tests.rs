@@ -85,7 +85,12 @@ fn state(config: &config::EdgeConfig) -> EdgeState {
 fn health(state: SlaState) -> PathHealth {
     let mut crossed = Crossings::default();
     if state == SlaState::Violates {
-        crossed.insert(Crossed { limit: Limit::LossTx, value: 50_000, allowed: 10_000 });
+        crossed.insert(Crossed {
+            limit: Limit::LossTx,
+            value: 50_000,
+            allowed: 10_000,
+            confidence_ppm: 0,
+        });
     }
     PathHealth { state, connecting: false, crossed, figures: Figures::default() }
 }

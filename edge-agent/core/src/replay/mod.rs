@@ -55,7 +55,7 @@ pub struct Score {
     pub ticks: u64,
     /// Lost, or slower than the threshold of the score.
     pub bad: u64,
-    /// Rows at which the selected path was beyond a limit of its class, as the agent saw it.
+    /// Packets lost, or beyond the delay that the class allows.
     pub out_of_sla: u64,
     /// Rows at which nothing was selected.
     pub unserved: u64,

@@ -6,7 +6,7 @@ use super::probes::Probes;
 use super::{ReplayPolicy, Trace};
 use crate::id::{ClassId, PathId, TunnelId, UplinkId};
 use crate::select::{CandidateSpec, Choice, ClassPolicy, Decision, Selector};
-use crate::sla::{PathMonitor, SlaClass, SlaState};
+use crate::sla::{PathMonitor, SlaClass};
 use crate::time::Micros;
 
 const CLASS: &str = "replayed";
@@ -33,6 +33,8 @@ pub struct Replayed {
 pub fn run(trace: &Trace, start: usize, policy: &ReplayPolicy, bad_above: Duration) -> Replayed {
     assert!(start < trace.uplinks.len(), "no such uplink");
     let mut world = World::new(trace, start, policy);
+    let max_us = policy.limits.max_rtt_us;
+    let deadline = (max_us > 0).then(|| Duration::from_micros(max_us.into()));
     let mut replayed = Replayed { time: trace.time(), ..Replayed::default() };
     for row in &trace.rows {
         let now = Micros(0) + BEFORE + row.at;
@@ -42,10 +44,12 @@ pub fn run(trace: &Trace, start: usize, policy: &ReplayPolicy, bad_above: Durati
         replayed.decisions.extend(decisions);
         let carriers = world.carriers();
         let hurt = |&path: &usize| row.rtt[path].is_none_or(|rtt| rtt > bad_above);
+        let late =
+            |&path: &usize| row.rtt[path].is_none_or(|rtt| deadline.is_some_and(|d| rtt > d));
         replayed.ticks += 1;
         replayed.unserved += u64::from(carriers.is_empty());
         replayed.bad += u64::from(carriers.iter().all(hurt));
-        replayed.out_of_sla += u64::from(carriers.iter().all(|&path| !world.meets(path)));
+        replayed.out_of_sla += u64::from(carriers.iter().all(late));
         world.probes.iter_mut().zip(&row.rtt).for_each(|(probes, &rtt)| probes.send(rtt, now));
     }
     replayed
@@ -106,10 +110,6 @@ impl World {
             }
             Choice::Both(a, b) => vec![index(a), index(b)],
         }
-    }
-
-    fn meets(&self, index: usize) -> bool {
-        self.monitors[index].health(CLASS, false).state == SlaState::Meets
     }
 }
 

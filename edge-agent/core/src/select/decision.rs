@@ -132,6 +132,7 @@ impl CandidateEvidence {
             loss_tx_ppm: self.figures.loss_tx_ppm,
             loss_rx_ppm: self.figures.loss_rx_ppm,
             limits_crossed: self.crossed.iter().map(|c| c.to_string()).collect(),
+            confidence_ppm: self.crossed.iter().map(|c| c.confidence_ppm).max().unwrap_or(0),
             ..Default::default()
         }
     }

@@ -148,6 +148,15 @@ impl fmt::Display for Crossed {
             Limit::LossTx => ("loss to peer", percent(self.value), percent(self.allowed)),
             Limit::LossRx => ("loss from peer", percent(self.value), percent(self.allowed)),
         };
-        write!(f, "{name} {value} (limit {allowed})")
+        write!(f, "{name} {value} (limit {allowed}")?;
+        if self.confidence_ppm > 0 {
+            write!(
+                f,
+                ", {}.{} % sure",
+                self.confidence_ppm / 10_000,
+                self.confidence_ppm / 1_000 % 10
+            )?;
+        }
+        f.write_str(")")
     }
 }

@@ -176,6 +176,54 @@ fn what_the_peer_hears_keeps_a_path_up_whose_way_back_is_dead() {
 }
 
 #[test]
+fn a_path_is_never_down_before_as_many_losses_as_the_profile_asks_for() {
+    let mut path = Path::up();
+    path.monitor.set_down_after(6);
+    path.losses(5);
+    assert_eq!(path.monitor.reach(), Reach::Up);
+    path.losses(1);
+    assert_eq!(path.monitor.reach(), Reach::Down);
+}
+
+#[test]
+fn a_peer_whose_uplink_is_dead_says_so_and_the_path_is_left_at_once() {
+    let mut path = Path::up();
+    let told = |dead| DigestEntry { path: PathId(1), age_ms: 10, dead, ..DigestEntry::default() };
+    path.monitor.handle_peer_digest(&told(true), path.now);
+    assert_eq!(path.state(), SlaState::Down);
+    path.monitor.handle_peer_digest(&told(false), path.now);
+    assert_eq!(path.state(), SlaState::Meets);
+}
+
+#[test]
+fn gaps_in_real_traffic_are_evidence_of_loss_and_late_packets_take_it_back() {
+    let mut path = Path::up();
+    let (mut expected, mut received) = (u32::MAX - 50, u32::MAX - 90);
+    let mut tell = |path: &mut Path, sent: u32, came: u32| {
+        (expected, received) = (expected.wrapping_add(sent), received.wrapping_add(came));
+        let entry = DigestEntry {
+            path: PathId(1),
+            age_ms: 10,
+            esp_expected: expected,
+            esp_received: received,
+            ..DigestEntry::default()
+        };
+        path.monitor.handle_peer_digest(&entry, path.now);
+    };
+    tell(&mut path, 0, 0);
+    // Reordered: what is missing in one digest comes in the next.
+    for _ in 0..50 {
+        tell(&mut path, 20, 19);
+        tell(&mut path, 20, 21);
+    }
+    assert_eq!(path.state(), SlaState::Meets, "1 in 40 is missing for a moment, none for good");
+    for _ in 0..10 {
+        tell(&mut path, 20, 18);
+    }
+    assert_eq!(path.state(), SlaState::Violates);
+}
+
+#[test]
 fn a_peer_can_not_vouch_for_probes_that_were_not_sent() {
     let mut path = Path::up();
     let (received, loss_ppm, age_ms) = (100, 0, 0);

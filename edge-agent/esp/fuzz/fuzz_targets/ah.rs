@@ -42,8 +42,12 @@ fuzz_target!(|data: &[u8]| {
     let inbound = InboundAh::new(SPI, &key, esn, 64, AhMode::Transport).expect("good parameters");
     let opened = inbound.open(&mut protected).expect("what one end protects the other accepts");
     let opened = &protected[opened.packet];
-    assert_eq!(opened.len(), Packet::parse(packet).map_or(opened.len(), |whole| whole.bytes().len()));
+    assert_eq!(
+        opened.len(),
+        Packet::parse(packet).map_or(opened.len(), |whole| whole.bytes().len())
+    );
     // All but the checksum of an IPv4 header, which is made anew.
-    let same = |at: usize| packet[0] >> 4 == 4 && (10..12).contains(&at) || opened[at] == packet[at];
+    let same =
+        |at: usize| packet[0] >> 4 == 4 && (10..12).contains(&at) || opened[at] == packet[at];
     assert!((0..opened.len()).all(same));
 });

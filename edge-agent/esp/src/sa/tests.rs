@@ -236,7 +236,8 @@ fn forgeries_are_no_evidence_and_dummies_are() {
     assert_eq!(batch.evidence(), SequenceEvidence { expected: 1, received: 1 });
     // Dropped for what is in it, but it came.
     let mut dummy = vec![0; PAYLOAD_OFFSET + 8 + 16];
-    outbound.seal(3, [9; 8], 59, &mut dummy, 6).unwrap();
+    let mut packet = Packet::dummy(&mut dummy, 6);
+    outbound.reserve(1).unwrap().seal_batch(std::slice::from_mut(&mut packet)).unwrap();
     assert_eq!(batch.open(&mut dummy), Err(DropReason::Dummy));
     assert_eq!(batch.evidence(), SequenceEvidence { expected: 3, received: 2 });
 }

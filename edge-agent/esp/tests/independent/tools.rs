@@ -104,7 +104,9 @@ pub fn sealed(suite: Suite, esn: bool, carried: Carried, inners: &[Vec<u8>]) -> 
     let key = KeyMaterial::new(suite, &key_octets(suite)).expect("the length is the suite's");
     let sa = sealer(SPI, &key, esn, &IvSeed::new([0x17; IvSeed::LEN])).expect("good parameters");
     let shim = match carried {
-        Carried::Gre => Gre { protocol: Protocol::Ipv4, key: 0x0102_0304 }.encode().to_vec(),
+        Carried::Gre => {
+            Gre { protocol: Protocol::Ipv4, key: 0x0102_0304, sequence: None }.encode().to_vec()
+        }
         Carried::Tunnel => Vec::new(),
     };
     let mut buffers: Vec<Vec<u8>> =

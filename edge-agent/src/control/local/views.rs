@@ -181,13 +181,6 @@ pub struct DecisionView {
     #[serde(default)]
     pub to_next_hop: String,
     pub candidates: Vec<CandidateView>,
-    /// Of a decision about a next hop: what moved, and between which edges.
-    #[serde(default)]
-    pub prefixes: Vec<String>,
-    #[serde(default)]
-    pub from_next_hop: String,
-    #[serde(default)]
-    pub to_next_hop: String,
     /// The controller's advice that it followed; empty: none.
     #[serde(default)]
     pub advice_id: String,
