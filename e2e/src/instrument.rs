@@ -131,8 +131,10 @@ fn read_lines(sender: SyncSender<String>) {
     }
 }
 
-/// Prints an instrument's last line.
+/// Prints an instrument's last line. Whoever dropped the instrument does not read it.
 pub(crate) fn report(report: &impl Serialize) -> io::Result<()> {
-    println!("{}", serde_json::to_string(report)?);
-    Ok(())
+    match writeln!(io::stdout(), "{}", serde_json::to_string(report)?) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        other => other,
+    }
 }

@@ -127,8 +127,8 @@ fn simulate(board: &mut Board<'_>, stop: &Stop) {
     }
     board.screen.chapter("What takes days, on a virtual clock");
     let step = board.screen.step("simulation");
-    step.now("the agent's core, for days");
-    match simulation::run(stop, board.order.quick) {
+    step.now("the agent's core, day after day");
+    match simulation::run(board.order.quick, stop) {
         Ok(simulated) => {
             step.done(&format!("{} false moves in 30 days", simulated.false_moves_per_30_days));
             board.outcome.simulated = Some(simulated);

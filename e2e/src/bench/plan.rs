@@ -71,8 +71,8 @@ impl What {
             Self::Blackhole | Self::CarrierLoss | Self::OneWay => (200, 30),
             Self::BrownoutBusy | Self::Jitter | Self::BrownoutIdle => (30, 10),
             Self::FailBack | Self::Flapping | Self::Duplicate => (12, 10),
-            // A multiple of its four variants.
-            Self::Hub => (32, 8),
+            // Of each of its four variants 30, or 2.
+            Self::Hub => (120, 8),
             Self::Simulation => (1, 1),
         };
         if quick { few } else { full }

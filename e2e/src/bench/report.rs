@@ -45,6 +45,7 @@ pub(super) struct Report {
 /// [`Simulated`], or nulls.
 #[derive(Debug, Default, Serialize)]
 pub(super) struct Computed {
+    pub simulated_days: Option<f64>,
     pub false_moves_per_30_days: Option<f64>,
     pub detect_loss_2pct_s: Value,
     pub detect_loss_5pct_s: Value,
@@ -158,6 +159,7 @@ impl Report {
 impl From<Simulated> for Computed {
     fn from(simulated: Simulated) -> Self {
         Self {
+            simulated_days: Some(simulated.days),
             false_moves_per_30_days: Some(simulated.false_moves_per_30_days),
             detect_loss_2pct_s: simulated.detect_loss_2pct_s,
             detect_loss_5pct_s: simulated.detect_loss_5pct_s,

@@ -20,6 +20,7 @@ fn good(order: &Order) -> Outcome {
         clear: ClearText { on_lan: 40_000, wan_frames: 90_000, ..ClearText::default() },
         searched: true,
         simulated: Some(Simulated {
+            days: 30.0,
             false_moves_per_30_days: 0.0,
             detect_loss_2pct_s: 4.into(),
             detect_loss_5pct_s: 2.into(),
