@@ -67,7 +67,8 @@ fn what_is_lost_on_one_path_costs_nothing_and_what_is_lost_on_both_is_lost() {
     pair.b.filter("iifname wan0 udp dport 4510 numgen inc mod 4 0 drop");
     let times = arrivals(&pair, 400, |_| {});
     let lost = times.iter().filter(|times| **times == 0).count();
-    assert!((1..=100).contains(&lost) && times.iter().all(|times| *times <= 1), "{lost}");
+    // A quarter, more or less: other packets of the link are counted too.
+    assert!((50..=150).contains(&lost) && times.iter().all(|times| *times <= 1), "{lost}");
 }
 
 #[test]
