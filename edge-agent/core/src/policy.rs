@@ -164,8 +164,8 @@ pub const UP_ANSWERS: u32 = 5;
 pub const UP_TIME: Duration = ms(1_000);
 
 /// Loss is damage once the evidence for `LOSS_DAMAGED_FACTOR` times the limit, against the limit, reaches this log
-/// likelihood ratio (Page's CUSUM): 1 in 90, at least four losses. 0.1 % random loss reaches it less than once a month
-/// against a limit of 1 %.
+/// likelihood ratio (Page's CUSUM): 1 in 90, at least four losses. 0.1 % random loss
+/// seldom reaches it against a limit of 1 %; how seldom is for `examples/selection_figures` to say.
 pub const LOSS_DAMAGE_EVIDENCE: f64 = 4.5;
 /// The loss that the evidence is weighed for, as a multiple of the limit.
 pub const LOSS_DAMAGED_FACTOR: f64 = 4.0;
