@@ -7,6 +7,8 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
+use crate::{Date, Suite};
+
 macro_rules! name {
     ($($(#[$doc:meta])* $name:ident)*) => {$(
         $(#[$doc])*
@@ -127,6 +129,79 @@ impl SlaClass {
     pub const DELAY_MENDED_MS: u32 = 10_000;
 }
 
+/// How tunnels are keyed and probed.
+    ProfileName
+    /// The underlay an uplink attaches to.
+    TransportName
+}
+
+/// All that one organisation runs under one controller.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Fleet {
+    pub name: String,
+    pub segments: Vec<SegmentName>,
+    pub transport_pairs: TransportPairs,
+    /// `host:port`, in order of preference.
+    pub controllers: Vec<String>,
+    pub fabric_port: u16,
+    /// Those declared, then the presets that none of them replaces.
+    pub sla_classes: Vec<SlaClass>,
+    /// `standard` is always among them.
+    pub tunnel_profiles: Vec<TunnelProfile>,
+    /// In order of match; the last one is `default`.
+    pub traffic_classes: Vec<TrafficClass>,
+    pub sites: Vec<Site>,
+    pub topologies: Vec<Topology>,
+}
+
+/// Which transports form paths.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum TransportPairs {
+    /// Each with itself.
+    #[default]
+    Equal,
+    /// Those listed, each pair in ascending order.
+    Listed(BTreeSet<(TransportName, TransportName)>),
+}
+
+impl TransportPairs {
+    /// Whether uplinks of the two transports form paths.
+    pub fn allow(&self, a: &TransportName, b: &TransportName) -> bool {
+        match self {
+            TransportPairs::Equal => a == b,
+            TransportPairs::Listed(pairs) => {
+                let (low, high) = if a <= b { (a, b) } else { (b, a) };
+                pairs.contains(&(low.clone(), high.clone()))
+            }
+        }
+    }
+}
+
+/// At least one limit is given. What is not given of the rest is the agent's default.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct SlaClass {
+    pub name: SlaName,
+    pub max_rtt_us: Option<u32>,
+    pub max_jitter_us: Option<u32>,
+    /// Parts per million.
+    pub max_loss_ppm: Option<u32>,
+    /// How sure it must be that loss is above its limit, parts per million.
+    pub loss_confidence_ppm: Option<u32>,
+    /// No loss that counts as damage for this long before loss is mended.
+    pub loss_mended_ms: Option<u32>,
+    /// Delay or jitter beyond its limit for this long is damage.
+    pub delay_damage_ms: Option<u32>,
+    /// Delay and jitter within their limits for this long are mended.
+    pub delay_mended_ms: Option<u32>,
+}
+
+impl SlaClass {
+    /// The agent's default.
+    pub const DELAY_DAMAGE_MS: u32 = 600;
+    /// The agent's default.
+    pub const DELAY_MENDED_MS: u32 = 10_000;
+}
+
 /// An AEAD of ESP.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Suite {
@@ -154,6 +229,8 @@ impl Suite {
 pub struct TunnelProfile {
     pub name: ProfileName,
     pub suite: Suite,
+    /// Why an old suite may be used, and until when.
+    pub waiver: Option<Waiver>,
     pub rekey_after_s: u32,
     pub rekey_after_bytes: u64,
     pub replay_window_packets: u32,
@@ -165,6 +242,14 @@ pub struct TunnelProfile {
     pub down_after_probes: Option<u32>,
 }
 
+/// Lets an old suite be used for a while.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Waiver {
+    /// The last day.
+    pub until: Date,
+    pub reason: String,
+}
+
 impl TunnelProfile {
     /// The name of the profile that needs no declaration.
     pub const STANDARD: &'static str = "standard";
@@ -174,7 +259,8 @@ impl Default for TunnelProfile {
     fn default() -> Self {
         Self {
             name: ProfileName::new(Self::STANDARD),
-            suite: Suite::Aes128Gcm,
+            suite: Suite::default(),
+            waiver: None,
             rekey_after_s: 3_600,
             rekey_after_bytes: 64 << 30,
             replay_window_packets: 1_024,

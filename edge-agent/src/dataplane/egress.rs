@@ -7,7 +7,6 @@ use hawser_edge_core::id::SegmentId;
 use hawser_esp::gre::{Gre, Protocol};
 use hawser_esp::ip::{FlowKey, proto};
 use hawser_esp::offload::{SuperPacket, VnetHdr};
-use hawser_esp::wire::{GRE_SEQUENCED_LEN, sealed_len};
 
 use super::copies::NumberBlock;
 use super::counters::DropReason;
@@ -17,7 +16,6 @@ use super::route::{Route, Routes};
 use super::shared::Shared;
 use super::sys::tun::Tun;
 use super::sys::wait::Stop;
-use super::uplink::MAX_SEND_BYTES;
 
 /// The longest packet that a TUN device gives, and its virtio header.
 const READ_BYTES: usize = (1 << 16) + hawser_esp::offload::VNET_LEN;
@@ -70,9 +68,7 @@ fn forward(
     let count = packet.segments() as u32;
     let all = |reason| (reason, u64::from(count));
     let routes = Routes::find(shared, segment, &flow, count).map_err(all)?;
-    let longest = packet.segment_len();
-    if longest > routes.inner_mtu_bytes || sealed_len(GRE_SEQUENCED_LEN + longest) > MAX_SEND_BYTES
-    {
+    if packet.segment_len() > routes.inner_mtu_bytes {
         return Err(all(DropReason::TooBig));
     }
     let protocol = if flow.src.is_ipv4() { Protocol::Ipv4 } else { Protocol::Ipv6 };
@@ -84,12 +80,11 @@ fn forward(
         clamp_to: (count == 1 && flow.proto == proto::TCP).then_some(routes.inner_mtu_bytes),
         numbers: routes.numbers,
     };
-    let first = batch.seal(shared, &routes.first, outboxes);
-    let second = routes.second.map(|route| batch.seal(shared, &route, outboxes));
-    match (first, second) {
-        (Ok(()), _) | (_, Some(Ok(()))) => Ok(()),
-        (Err(reason), _) => Err(all(reason)),
+    batch.push(shared, &routes.first, outboxes);
+    if let Some(second) = &routes.second {
+        batch.push(shared, second, outboxes);
     }
+    Ok(())
 }
 
 /// What was read, on its way to any path.
@@ -102,22 +97,13 @@ struct Batch<'a> {
 }
 
 impl Batch<'_> {
-    fn seal(
-        &self,
-        shared: &Shared,
-        route: &Route,
-        outboxes: &mut Outboxes,
-    ) -> Result<(), DropReason> {
-        let count = self.packet.segments();
-        let mut block =
-            route.outbound.reserve(count as u32).map_err(|_| DropReason::SequenceExhausted)?;
+    fn push(&self, shared: &Shared, route: &Route, outboxes: &mut Outboxes) {
         let gre = route.path.gre(self.segment, self.protocol);
         let outbox = outboxes.of(shared, route);
-        for index in 0..count {
+        for index in 0..self.packet.segments() {
             let sequence = self.numbers.map(|numbers| numbers.at(index));
             let gre = Gre { sequence, ..gre }.encode();
-            outbox.push(shared, route, &mut block, &gre, self.clamp_to, &self.packet, index);
+            outbox.push(shared, route, &gre, self.clamp_to, &self.packet, index);
         }
-        Ok(())
     }
 }

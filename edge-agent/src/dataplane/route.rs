@@ -4,12 +4,11 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use hawser_edge_core::id::SegmentId;
-use hawser_esp::OutboundSa;
 use hawser_esp::ip::FlowKey;
 
 use super::copies::NumberBlock;
 use super::counters::DropReason;
-use super::path::PathState;
+use super::path::{OutboundEntry, PathState};
 use super::shared::{Shared, Sockets};
 use super::table::Way;
 use super::uplink::UplinkSocket;
@@ -18,7 +17,7 @@ use super::uplink::UplinkSocket;
 #[derive(Debug, Clone)]
 pub(super) struct Route {
     pub(super) path: Arc<PathState>,
-    pub(super) outbound: Arc<OutboundSa>,
+    pub(super) outbound: Arc<OutboundEntry>,
     pub(super) remote: SocketAddr,
     pub(super) socket: Arc<UplinkSocket>,
 }
@@ -34,6 +33,7 @@ impl Route {
     /// What this one sends may stand in one send call with what the other one sends.
     pub(super) fn leads_where(&self, other: &Route) -> bool {
         Arc::ptr_eq(&self.path, &other.path)
+            && Arc::ptr_eq(&self.outbound, &other.outbound)
             && Arc::ptr_eq(&self.socket, &other.socket)
             && self.remote == other.remote
     }

@@ -8,6 +8,8 @@ use std::collections::BTreeMap;
 use hawser_edge_core::config::{ClassMode, EdgeState, Match, Route, Tunnel};
 use hawser_edge_core::id::{PathId, SegmentId, TunnelId, UplinkId};
 use hawser_edge_core::reconcile::tun_name;
+use hawser_esp::Carrier;
+use hawser_esp::wire::{GRE_LEN, GRE_SEQUENCED_LEN};
 
 use crate::dataplane::{
     ClassMatch, ClassSpec, Family, ForwardingSpec, PathSpec, RouteSpec, SegmentSpec, TunnelSpec,
@@ -24,17 +26,15 @@ const LEAST_INNER_MTU_BYTES: usize = 1280;
 
 /// The inner MTU of one path, in bytes: with room for a sequence number, if any class may need it.
 pub fn path_mtu(edge: &EdgeState, path: PathId, mtus: &UplinkMtus) -> u16 {
-    let Some((_, path)) = edge.paths().find(|(_, p)| p.id == path) else {
+    let Some((tunnel, path)) = edge.paths().find(|(_, p)| p.id == path) else {
         return LEAST_INNER_MTU_BYTES as u16;
     };
     let of = |uplink| mtus.get(&uplink).copied().unwrap_or(USUAL_MTU_BYTES);
     let outer = of(path.local_uplink).min(of(path.remote_uplink));
     let duplicates = edge.traffic_classes.iter().any(|class| class.mode == ClassMode::Duplicate);
-    let inner = if duplicates {
-        hawser_esp::wire::inner_mtu_sequenced(outer as usize, path.ipv6)
-    } else {
-        hawser_esp::wire::inner_mtu(outer as usize, path.ipv6)
-    };
+    let gre_bytes = if duplicates { GRE_SEQUENCED_LEN } else { GRE_LEN };
+    let layout = tunnel.profile.suite.layout();
+    let inner = layout.inner_mtu(outer as usize, path.ipv6, Carrier::Udp, gre_bytes);
     inner.clamp(LEAST_INNER_MTU_BYTES, usize::from(u16::MAX)) as u16
 }
 

@@ -25,6 +25,7 @@ mod run;
 mod selection;
 mod timers;
 mod views;
+mod waivers;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
@@ -112,6 +113,10 @@ struct Engine {
     history: History,
     /// What the controller was told of why classes are where they are.
     told: explain::Told,
+    /// The day on which the suites under a waiver were last told of.
+    waivers_told_day: u64,
+    /// A suite is in use whose keys last a few megabytes.
+    short_lived_keys: bool,
     /// The operator's flag wins over the controller's wish.
     telemetry_fixed: bool,
 }

@@ -64,6 +64,9 @@ impl Engine {
             all.insert(name.to_owned(), n);
         }
         all.extend(endpoint.into_iter().map(|(name, n)| (name.to_owned(), n)));
+        for name in self.waived_tunnels() {
+            *all.entry(name.to_owned()).or_default() += 1;
+        }
         all.retain(|_, n| *n > 0);
         all
     }

@@ -24,7 +24,7 @@ use hawser_proto::peer::v1::{KeyAnswer, KeyConfirm, KeyOffer, KeyRefusal, RekeyR
 use super::inbound::{Dropped, InboundSas};
 use super::message::KeyMessage;
 use super::schedule::{Nonce, SaContext};
-use super::suite::KeySuite;
+use super::KeySuite;
 use crate::id::{EdgeId, PathId, Spi};
 use crate::time::Micros;
 

@@ -9,7 +9,6 @@ mod message;
 mod pairing;
 mod rekey;
 mod schedule;
-mod suite;
 #[cfg(test)]
 mod tests;
 
@@ -25,4 +24,5 @@ pub use schedule::{
     EXPORTER_BYTES, EXPORTER_LABEL, MAX_FURTHER_SECRET_BYTES, NONCE_BYTES, Nonce, SaContext,
     ScheduleError, derive,
 };
-pub use suite::KeySuite;
+/// How an SA's packets are protected, as the intent, `KeyOffer` and the key schedule name it.
+pub use hawser_esp::Suite as KeySuite;

@@ -7,4 +7,5 @@ mod fixture;
 mod lifecycle;
 mod modes;
 mod net;
+mod suites;
 mod traffic;

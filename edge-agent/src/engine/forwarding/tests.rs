@@ -1,5 +1,6 @@
 use hawser_edge_core::config::{self, EdgeState};
 use hawser_edge_core::id::{ClassId, PathId, SegmentId, TunnelId, UplinkId};
+use hawser_esp::Suite;
 use hawser_proto::config::v1 as wire;
 
 use super::{UplinkMtus, path_mtu, table, uplinks};
@@ -72,6 +73,27 @@ fn the_inner_mtu_follows_the_narrower_end_of_a_path() {
     assert_eq!(path_mtu(&edge, PathId(1), &far), 1330, "the peer's uplink is narrower");
     let tiny = UplinkMtus::from([(UplinkId(20), 900)]);
     assert_eq!(path_mtu(&edge, PathId(1), &tiny), 1280, "never below IPv6's least");
+}
+
+#[test]
+fn the_inner_mtu_is_the_suites() {
+    let mut edge = edge();
+    let mtus = UplinkMtus::from([(UplinkId(10), 1500)]);
+    // 1500 less outer headers, ESP header, IV and ICV, down to whole blocks, less trailer and GRE.
+    for (suite, mtu_bytes) in [
+        (Suite::ChaCha20Poly1305, 1430),
+        (Suite::Sm4Gcm, 1430),
+        (Suite::Aes128CbcSha256, 1414),
+        (Suite::Aes256CbcSha512, 1398),
+        (Suite::Sm4CbcSm3Half, 1414),
+        (Suite::TripleDesCbcSha1, 1430),
+        (Suite::NullSha256, 1438),
+    ] {
+        for tunnel in edge.tunnels.values_mut() {
+            tunnel.profile.suite = suite;
+        }
+        assert_eq!(path_mtu(&edge, PathId(1), &mtus), mtu_bytes, "{suite}");
+    }
 }
 
 #[test]
