@@ -48,6 +48,14 @@ lint: ## rustfmt, clippy with warnings as errors, cargo-deny's offline checks
 	$(CARGO) fetch --locked
 	$(CARGO) deny --offline check bans licenses sources
 
+.PHONY: fuzz
+fuzz: ## Every fuzz target, ten million inputs each or half an hour (EXECUTIONS=N, SECONDS_EACH=N, TARGETS="a b") → target/reports/fuzz.json
+	tools/fuzz --executions-per-target $(or $(EXECUTIONS),10000000) --seconds-per-target $(or $(SECONDS_EACH),1800) $(TARGETS)
+
+.PHONY: fuzz-quick
+fuzz-quick: ## The corpora, and 15 s of new search by each target
+	tools/fuzz --seconds-per-target 15 $(TARGETS)
+
 .PHONY: bench-dataplane
 bench-dataplane: ## The data plane with everything on, beside a bare veth and other userspace tunnels → target/reports/bench-dataplane.json (QUICK=1)
 	@tools/setup $(PACKAGES_LAB) $(PACKAGES_BENCH)

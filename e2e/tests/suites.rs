@@ -34,14 +34,19 @@ fn carries(fleet: &Fleet, least_mtu_bytes: u32) -> Outcome {
             mtus.extend(fleet.agent(edge)?.paths()?.iter().map(|path| path.inner_mtu_bytes));
         }
         let least = mtus.iter().copied().min();
-        Ok(if least == Some(least_mtu_bytes) { Look::Done(()) } else { Look::Not(format!("{mtus:?}")) })
+        Ok(if least == Some(least_mtu_bytes) {
+            Look::Done(())
+        } else {
+            Look::Not(format!("{mtus:?}"))
+        })
     })?;
     fleet.wait_edges_up(SOON)?;
     for ipv6 in [false, true] {
         assert!(fleet.ping("left-host", "right-host", ipv6, 5)? >= 4, "IPv6 inside: {ipv6}");
     }
     let size = (least_mtu_bytes - 28).to_string();
-    let ping = ["ping", "-n", "-c", "3", "-i", "0.2", "-W", "2", "-M", "do", "-s", &size, "10.2.0.10"];
+    let ping =
+        ["ping", "-n", "-c", "3", "-i", "0.2", "-W", "2", "-M", "do", "-s", &size, "10.2.0.10"];
     let output = fleet.lab().exec("left-host", &ping)?;
     assert!(output.status.success(), "{}", output.stdout_text());
     Ok(())

@@ -130,101 +130,6 @@ impl SlaClass {
 }
 
 /// How tunnels are keyed and probed.
-    ProfileName
-    /// The underlay an uplink attaches to.
-    TransportName
-}
-
-/// All that one organisation runs under one controller.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Fleet {
-    pub name: String,
-    pub segments: Vec<SegmentName>,
-    pub transport_pairs: TransportPairs,
-    /// `host:port`, in order of preference.
-    pub controllers: Vec<String>,
-    pub fabric_port: u16,
-    /// Those declared, then the presets that none of them replaces.
-    pub sla_classes: Vec<SlaClass>,
-    /// `standard` is always among them.
-    pub tunnel_profiles: Vec<TunnelProfile>,
-    /// In order of match; the last one is `default`.
-    pub traffic_classes: Vec<TrafficClass>,
-    pub sites: Vec<Site>,
-    pub topologies: Vec<Topology>,
-}
-
-/// Which transports form paths.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub enum TransportPairs {
-    /// Each with itself.
-    #[default]
-    Equal,
-    /// Those listed, each pair in ascending order.
-    Listed(BTreeSet<(TransportName, TransportName)>),
-}
-
-impl TransportPairs {
-    /// Whether uplinks of the two transports form paths.
-    pub fn allow(&self, a: &TransportName, b: &TransportName) -> bool {
-        match self {
-            TransportPairs::Equal => a == b,
-            TransportPairs::Listed(pairs) => {
-                let (low, high) = if a <= b { (a, b) } else { (b, a) };
-                pairs.contains(&(low.clone(), high.clone()))
-            }
-        }
-    }
-}
-
-/// At least one limit is given. What is not given of the rest is the agent's default.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct SlaClass {
-    pub name: SlaName,
-    pub max_rtt_us: Option<u32>,
-    pub max_jitter_us: Option<u32>,
-    /// Parts per million.
-    pub max_loss_ppm: Option<u32>,
-    /// How sure it must be that loss is above its limit, parts per million.
-    pub loss_confidence_ppm: Option<u32>,
-    /// No loss that counts as damage for this long before loss is mended.
-    pub loss_mended_ms: Option<u32>,
-    /// Delay or jitter beyond its limit for this long is damage.
-    pub delay_damage_ms: Option<u32>,
-    /// Delay and jitter within their limits for this long are mended.
-    pub delay_mended_ms: Option<u32>,
-}
-
-impl SlaClass {
-    /// The agent's default.
-    pub const DELAY_DAMAGE_MS: u32 = 600;
-    /// The agent's default.
-    pub const DELAY_MENDED_MS: u32 = 10_000;
-}
-
-/// An AEAD of ESP.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Suite {
-    #[default]
-    Aes128Gcm,
-    Aes256Gcm,
-    ChaCha20Poly1305,
-}
-
-impl Suite {
-    pub const ALL: [Suite; 3] = [Suite::Aes128Gcm, Suite::Aes256Gcm, Suite::ChaCha20Poly1305];
-
-    /// Its name in documents and on the wire.
-    pub fn name(self) -> &'static str {
-        match self {
-            Suite::Aes128Gcm => "aes-128-gcm",
-            Suite::Aes256Gcm => "aes-256-gcm",
-            Suite::ChaCha20Poly1305 => "chacha20-poly1305",
-        }
-    }
-}
-
-/// How tunnels are keyed and probed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TunnelProfile {
     pub name: ProfileName,
@@ -316,6 +221,8 @@ pub struct TrafficClass {
     pub dwell_ms: u32,
     pub symmetric: bool,
     pub mode: ClassMode,
+    /// What the WAN sees; none: the packet's own.
+    pub wan_dscp: Option<u8>,
 }
 
 impl TrafficClass {
@@ -336,6 +243,7 @@ impl Default for TrafficClass {
             dwell_ms: 2_000,
             symmetric: false,
             mode: ClassMode::Best,
+            wan_dscp: None,
         }
     }
 }

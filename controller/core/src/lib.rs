@@ -29,6 +29,7 @@ pub use allocate::{
     Allocations, CorruptAllocations, EdgePair, Exhausted, NotAllocated, PathKey, allocate,
 };
 pub use compile::{PathPlan, Plan, Role, TunnelPlan, compile};
+pub use date::Date;
 pub use diff::{Diff, diff};
 pub use fault::{Fault, code};
 pub use id::{ClassId, EdgeId, PathId, SegmentId, TunnelId, UplinkId};
@@ -38,7 +39,6 @@ pub use intent::{
     TrafficClass, TransportName, TransportPairs, TunnelProfile, Uplink, UplinkName, UplinkUse,
     Waiver, WhenNoneMeets,
 };
-pub use date::Date;
 pub use limits::MAX_DOCUMENT_BYTES;
 pub use suite::Suite;
 pub use waiver::expired_waivers;

@@ -96,7 +96,13 @@ impl Hawser {
         for (end, number) in self.ends.iter().zip([1, 2]) {
             let spi = spi(3 - number, epoch);
             let key_material = key(number);
-            end.install_outbound(OutboundSaSpec { path: PATH, spi, suite, key_material, esn: ESN })?;
+            end.install_outbound(OutboundSaSpec {
+                path: PATH,
+                spi,
+                suite,
+                key_material,
+                esn: ESN,
+            })?;
         }
         for (end, number) in self.ends.iter().zip([1, 2]) {
             end.remove_inbound(spi(number, epoch - 1));
@@ -161,13 +167,30 @@ fn table(peer: u8, suite: Suite) -> ForwardingSpec {
 }
 
 fn classes() -> Vec<ClassSpec> {
-    let of = |id: u32, matches| ClassSpec { id: ClassId(id), segment: None, matches };
+    let of =
+        |id: u32, matches| ClassSpec { id: ClassId(id), segment: None, matches, wan_dscp: None };
     let nothing = ClassMatch::default;
     vec![
         of(1, vec![ClassMatch { dscps: vec![46], ..nothing() }]),
-        of(2, vec![ClassMatch { protocols: vec![17], destination_ports: vec![53..=53], ..nothing() }]),
-        of(3, vec![ClassMatch { destinations: vec!["10.9.0.0/16".parse().expect("a prefix")], ..nothing() }]),
-        of(4, vec![ClassMatch { protocols: vec![6], destination_ports: vec![443..=443], ..nothing() }]),
+        of(
+            2,
+            vec![ClassMatch { protocols: vec![17], destination_ports: vec![53..=53], ..nothing() }],
+        ),
+        of(
+            3,
+            vec![ClassMatch {
+                destinations: vec!["10.9.0.0/16".parse().expect("a prefix")],
+                ..nothing()
+            }],
+        ),
+        of(
+            4,
+            vec![ClassMatch {
+                protocols: vec![6],
+                destination_ports: vec![443..=443],
+                ..nothing()
+            }],
+        ),
         of(CLASSES, vec![]),
     ]
 }
@@ -189,12 +212,20 @@ fn load(plane: &UserspaceDataPlane, suite: Suite) -> Result<(), Fault> {
 }
 
 fn inbound(path: PathId, spi: Spi, suite: Suite, key_material: KeyMaterial) -> InboundSaSpec {
-    InboundSaSpec { spi, path, suite, key_material, esn: ESN, replay_window_packets: WINDOW_PACKETS }
+    InboundSaSpec {
+        spi,
+        path,
+        suite,
+        key_material,
+        esn: ESN,
+        replay_window_packets: WINDOW_PACKETS,
+    }
 }
 
 /// Fresh for each sender and epoch, as counter modes ask.
 fn key_material(suite: Suite, sender: u8, epoch: u32) -> KeyMaterial {
-    let mix = |place: usize| (place as u8).wrapping_mul(37) ^ epoch.to_be_bytes()[place % 4] ^ sender;
+    let mix =
+        |place: usize| (place as u8).wrapping_mul(37) ^ epoch.to_be_bytes()[place % 4] ^ sender;
     KeyMaterial::new((0..suite.key_material_len()).map(mix).collect())
 }
 

@@ -9,8 +9,8 @@ use crate::run::{Effort, Figures, HAWSER, PAYLOADS_BYTES, Results, VETH};
 
 pub fn json(results: &Results, effort: &Effort) -> Value {
     let tcp = medians(&results.tcp_gbps);
-    let [small, large] = PAYLOADS_BYTES
-        .map(|bytes| results.kpps.get(&bytes).map(medians).unwrap_or_default());
+    let [small, large] =
+        PAYLOADS_BYTES.map(|bytes| results.kpps.get(&bytes).map(medians).unwrap_or_default());
     let ours = |figures: &BTreeMap<String, f64>| figures.get(HAWSER).copied();
     let ratio = |of: &BTreeMap<String, f64>, to: Option<f64>| Some(ours(of)? / to?);
     let ratio_best_peer = ratio(&tcp, best(&tcp));

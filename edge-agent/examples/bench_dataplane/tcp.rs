@@ -33,8 +33,9 @@ fn run(rig: &Rig, flows: usize, seconds: u32, more: &str) -> Result<Value, Fault
         let listening = rig.b.run("ss -Htln sport = :5201");
         (!listening.stdout.is_empty()).then_some(()).ok_or("iperf3 does not listen".into())
     })?;
-    let line =
-        format!("iperf3 -c {to} -B {from} -P {flows} -t {seconds} --connect-timeout 2000 -J {more}");
+    let line = format!(
+        "iperf3 -c {to} -B {from} -P {flows} -t {seconds} --connect-timeout 2000 -J {more}"
+    );
     let output = rig.a.run(&line);
     // It ends by itself after one test.
     let ended = || server.has_ended().then_some(()).ok_or("iperf3 does not end".into());

@@ -169,7 +169,9 @@ fn receive(socket: &UdpSocket, label: [u8; 4], done: &AtomicBool) -> Result<u64,
             Err(Errno::EAGAIN | Errno::EINTR) => {}
             Err(errno) => return Err(errno.into()),
         }
-        if done.load(Ordering::Acquire) && *ended.get_or_insert_with(Instant::now) + GRACE < Instant::now() {
+        if done.load(Ordering::Acquire)
+            && *ended.get_or_insert_with(Instant::now) + GRACE < Instant::now()
+        {
             return Ok(received);
         }
     }

@@ -234,8 +234,8 @@ impl DataPlane for UserspaceDataPlane {
         let material = KeyMaterial::new(sa.suite, sa.key_material.octets())
             .map_err(|error| fault(error.to_string()))?;
         let seed = IvSeed::new(rand::random());
-        let sa = sealer(sa.spi.0, &material, sa.esn, &seed)
-            .map_err(|error| fault(error.to_string()))?;
+        let sa =
+            sealer(sa.spi.0, &material, sa.esn, &seed).map_err(|error| fault(error.to_string()))?;
         let layout = sa.layout();
         path.outbound.store(Some(Arc::new(OutboundEntry { sa, layout })));
         Ok(())
@@ -291,7 +291,7 @@ impl DataPlane for UserspaceDataPlane {
             BatchError::Exhausted(_) => DataPlaneError::SequenceExhausted(path.id),
             BatchError::Seal(error) => DataPlaneError::Sa { fault: error.to_string() },
         })?;
-        socket.send(remote, &datagram, datagram.len()).map_err(|fault| {
+        socket.send(remote, &datagram, datagram.len(), 0).map_err(|fault| {
             self.shared.drops.add(fault.reason, fault.packets);
             let source = io::Error::from_raw_os_error(fault.errno);
             DataPlaneError::Send { path: path.id, source }

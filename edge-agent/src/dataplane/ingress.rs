@@ -10,6 +10,7 @@ use bytes::Bytes;
 use hawser_edge_core::id::{SegmentId, Spi, from_gre_key};
 use hawser_esp::copies::Copy;
 use hawser_esp::gre::Gre;
+use hawser_esp::ip::{Decapsulated, decapsulate_ecn};
 use hawser_esp::{Opened, Received as Sealed};
 
 use super::counters::DropReason;
@@ -146,6 +147,7 @@ impl Batch<'_> {
             self.drop_one(DropReason::Short);
             return;
         }
+        let tos = message.tos;
         let mut datagrams = message.octets.chunks_mut(message.stride_bytes.max(1)).peekable();
         while let Some(first) = datagrams.next() {
             match kind(first) {
@@ -160,7 +162,7 @@ impl Batch<'_> {
                         self.drop_one(DropReason::UnknownSpi);
                         continue;
                     };
-                    let mut run = Run::new(&entry, from);
+                    let mut run = Run::new(&entry, from, tos);
                     let mut first = Some(first);
                     let mut next = || {
                         let more = || datagrams.next_if(|next| kind(next) == Kind::Esp(spi));
@@ -237,6 +239,9 @@ impl Batch<'_> {
         }
         let inner_at = payload.len() - inner_bytes;
         let inner = &mut payload[inner_at..];
+        if decapsulate_ecn(inner, run.tos) == Decapsulated::Dropped {
+            return self.drop_one(DropReason::CongestionUntold);
+        }
         let taken = self.delivery.take(&self.view, path, segment, gre.protocol, inner);
         if let Err(reason) = taken {
             self.drop_one(reason);
@@ -252,6 +257,8 @@ impl Batch<'_> {
 struct Run<'a> {
     entry: &'a InboundEntry,
     from: SocketAddr,
+    /// DSCP and ECN of their outer headers.
+    tos: u8,
     /// They come from the path's remote.
     expected: bool,
     packets: u64,
@@ -259,10 +266,10 @@ struct Run<'a> {
 }
 
 impl<'a> Run<'a> {
-    fn new(entry: &'a InboundEntry, from: SocketAddr) -> Self {
+    fn new(entry: &'a InboundEntry, from: SocketAddr, tos: u8) -> Self {
         let remote = entry.path.remote.load();
         let expected = remote.as_deref() == Some(&from);
-        Run { entry, from, expected, packets: 0, bytes: 0 }
+        Run { entry, from, tos, expected, packets: 0, bytes: 0 }
     }
 }
 

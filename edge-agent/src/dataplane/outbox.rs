@@ -3,8 +3,6 @@
 use std::sync::Arc;
 
 use hawser_esp::Packet;
-use hawser_esp::ip::clamp_mss;
-use hawser_esp::offload::SuperPacket;
 
 use super::counters::DropReason;
 use super::route::Route;
@@ -63,6 +61,16 @@ impl Outboxes {
     }
 }
 
+/// What is known of an inner packet before it is written.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Piece<'a> {
+    /// Its GRE header.
+    pub(super) gre: &'a [u8],
+    pub(super) inner_bytes: usize,
+    /// DSCP and ECN of its outer header.
+    pub(super) tos: u8,
+}
+
 /// Datagrams of one route, end to end and of one length, but for the last that may be shorter: what one `UDP_SEGMENT`
 /// send takes. The last of them may not be sealed yet.
 pub(super) struct Outbox {
@@ -73,6 +81,8 @@ pub(super) struct Outbox {
     inner_bytes: u64,
     route: Option<Route>,
     unsealed: Unsealed,
+    /// DSCP and ECN of the outer headers.
+    tos: u8,
     /// The reads that its first datagram came of, and its last.
     begun: u64,
     read: u64,
@@ -89,6 +99,7 @@ impl Outbox {
             inner_bytes: 0,
             route: None,
             unsealed: Unsealed::default(),
+            tos: 0,
             begun: 0,
             read: 0,
         }
@@ -98,39 +109,36 @@ impl Outbox {
         self.route.as_ref().is_some_and(|own| Arc::ptr_eq(&own.path, &route.path))
     }
 
-    /// Puts one segment behind what is there; seals when a batch is full, sends when nothing more fits.
+    /// Puts one packet behind what is there; seals when a batch is full, sends when nothing more fits. `fill` writes the
+    /// inner packet, or fails.
     pub(super) fn push(
         &mut self,
         shared: &Shared,
         route: &Route,
-        gre: &[u8],
-        clamp_to: Option<usize>,
-        packet: &SuperPacket<'_>,
-        index: usize,
+        piece: &Piece<'_>,
+        fill: impl FnOnce(&mut [u8]) -> Option<()>,
     ) {
         let layout = route.outbound.layout;
-        let inner_bytes = packet.len_of(index);
+        let Piece { gre, inner_bytes, tos } = *piece;
         let payload_bytes = gre.len() + inner_bytes;
         let sealed_bytes = layout.sealed_len(payload_bytes);
         if sealed_bytes > self.octets.len() {
             return shared.drops.add(DropReason::TooBig, 1);
         }
-        if !self.takes(route, sealed_bytes) {
+        if !self.takes(route, sealed_bytes, tos) {
             self.flush(shared);
         }
         let place = &mut self.octets[self.used..self.used + sealed_bytes];
         let (header, inner) =
             place[layout.payload_offset()..][..payload_bytes].split_at_mut(gre.len());
         header.copy_from_slice(gre);
-        if packet.write(index, inner).is_none() {
+        if fill(inner).is_none() {
             return shared.drops.add(DropReason::BadPacket, 1);
-        }
-        if let Some(mtu_bytes) = clamp_to {
-            clamp_mss(inner, mtu_bytes);
         }
         if self.count == 0 {
             (self.stride, self.begun) = (sealed_bytes, self.read);
             self.route = Some(route.clone());
+            self.tos = tos;
         }
         self.used += sealed_bytes;
         self.count += 1;
@@ -145,9 +153,9 @@ impl Outbox {
         }
     }
 
-    fn takes(&self, route: &Route, sealed_bytes: usize) -> bool {
+    fn takes(&self, route: &Route, sealed_bytes: usize, tos: u8) -> bool {
         match &self.route {
-            Some(own) => own.leads_where(route) && sealed_bytes <= self.stride,
+            Some(own) => own.leads_where(route) && sealed_bytes <= self.stride && tos == self.tos,
             None => true,
         }
     }
@@ -176,7 +184,8 @@ impl Outbox {
         if self.count == 0 {
             return;
         }
-        match route.socket.send(route.remote, &self.octets[..self.used], self.stride) {
+        let datagrams = &self.octets[..self.used];
+        match route.socket.send(route.remote, datagrams, self.stride, self.tos) {
             Ok(()) => route.path.count_sent(self.count as u64, self.inner_bytes),
             Err(fault) => {
                 shared.drops.add(fault.reason, fault.packets);

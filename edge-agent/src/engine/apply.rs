@@ -115,9 +115,8 @@ impl Engine {
     /// Everything but the host's kernel. On a fault the old table stays.
     fn enact(&mut self, edge: Arc<EdgeState>) -> Result<(), Fault> {
         self.open_uplinks(&edge).map_err(|e| dataplane_fault("uplinks", &e))?;
-        let mtus = self.mtus(&edge);
         self.reach_generation(&edge);
-        let table = forwarding::table(&edge, &mtus, |route| self.usable_next_hops(route));
+        let table = self.table(&edge);
         if let Err(error) = self.dataplane.apply(table) {
             if let Some(old) = self.edge.clone() {
                 self.reach_generation(&old);
@@ -131,6 +130,7 @@ impl Engine {
         self.short_lived_keys =
             suites.filter_map(Suite::byte_limit).any(|bytes| bytes < SHORT_LIVED_BYTES);
         self.refresh_paths(&edge);
+        self.refresh_pmtus();
         self.configure_pacer(&edge);
         self.refresh_all_endpoints();
         self.refresh_hello();
@@ -192,6 +192,7 @@ impl Engine {
         }
         for id in old.into_keys() {
             self.timers.set(Timer::Path(id), None);
+            self.timers.set(Timer::Pmtu(id), None);
         }
     }
 
@@ -199,7 +200,7 @@ impl Engine {
     /// the one or the other.
     pub(super) fn refresh_table(&mut self) {
         let Some(edge) = self.edge.clone() else { return };
-        let table = forwarding::table(&edge, &self.mtus(&edge), |r| self.usable_next_hops(r));
+        let table = self.table(&edge);
         if let Err(error) = self.dataplane.apply(table) {
             tracing::warn!(
                 code = error.code(),
@@ -241,6 +242,7 @@ impl Engine {
             }
         }
         if changed {
+            self.refresh_pmtus();
             self.refresh_table();
             self.refresh_hello();
             self.report_local_facts();

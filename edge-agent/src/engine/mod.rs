@@ -18,6 +18,7 @@ mod pacing;
 mod path;
 mod peer_word;
 mod peering;
+mod pmtu;
 mod probes;
 mod reach;
 mod report;
@@ -65,6 +66,7 @@ enum Timer {
     Reach,
     Pace(TunnelId),
     Keepalive(UplinkId),
+    Pmtu(PathId),
 }
 
 /// A selection that the engine holds: the selector and since when its path carries.

@@ -95,7 +95,7 @@ impl Engine {
                 selected_for: self.selected_for(id),
                 verdicts: self.verdicts(id),
                 rekeys: path.keyings.saturating_sub(1),
-                inner_mtu_bytes: u32::from(forwarding::path_mtu(&edge, id, &mtus)),
+                inner_mtu_bytes: u32::from(self.inner_mtu(&edge, &mtus, id)),
                 remote_endpoint: path.remote.map(|r| r.to_string()).unwrap_or_default(),
             });
         }

@@ -291,6 +291,7 @@ impl Engine {
                 Timer::Reach => self.drive_reach(now),
                 Timer::Pace(tunnel) => self.refresh_cadence(tunnel, now),
                 Timer::Keepalive(uplink) => self.on_keepalive_timer(uplink),
+                Timer::Pmtu(id) => self.on_pmtu_timer(id),
             }
         }
     }

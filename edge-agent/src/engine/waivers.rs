@@ -47,7 +47,8 @@ fn word(tunnel: &Tunnel, now_ms: u64) -> Option<(&'static str, String)> {
             format!("{suite} is still in use, its waiver has ended: {}", waiver.reason),
         )),
         Some(waiver) if suite.requires_waiver() => {
-            let days = waiver.ends_unix_s.saturating_mul(1_000).saturating_sub(now_ms).div_ceil(DAY_MS);
+            let days =
+                waiver.ends_unix_s.saturating_mul(1_000).saturating_sub(now_ms).div_ceil(DAY_MS);
             let message = format!("{suite} is in use for {days} more days: {}", waiver.reason);
             Some(("SUITE_UNDER_WAIVER", message))
         }

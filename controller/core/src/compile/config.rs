@@ -246,6 +246,7 @@ fn traffic_class(class: &TrafficClass, id: u32, segment_id: u32) -> wire::Traffi
         symmetric: class.symmetric,
         mode: mode.into(),
         balance_by: balance_by.into(),
+        wan_dscp: class.wan_dscp.map(u32::from),
     }
 }
 

@@ -1,9 +1,9 @@
 //! Tunnel profiles.
 
 use super::{Fields, Place, Reader};
+use crate::Suite;
 use crate::document::Node;
 use crate::fault::{code, quote};
-use crate::Suite;
 use crate::intent::{ProfileName, TunnelProfile, Waiver};
 use crate::limits;
 use crate::names::{FLEET, Kind};
@@ -104,7 +104,8 @@ fn waiver(reader: &mut Reader, fields: &Fields<'_>) -> Option<Waiver> {
         }
     }
     let (until, reason) = (reader.text(&fields, "until"), reader.text(&fields, "reason"));
-    if let Some(reason) = reason.as_ref().filter(|reason| !(1..=200).contains(&reason.trim().len())) {
+    if let Some(reason) = reason.as_ref().filter(|reason| !(1..=200).contains(&reason.trim().len()))
+    {
         let message = format!("a reason of {} octets", reason.trim().len());
         let mend = "say in 1 to 200 octets why it must be used";
         reader.faults.add(code::OUT_OF_RANGE, fields.at("reason"), message, mend);

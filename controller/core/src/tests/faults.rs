@@ -252,6 +252,11 @@ fn numbers_words_and_ports_are_within_bounds() {
             &[("SLA_WITHOUT_LIMIT", "sla_classes[0]")],
         ),
         ("dscp: [46]", "dscp: [64]", &[("OUT_OF_RANGE", "traffic_classes[0].match[0].dscp[0]")]),
+        (
+            "sla: voice}",
+            "sla: voice, wan_dscp: 64}",
+            &[("OUT_OF_RANGE", "traffic_classes[0].wan_dscp")],
+        ),
         ("dscp: [46]", "dscp: [af44]", &[("OUT_OF_RANGE", "traffic_classes[0].match[0].dscp[0]")]),
         (
             "protocol: [udp]",

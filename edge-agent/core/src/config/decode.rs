@@ -483,6 +483,11 @@ impl Decoder {
                 .enumerate()
                 .map(|(m, rule)| self.rule(rule, &format!("{path}.matches[{m}]")))
                 .collect();
+            let wan_dscp = class.wan_dscp.map(|dscp| u8::try_from(dscp).unwrap_or(u8::MAX));
+            if wan_dscp.is_some_and(|dscp| dscp > 63) {
+                let at = format!("traffic_classes[{i}].wan_dscp");
+                self.fault("OUT_OF_RANGE", at, "a DSCP is 0 to 63", MEND_CONTROLLER);
+            }
             classes.push(TrafficClass {
                 id: ClassId(class.id),
                 name: class.name.clone(),
@@ -495,6 +500,7 @@ impl Decoder {
                 dwell_ms: class.dwell_ms,
                 symmetric: class.symmetric,
                 mode: mode(class),
+                wan_dscp,
             });
         }
         if classes.last().is_none_or(|c| !c.matches.is_empty()) {

@@ -199,6 +199,8 @@ pub struct TrafficClass {
     pub dwell_ms: u32,
     pub symmetric: bool,
     pub mode: ClassMode,
+    /// DSCP of the outer headers; `None`: that of the packet inside.
+    pub wan_dscp: Option<u8>,
 }
 
 /// How a class uses its paths.

@@ -16,6 +16,8 @@ pub use agreement::{
     ANSWER_TIMEOUT, Agreement, ConnectionNo, EPOCH_INTERVAL, Effect, Ignored, MAX_RETRY, Role,
     Terms,
 };
+/// How an SA's packets are protected, as the intent, `KeyOffer` and the key schedule name it.
+pub use hawser_esp::Suite as KeySuite;
 pub use inbound::{DRAIN, MAX_INBOUND};
 pub use message::KeyMessage;
 pub use pairing::{Candidate, Verdict, judge};
@@ -24,5 +26,3 @@ pub use schedule::{
     EXPORTER_BYTES, EXPORTER_LABEL, MAX_FURTHER_SECRET_BYTES, NONCE_BYTES, Nonce, SaContext,
     ScheduleError, derive,
 };
-/// How an SA's packets are protected, as the intent, `KeyOffer` and the key schedule name it.
-pub use hawser_esp::Suite as KeySuite;

@@ -203,7 +203,7 @@ impl Edge {
             routes: prefixes
                 .map(|prefix| RouteSpec { segment: SEGMENT, prefix, next_hops: vec![TUNNEL] })
                 .to_vec(),
-            classes: vec![ClassSpec { id: CLASS, segment: None, matches: vec![] }],
+            classes: vec![ClassSpec { id: CLASS, segment: None, matches: vec![], wan_dscp: None }],
         }
     }
 

@@ -50,7 +50,9 @@ fn every_suite_carries_both_families_and_the_longest_packets() {
         let sa = pair.a.driver.counters().outbound_sas[&PATHS[0]];
         assert!(sa.packets > 20 && sa.bytes > 40_000, "{suite}: {sa:?}");
     }
-    for reason in [DropReason::BadIcv, DropReason::BadInner, DropReason::Short, DropReason::SendFailed] {
+    for reason in
+        [DropReason::BadIcv, DropReason::BadInner, DropReason::Short, DropReason::SendFailed]
+    {
         assert_eq!((pair.a.dropped(reason), pair.b.dropped(reason)), (0, 0), "{reason:?}");
     }
 }

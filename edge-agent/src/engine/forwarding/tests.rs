@@ -99,7 +99,8 @@ fn the_inner_mtu_is_the_suites() {
 #[test]
 fn a_tunnel_and_its_lan_take_the_least_of_its_paths() {
     let edge = edge();
-    let spec = table(&edge, &UplinkMtus::from([(UplinkId(11), 1492)]), |r| r.next_hops.clone());
+    let mtus = UplinkMtus::from([(UplinkId(11), 1492)]);
+    let spec = table(&edge, |path| path_mtu(&edge, path, &mtus), |r| r.next_hops.clone());
     assert_eq!(spec.tunnels[0].inner_mtu_bytes, 1410);
     assert_eq!(spec.segments[0].mtu_bytes, 1410);
     assert_eq!(spec.segments[0].tun_name, "hawser1");

@@ -2,8 +2,8 @@
 
 use hawser_edge_core::id::PathId;
 use hawser_edge_core::keys::{
-    Agreement, ConnectionNo, Effect, Ignored, KeyMessage, RekeyLimits, SaContext,
-    SaUsage, ScheduleError, Terms, UsageVerdict,
+    Agreement, ConnectionNo, Effect, Ignored, KeyMessage, RekeyLimits, SaContext, SaUsage,
+    ScheduleError, Terms, UsageVerdict,
 };
 use hawser_proto::peer::v1::KeyRefusal;
 use hawser_proto::peer::v1::peer_message::Message;
