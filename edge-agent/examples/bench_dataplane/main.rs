@@ -6,6 +6,7 @@
 //! stderr.
 
 mod child;
+mod cpu;
 mod hawser;
 #[path = "../../src/dataplane/tests/net.rs"]
 mod net;

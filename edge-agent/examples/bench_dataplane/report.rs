@@ -41,6 +41,11 @@ pub fn json(results: &Results, effort: &Effort) -> Value {
             "b_to_a": median(&results.both_ways_gbps[1]),
         },
         "suites": medians(&results.suites_gbps),
+        "cpu": results.cpu.iter()
+            .map(|(kind, [user, system])| {
+                (kind.clone(), json!({"user": median(user), "kernel": median(system)}))
+            })
+            .collect::<Map<String, Value>>(),
         "memory_bytes_per_1000_sas": results.features.bytes_per_1000_sas,
         "features_on": {
             "suite": results.features.suite.name(),

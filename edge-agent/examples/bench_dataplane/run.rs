@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::hawser::{self, Hawser};
 use crate::rig::{Rig, outside};
-use crate::{Fault, peers, report, tcp, udp};
+use crate::{Fault, cpu, peers, report, tcp, udp};
 
 /// How much time is spent.
 pub struct Effort {
@@ -58,6 +58,8 @@ pub struct Results {
     pub flows_gbps: BTreeMap<usize, Vec<f64>>,
     pub both_ways_gbps: [Vec<f64>; 2],
     pub suites_gbps: Figures,
+    /// Of our threads while one stream ran, by kind: seconds in user mode and in the kernel a second.
+    pub cpu: BTreeMap<String, [Vec<f64>; 2]>,
     pub features: hawser::Features,
     pub drops: [BTreeMap<&'static str, u64>; 2],
 }
@@ -97,8 +99,17 @@ pub fn all(effort: &Effort) -> Result<Value, Fault> {
 }
 
 fn streams(rig: &Rig, effort: &Effort, results: &mut Results) -> Result<(), Fault> {
+    let before = cpu::times();
     let gbps = tcp::gbps(rig, 1, effort.seconds_per_run)?;
     eprintln!("  {:16} {gbps:8.3} Gbit/s", rig.name);
+    if rig.name == HAWSER {
+        for (kind, spent) in cpu::since(&before) {
+            let figures = results.cpu.entry(kind).or_default();
+            for (figures, seconds) in figures.iter_mut().zip(spent) {
+                figures.push(seconds / f64::from(effort.seconds_per_run));
+            }
+        }
+    }
     results.tcp_gbps.entry(rig.name.to_owned()).or_default().push(gbps);
     Ok(())
 }

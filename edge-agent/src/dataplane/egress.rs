@@ -83,7 +83,7 @@ impl Egress {
         if packet.segment_len() > routes.inner_mtu_bytes {
             let outboxes = &mut self.outboxes;
             let pieces = self.too_long.cut(shared, tun, &packet, routes.inner_mtu_bytes);
-            let Some(pieces) = pieces else { return Ok(()) };
+            let Some(pieces) = &pieces else { return Ok(()) };
             // Fragments need numbers of their own, if any.
             let count = pieces.count();
             let routes = Routes::find(shared, self.segment, &flow, count as u32)

@@ -168,7 +168,7 @@ impl Outbox {
         let places = self.octets[start..self.used].chunks_mut(self.stride);
         let mut places = places.zip(payload_bytes);
         let mut packets: [Packet<'_>; SEAL_BATCH] = std::array::from_fn(|_| {
-            let (place, payload_bytes) = places.next().unwrap_or((&mut [], 0));
+            let (place, payload_bytes) = places.next().unwrap_or_default();
             Packet::gre(place, payload_bytes)
         });
         if route.outbound.sa.seal(&mut packets[..count]).is_err() {

@@ -7,7 +7,7 @@ use hawser_edge_core::keys::SaUsage;
 use hawser_edge_core::sla::{Reach, SlaState};
 use hawser_proto::agent::v1 as wire;
 
-use super::{Engine, clock, endpoints, forwarding};
+use super::{Engine, clock, endpoints};
 use crate::dataplane::Counters;
 
 impl Engine {

@@ -9,7 +9,7 @@ use hawser_edge_core::time::Micros;
 use hawser_proto::agent::v1 as wire;
 
 use super::path::PathRuntime;
-use super::{Engine, clock, forwarding};
+use super::{Engine, clock};
 use crate::control::local::{
     AdviceView, CandidateView, ControllerView, DecisionView, GenerationsView, LocalAnswer,
     LocalQuery, NextHopView, PathView, QueryKind, SelectionView, StatusView, TunnelView,

@@ -9,7 +9,7 @@ use super::super::counters::DropReason;
 use super::super::spec::{
     ClassMatch, ClassSpec, Family, ForwardingSpec, PathSpec, RouteSpec, SegmentSpec, TunnelSpec,
 };
-use super::{Table, Way};
+use super::{Resolved, Table, Way};
 
 const MAIN: SegmentId = SegmentId(1);
 const GUEST: SegmentId = SegmentId(2);

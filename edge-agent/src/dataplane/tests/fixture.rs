@@ -223,10 +223,6 @@ impl Edge {
         self.driver.install_inbound(sa).expect("inbound SA");
     }
 
-    pub fn install_outbound(&self, path: PathId, epoch: u8) {
-        self.install_outbound_of(SUITE, path, epoch);
-    }
-
     fn install_outbound_of(&self, suite: Suite, path: PathId, epoch: u8) {
         let sa = OutboundSaSpec {
             path,

@@ -52,12 +52,10 @@ fn what_may_be_fragmented_arrives_whole() {
 fn errors_are_limited_and_what_gets_none_is_counted() {
     let pair = pair();
     let socket = pair.a.net.enter(|| std::net::UdpSocket::bind("10.1.0.1:0")).expect("bind");
-    // PROBE: DF is set, and what ICMP says is not heeded.
-    nix::sys::socket::setsockopt(&socket, nix::sys::socket::sockopt::IpMtuDiscover, &3)
-        .expect("IP_PMTUDISC_PROBE");
-    for _ in 0..300 {
-        // What ICMP says of one makes the next call fail, and nothing else.
-        let _ = socket.send_to(&[0; 1_372], "10.2.0.1:9");
+    // The kernel knows nothing of each of these hosts: it forbids fragments.
+    for host in 0..300 {
+        let to = format!("10.2.{}.{}:9", 1 + host / 200, 1 + host % 200);
+        socket.send_to(&[0; 1_372], to).expect("send");
     }
     pair.a.wait_for("all counted", |counters| {
         let of = |reason| counters.drops[&reason];
