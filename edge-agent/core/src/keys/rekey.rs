@@ -53,11 +53,13 @@ impl RekeyLimits {
     /// minutes of the fastest traffic. Of a cipher's bytes it is a quarter: DES and 3DES have 8 MiB, a second's traffic.
     pub fn judge(&self, usage: SaUsage) -> UsageVerdict {
         let last = self.last_sequence();
-        let last_byte = self.suite.byte_limit().unwrap_or(u64::MAX);
-        if usage.packets >= last || usage.bytes >= last_byte {
+        // A limit, or none.
+        let beyond =
+            |share| self.suite.byte_limit().is_some_and(|last| usage.bytes >= last / share);
+        if usage.packets >= last || beyond(1) {
             UsageVerdict::Exhausted
         } else if usage.packets >= last / 4 * 3
-            || usage.bytes >= last_byte / 4
+            || beyond(4)
             || (self.after_bytes > 0 && usage.bytes >= self.after_bytes)
         {
             UsageVerdict::NewEpoch
