@@ -31,6 +31,14 @@ test: setup ## Every test, the lab's scenarios too (root)
 	$(CARGO) build --workspace --bins --tests
 	$(CARGO) test --workspace --no-fail-fast
 
+.PHONY: package
+package: build ## Debian packages of the binaries → target/debian
+	@tools/package
+
+.PHONY: test-package
+test-package: package ## Installs the packages in a clean Debian, starts and enrols by their units, upgrades, purges (root)
+	@tools/test-package
+
 .PHONY: test-long
 test-long: setup ## The tests that take longer than people wait: days of virtual time
 	$(CARGO) test -p hawser-edge-core --test detection -- --ignored --nocapture

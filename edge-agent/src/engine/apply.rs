@@ -273,6 +273,7 @@ impl Engine {
         }
         self.paths.clear();
         self.selections.clear();
+        self.told_peers.clear();
         self.reach.clear(self.clock.now());
         self.pacer = Default::default();
         self.timers = Default::default();

@@ -24,6 +24,7 @@ mod reach;
 mod report;
 mod run;
 mod selection;
+mod symmetric;
 mod timers;
 mod views;
 mod waivers;
@@ -40,6 +41,7 @@ use hawser_edge_core::reach::Reach;
 use hawser_edge_core::reconcile::Observed;
 use hawser_edge_core::select::Selector;
 use hawser_proto::agent::v1 as wire;
+use hawser_proto::peer::v1::Selections;
 use tokio::sync::{mpsc, watch};
 
 use crate::control::ControlHandle;
@@ -101,6 +103,8 @@ struct Engine {
     peers_up: BTreeSet<EdgeId>,
     paths: BTreeMap<PathId, PathRuntime>,
     selections: BTreeMap<(TunnelId, ClassId), Selection>,
+    /// What peers that follow this edge were last told of symmetric classes.
+    told_peers: BTreeMap<TunnelId, Selections>,
     reach: Reach,
     pacer: Pacer,
     timers: Timers<Timer>,

@@ -1,5 +1,6 @@
 //! Starts every part, then runs the engine until it is told to stop.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -161,6 +162,7 @@ pub async fn run(options: Options, stop: CancellationToken) -> Result<(), Engine
     let (internal, internal_inbox) = mpsc::channel(INTERNAL_EVENTS);
     let clock = Clock::start();
     let engine = Engine {
+        told_peers: BTreeMap::new(),
         reach: Reach::new(clock.now()),
         clock,
         own: Own { fleet: identity.fleet().to_owned(), edge: identity.edge().to_owned() },

@@ -146,6 +146,9 @@ impl Actor {
         for part in self.advertised.clone() {
             self.send(no, Message::Reachability(part));
         }
+        if let Some(told) = self.selections.clone() {
+            self.send(no, Message::Selections(told));
+        }
         if before.is_none()
             && let Some(key) = self.last_key
         {
@@ -209,7 +212,13 @@ impl Actor {
                 let edge = self.config.edge;
                 self.shared.tell(PeerEvent::Reachability { edge, message }).await;
             }
-            Message::Reachability(_) => add(&self.shared.counts.messages_ignored),
+            Message::Selections(message) if current => {
+                let edge = self.config.edge;
+                self.shared.tell(PeerEvent::Selections { edge, message }).await;
+            }
+            Message::Reachability(_) | Message::Selections(_) => {
+                add(&self.shared.counts.messages_ignored)
+            }
             message => self.on_key_message(no, message),
         }
     }
