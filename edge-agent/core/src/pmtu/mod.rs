@@ -169,8 +169,8 @@ impl Pmtu {
             None => {
                 if self.raise_at.is_some_and(|at| now >= at) {
                     self.raise_at = None;
-                    self.phase =
-                        Phase::Searching { passed: self.current, failed: self.ceiling + 1 };
+                    let passed = if self.too_narrow { 0 } else { self.current };
+                    self.phase = Phase::Searching { passed, failed: self.ceiling + 1 };
                     self.next = now;
                 }
                 0
