@@ -89,6 +89,7 @@ impl Engine {
             .any(|(uplink, mtu)| self.peer_mtus.insert(*uplink, *mtu) != Some(*mtu));
         self.hello_endpoints.extend(facts.endpoints);
         if changed {
+            self.refresh_pmtus();
             self.refresh_table();
         }
         self.refresh_endpoints(edge);
