@@ -8,8 +8,8 @@ use std::collections::BTreeMap;
 use hawser_edge_core::config::{ClassMode, EdgeState, Match, Path, Route, Tunnel};
 use hawser_edge_core::id::{PathId, SegmentId, TunnelId, UplinkId};
 use hawser_edge_core::reconcile::tun_name;
-use hawser_esp::Carrier;
 use hawser_esp::wire::{GRE_LEN, GRE_SEQUENCED_LEN};
+use hawser_esp::{Carrier, Suite};
 
 use crate::dataplane::{
     ClassMatch, ClassSpec, Family, ForwardingSpec, PathSpec, RouteSpec, SegmentSpec, TunnelSpec,
@@ -24,21 +24,24 @@ pub const USUAL_MTU_BYTES: u32 = 1500;
 /// What every IPv6 link must carry (RFC 8200 section 5): an inner MTU never falls below it.
 pub const LEAST_INNER_MTU_BYTES: u16 = 1280;
 
-/// The inner MTU that the links at both ends of a path allow, in bytes.
-pub fn path_mtu(edge: &EdgeState, path: PathId, mtus: &UplinkMtus) -> u16 {
+/// The inner MTU that the links at both ends of a path allow under the suite of its profile, in bytes. `sealing` is the
+/// suite of the keys in use, which may still be another: the narrower of the two holds.
+pub fn path_mtu(edge: &EdgeState, path: PathId, mtus: &UplinkMtus, sealing: Option<Suite>) -> u16 {
     let Some((tunnel, path)) = edge.paths().find(|(_, p)| p.id == path) else {
         return LEAST_INNER_MTU_BYTES;
     };
     let of = |uplink| mtus.get(&uplink).copied().unwrap_or(USUAL_MTU_BYTES);
     let outer = of(path.local_uplink).min(of(path.remote_uplink));
-    inner_mtu_within(edge, tunnel, path, outer).max(LEAST_INNER_MTU_BYTES)
+    let suites = [Some(tunnel.profile.suite), sealing];
+    let allowed =
+        suites.into_iter().flatten().map(|suite| inner_mtu_within(edge, suite, path, outer));
+    allowed.min().unwrap_or_default().max(LEAST_INNER_MTU_BYTES)
 }
 
 /// The longest inner packet whose outer packet is not longer than `outer_bytes`; 0 if none is.
-pub fn inner_mtu_within(edge: &EdgeState, tunnel: &Tunnel, path: &Path, outer_bytes: u32) -> u16 {
-    let layout = tunnel.profile.suite.layout();
-    let gre_bytes = gre_bytes(edge);
-    let inner = layout.inner_mtu(outer_bytes as usize, path.ipv6, Carrier::Udp, gre_bytes);
+pub fn inner_mtu_within(edge: &EdgeState, suite: Suite, path: &Path, outer_bytes: u32) -> u16 {
+    let outer = outer_bytes as usize;
+    let inner = suite.layout().inner_mtu(outer, path.ipv6, Carrier::Udp, gre_bytes(edge));
     u16::try_from(inner).unwrap_or(u16::MAX)
 }
 

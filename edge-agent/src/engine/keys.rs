@@ -60,14 +60,19 @@ impl Engine {
     }
 
     fn install_outbound(&mut self, sa: OutboundSaSpec) -> Result<(), DataPlaneError> {
-        let path = sa.path;
+        let (path, suite) = (sa.path, sa.suite);
         self.dataplane.install_outbound(sa)?;
+        let mut another = false;
         if let Some(runtime) = self.paths.get_mut(&path) {
             runtime.keyed = true;
+            another = runtime.sealing.replace(suite).is_some_and(|was| was != suite);
             runtime.keyed_at.get_or_insert(self.clock.now());
             // Probes begin with the first keys.
             let deadline = runtime.next_deadline();
             self.timers.set(Timer::Path(path), deadline);
+        }
+        if another {
+            self.refresh_pmtus();
         }
         Ok(())
     }

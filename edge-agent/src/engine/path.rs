@@ -9,6 +9,7 @@ use hawser_edge_core::pmtu::Pmtu;
 use hawser_edge_core::probe::{Cadence, Intervals, ProbeConfig, ProbeSession};
 use hawser_edge_core::sla::{PathMonitor, Reach, SlaClass};
 use hawser_edge_core::time::Micros;
+use hawser_esp::Suite;
 
 use super::clock::Clock;
 use super::gaps::Gaps;
@@ -35,6 +36,8 @@ pub struct PathRuntime {
     pub answered_since: Option<Micros>,
     /// It has an outbound SA.
     pub keyed: bool,
+    /// The suite of that SA.
+    pub sealing: Option<Suite>,
     /// When it got the first one.
     pub keyed_at: Option<Micros>,
     /// Nothing is sent on it.
@@ -89,6 +92,7 @@ impl PathRuntime {
             answered_since: None,
             keyed: false,
             keyed_at: None,
+            sealing: None,
             silent: false,
             wanted: false,
             losing: false,

@@ -24,8 +24,9 @@ impl Engine {
 
     /// What the links allow, and the path itself.
     pub(super) fn inner_mtu(&self, edge: &EdgeState, mtus: &UplinkMtus, id: PathId) -> u16 {
-        let links = forwarding::path_mtu(edge, id, mtus);
-        let found = self.paths.get(&id).and_then(|path| path.pmtu.as_ref());
+        let path = self.paths.get(&id);
+        let links = forwarding::path_mtu(edge, id, mtus, path.and_then(|path| path.sealing));
+        let found = path.and_then(|path| path.pmtu.as_ref());
         found.map_or(links, |pmtu| pmtu.current().min(links))
     }
 
@@ -35,7 +36,7 @@ impl Engine {
         let (mtus, now) = (self.mtus(&edge), self.clock.now());
         let mut widened = false;
         for (id, path) in &mut self.paths {
-            let ceiling = forwarding::path_mtu(&edge, *id, &mtus);
+            let ceiling = forwarding::path_mtu(&edge, *id, &mtus, path.sealing);
             let uplink = edge.uplinks.get(&path.config.local_uplink);
             let confirms = uplink.is_some_and(|uplink| {
                 uplink.usage == UplinkUse::Normal
@@ -123,7 +124,8 @@ impl Engine {
                 && is_it
                 && let Some(pmtu) = &mut path.pmtu
             {
-                let inner = forwarding::inner_mtu_within(&edge, tunnel, &path.config, outer_bytes);
+                let suite = path.sealing.unwrap_or(tunnel.profile.suite);
+                let inner = forwarding::inner_mtu_within(&edge, suite, &path.config, outer_bytes);
                 pmtu.handle_too_big(inner, now);
                 named.push(*id);
             }

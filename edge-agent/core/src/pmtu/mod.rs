@@ -31,6 +31,9 @@ const LEAST_TIMEOUT: Duration = Duration::from_millis(300);
 const CONFIRM_AFTER: Duration = Duration::from_secs(30);
 /// Longer sizes are tried again after so long (PMTU_RAISE_TIMER).
 const RAISE_AFTER: Duration = Duration::from_secs(600);
+/// While a path carries what it always carried, sizes that fail are this far apart and tried once: each is a packet
+/// lost, and the peer takes gaps in sequence numbers for loss on the way.
+const RAISE_PACE: Duration = Duration::from_secs(10);
 /// The search ends at a gap of less: the alignment of ESP eats as much.
 const STEP_BYTES: u16 = 8;
 
@@ -58,6 +61,8 @@ pub struct Pmtu {
     raise_at: Option<Micros>,
     /// Without it a size once known is not probed again, nor a longer one: volume is paid for.
     confirms: bool,
+    /// The search is for more than is known to pass.
+    raising: bool,
     /// Not even the floor passed.
     too_narrow: bool,
 }
@@ -96,6 +101,7 @@ impl Pmtu {
             next: now,
             raise_at: None,
             confirms,
+            raising: false,
             too_narrow: false,
         }
     }
@@ -170,6 +176,7 @@ impl Pmtu {
                 if self.raise_at.is_some_and(|at| now >= at) {
                     self.raise_at = None;
                     let passed = if self.too_narrow { 0 } else { self.current };
+                    self.raising = passed > 0;
                     self.phase = Phase::Searching { passed, failed: self.ceiling + 1 };
                     self.next = now;
                 }
@@ -205,8 +212,12 @@ impl Pmtu {
     /// Someone says that only `inner_bytes` pass. It may be forged, so it moves nothing by itself: if it would narrow the
     /// path, the size in use is put to the proof at once (RFC 8899 section 4.6.1).
     pub fn handle_too_big(&mut self, inner_bytes: u16, now: Micros) {
-        if inner_bytes >= self.current || self.phase != Phase::Known {
+        let settled = self.phase == Phase::Known || self.raising;
+        if inner_bytes >= self.current || !settled {
             return;
+        }
+        if std::mem::take(&mut self.raising) {
+            self.probe = None;
         }
         self.phase = Phase::Verifying;
         if self.probe.is_none() {
@@ -215,7 +226,11 @@ impl Pmtu {
     }
 
     fn tries_of(&self, size: u16) -> u32 {
-        if self.phase == Phase::Known && size == self.current { TRIES_OF_KNOWN } else { TRIES }
+        match self.phase {
+            Phase::Known if size == self.current => TRIES_OF_KNOWN,
+            Phase::Searching { .. } if self.raising => 1,
+            _ => TRIES,
+        }
     }
 
     /// The size to be probed now, if any.
@@ -255,7 +270,12 @@ impl Pmtu {
                 self.settle(now);
                 self.raise_at = self.confirms.then_some(now + CONFIRM_AFTER);
             }
-            Phase::Searching { passed, failed } => self.search(passed, failed.min(size), now),
+            Phase::Searching { passed, failed } => {
+                self.search(passed, failed.min(size), now);
+                if self.raising {
+                    self.next = self.next.max(now + RAISE_PACE);
+                }
+            }
             Phase::Verifying | Phase::Known => {
                 // The size in use is lost: down to what every path carries, and up from there.
                 self.current = self.floor;
@@ -281,6 +301,7 @@ impl Pmtu {
 
     fn settle(&mut self, now: Micros) {
         self.phase = Phase::Known;
+        self.raising = false;
         self.next = now + CONFIRM_AFTER;
         if self.current < self.ceiling && self.confirms {
             self.raise_at.get_or_insert(now + RAISE_AFTER);
