@@ -58,7 +58,7 @@ pub fn highest_rate(
     about: Option<f64>,
 ) -> Result<f64, Fault> {
     let sockets = Sockets::open(rig)?;
-    let mut carries = |rate: f64| -> Result<Option<f64>, Fault> {
+    let carries = |rate: f64| -> Result<Option<f64>, Fault> {
         for _ in 0..TRIES {
             let outcome = offer(&sockets, payload_bytes, rate, trial)?;
             if outcome.loss <= MAX_LOSS {
@@ -158,12 +158,15 @@ fn receive(socket: &UdpSocket, label: [u8; 4], done: &AtomicBool) -> Result<u64,
     let mut buffers = [[0_u8; 4]; BATCH];
     let (mut received, mut ended) = (0, None);
     loop {
-        let mut slices: Vec<_> = buffers.iter_mut().map(|b| [IoSliceMut::new(b)]).collect();
-        let flags = MsgFlags::MSG_WAITFORONE;
-        match recvmmsg(socket.as_raw_fd(), &mut headers, slices.iter_mut(), flags, None) {
-            Ok(results) => {
-                let count = results.count();
-                drop(slices);
+        let outcome = {
+            let mut slices: Vec<_> = buffers.iter_mut().map(|b| [IoSliceMut::new(b)]).collect();
+            let flags = MsgFlags::MSG_WAITFORONE;
+            let received =
+                recvmmsg(socket.as_raw_fd(), &mut headers, slices.iter_mut(), flags, None);
+            received.map(Iterator::count)
+        };
+        match outcome {
+            Ok(count) => {
                 received += buffers[..count].iter().filter(|b| **b == label).count() as u64;
             }
             Err(Errno::EAGAIN | Errno::EINTR) => {}
