@@ -8,19 +8,25 @@
 
 pub mod advice;
 mod allocate;
+pub mod audit;
+pub mod changes;
 mod check;
 mod compile;
 mod decode;
 mod diff;
 mod document;
 mod fault;
+pub mod format;
 mod graph;
 mod id;
 mod intent;
 mod limits;
+pub mod lint;
 mod names;
 mod nearest;
 mod presets;
+pub mod rollout;
+mod schema;
 
 pub use allocate::{
     Allocations, CorruptAllocations, EdgePair, Exhausted, NotAllocated, PathKey, allocate,
@@ -36,6 +42,7 @@ pub use intent::{
     WhenNoneMeets,
 };
 pub use limits::MAX_DOCUMENT_BYTES;
+pub use schema::json_schema;
 
 /// Reads a fleet's document, YAML or JSON.
 ///
