@@ -14,6 +14,8 @@ use crate::worker::{Death, Worker};
 pub const WRITERS: u32 = 4;
 /// A life at a failpoint that is not passed often enough ends so.
 const LONGEST_LIFE: Duration = Duration::from_millis(1_500);
+/// A token may ask 100 times a second.
+const PAUSE: Duration = Duration::from_millis(200);
 const DOCUMENT: &str = include_str!("../../tests/controller/fleet.yaml");
 
 /// What was found over all rounds.
@@ -153,6 +155,7 @@ pub async fn write(access: Access, port: u16, marker: u64, told: Shared) {
             }
             // Another writer was first.
             Err(status) if status.code() == tonic::Code::Aborted => {}
+            Err(status) if is_limited(&status) => tokio::time::sleep(PAUSE).await,
             Err(_) => return,
         }
         let asked = CreateTokenRequest {
@@ -163,21 +166,44 @@ pub async fn write(access: Access, port: u16, marker: u64, told: Shared) {
         };
         match client.create_token(asked).await {
             Ok(made) => told.lock().expect("nobody panicked").tokens.push(made.into_inner().id),
+            Err(status) if is_limited(&status) => tokio::time::sleep(PAUSE).await,
             Err(_) => return,
+        }
+    }
+}
+
+fn is_limited(status: &tonic::Status) -> bool {
+    status.code() == tonic::Code::ResourceExhausted
+}
+
+/// A revision's document; none: it is not there.
+async fn document(client: &mut Client, revision: u64) -> Option<Vec<u8>> {
+    loop {
+        match client.get_fleet(GetFleetRequest { revision }).await {
+            Ok(found) => return Some(found.into_inner().document),
+            Err(status) if is_limited(&status) => tokio::time::sleep(PAUSE).await,
+            Err(_) => return None,
         }
     }
 }
 
 /// Acknowledged things that are not there as they were.
 pub async fn lost(client: &mut Client, told: &Acknowledged) -> u64 {
+    // What the writers have used up comes back meanwhile.
+    tokio::time::sleep(PAUSE).await;
     let mut lost = 0;
-    for (revision, document) in &told.revisions {
-        let found = client.get_fleet(GetFleetRequest { revision: *revision }).await;
-        let same = found.is_ok_and(|found| found.into_inner().document == document.as_bytes());
+    for (revision, document_of) in &told.revisions {
+        let found = document(client, *revision).await;
+        let same = found.is_some_and(|found| found == document_of.as_bytes());
         lost += u64::from(!same);
     }
-    let tokens =
-        client.list_tokens(ListTokensRequest {}).await.expect("tokens").into_inner().tokens;
+    let tokens = loop {
+        match client.list_tokens(ListTokensRequest {}).await {
+            Ok(listed) => break listed.into_inner().tokens,
+            Err(status) if is_limited(&status) => tokio::time::sleep(PAUSE).await,
+            Err(status) => panic!("no tokens but {status}"),
+        }
+    };
     let known: std::collections::BTreeSet<String> = tokens.into_iter().map(|t| t.id).collect();
     lost + told.tokens.iter().filter(|id| !known.contains(*id)).count() as u64
 }
@@ -189,8 +215,7 @@ async fn torn(client: &mut Client) -> u64 {
     let revisions = listed.await.expect("revisions").into_inner().revisions;
     let mut torn = 0;
     for revision in &revisions {
-        let found = client.get_fleet(GetFleetRequest { revision: revision.revision }).await;
-        torn += u64::from(found.is_err());
+        torn += u64::from(document(client, revision.revision).await.is_none());
     }
     // The newest document is what the edges are given: planning it again changes nothing.
     if let Some(newest) = revisions.first() {

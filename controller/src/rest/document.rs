@@ -24,7 +24,7 @@ type Answer<T> = Result<Json<T>, Problem>;
 /// The newest document, as it was applied. Its ETag is the revision.
 #[utoipa::path(get, path = "/v1/fleet", tag = "fleet",
     params(("If-None-Match" = Option<String>, Header)), responses(
-    (status = 200, body = String, content_type = "application/yaml", headers(("ETag" = String))),
+    (status = 200, body = serde_json::Value, content_type = "application/yaml", headers(("ETag" = String))),
     (status = 304, description = "It is the one that If-None-Match names"),
     (status = "4XX", body = ProblemBody, content_type = "application/problem+json"),
     (status = "5XX", body = ProblemBody, content_type = "application/problem+json"),
@@ -86,7 +86,7 @@ impl Staging {
 #[utoipa::path(put, path = "/v1/fleet", tag = "fleet",
     params(Staging, ("If-Match" = Option<String>, Header), ("If-None-Match" = Option<String>, Header),
         ("Idempotency-Key" = Option<String>, Header)),
-    request_body(content = String, content_type = "application/yaml"), responses(
+    request_body(content = serde_json::Value, content_type = "application/yaml"), responses(
     (status = 200, body = Applied, headers(("ETag" = String))),
     (status = 412, description = "The fleet is at another revision", body = ProblemBody, content_type = "application/problem+json"),
     (status = 422, description = "The document has faults", body = ProblemBody, content_type = "application/problem+json"),
@@ -122,7 +122,7 @@ pub async fn put_fleet(
 
 /// Every fault of a document. Changes nothing.
 #[utoipa::path(post, path = "/v1/fleet/validation", tag = "fleet",
-    request_body(content = String, content_type = "application/yaml"), responses(
+    request_body(content = serde_json::Value, content_type = "application/yaml"), responses(
     (status = 200, body = Validation),
     (status = "4XX", body = ProblemBody, content_type = "application/problem+json"),
     (status = "5XX", body = ProblemBody, content_type = "application/problem+json"),
@@ -140,7 +140,7 @@ pub async fn validate(
 
 /// What applying a document would do: sites, paths that blink, findings. Changes nothing.
 #[utoipa::path(post, path = "/v1/fleet/plan", tag = "fleet",
-    request_body(content = String, content_type = "application/yaml"), responses(
+    request_body(content = serde_json::Value, content_type = "application/yaml"), responses(
     (status = 200, body = Plan),
     (status = 422, description = "The document has faults", body = ProblemBody, content_type = "application/problem+json"),
     (status = "4XX", body = ProblemBody, content_type = "application/problem+json"),
@@ -193,7 +193,7 @@ pub async fn get_revision(
 /// A revision's document, as it was applied.
 #[utoipa::path(get, path = "/v1/revisions/{revision}/document", tag = "fleet",
     params(("revision" = u64, Path)), responses(
-    (status = 200, body = String, content_type = "application/yaml", headers(("ETag" = String))),
+    (status = 200, body = serde_json::Value, content_type = "application/yaml", headers(("ETag" = String))),
     (status = "4XX", body = ProblemBody, content_type = "application/problem+json"),
     (status = "5XX", body = ProblemBody, content_type = "application/problem+json"),
 ))]
