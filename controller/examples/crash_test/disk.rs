@@ -10,7 +10,7 @@ use crate::round::{self, Shared, Tally};
 use crate::worker::{Death, Worker};
 
 /// Writers fill it in a few seconds.
-const SMALL: &str = "size=24m";
+const SMALL: &str = "size=10m";
 const BIG: &str = "size=512m";
 const FILLS_WITHIN: Duration = Duration::from_secs(60);
 
@@ -55,7 +55,7 @@ pub async fn fill(arguments: &[String]) -> ExitCode {
     let Some(worker) = Worker::start(&data, Death::Never) else { return ExitCode::FAILURE };
     let told = Shared::default();
     // What else is on the disk leaves little room.
-    let _ = std::fs::write(dir.join("ballast"), vec![0; 6 << 20]);
+    let _ = std::fs::write(dir.join("ballast"), vec![0; 4 << 20]);
     let mut writers = Vec::new();
     for writer in 0..u64::from(round::WRITERS) {
         let (access, told) = (access.clone(), Arc::clone(&told));

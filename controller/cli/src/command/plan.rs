@@ -33,11 +33,9 @@ pub async fn plan(
 ) -> Result<(), CliError> {
     let request =
         PlanRequest { document: document.clone(), revision: revision.unwrap_or_default() };
-    let call = |mut client: Client| {
-        let request = request.clone();
-        async move { client.plan(request).await }
-    };
-    let response: PlanResponse = session.read(call).await?;
+    // Once: a big fleet takes a while, and whoever waits wants to know soon if nobody is there.
+    let call = |mut client: Client| async move { client.plan(request).await };
+    let response: PlanResponse = session.change(call).await?;
     if !response.faults.is_empty() {
         let mut error = CliError::faulty(response.faults);
         error.message = error.message.replace("; nothing was applied", "");

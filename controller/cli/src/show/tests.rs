@@ -458,7 +458,7 @@ fn tokens_show_their_state_and_never_their_secret() {
     for (line, state) in lines.iter().zip(["valid for 59m", "used", "revoked", "expired"]) {
         assert!(line.contains(state), "{line}");
     }
-    assert!(lines[4].trim_end().ends_with("valid"), "{}", lines[4]);
+    assert!(lines[4].split_whitespace().any(|word| word == "valid"), "{}", lines[4]);
     assert_eq!(json::tokens(&tokens, 60_000)["tokens"][0]["state"], "valid");
     let created = CreateTokenResponse {
         id: "t1".to_owned(),
