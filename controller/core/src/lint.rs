@@ -5,8 +5,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::graph::{Graph, hubs};
 use crate::intent::{Edge, Fleet, Site, TopologyKind, UplinkUse};
 
-/// Parts of the names of suites that nobody should begin with.
-const WEAK: [&str; 6] = ["des", "md5", "sha1", "rc4", "null", "ecb"];
 /// A class is not called unmet before it was watched for so long.
 pub const WATCHED_AT_LEAST_MS: u64 = 10 * 60 * 1_000;
 const DAY_MS: u64 = 86_400_000;
@@ -111,12 +109,16 @@ fn lonely_hubs(fleet: &Fleet, found: &mut Vec<Finding>) {
 
 fn suites(fleet: &Fleet, found: &mut Vec<Finding>) {
     for profile in &fleet.tunnel_profiles {
-        let suite = profile.suite.name();
-        if WEAK.iter().any(|weak| suite.contains(weak)) {
+        if profile.suite.requires_waiver() {
+            let until = profile.waiver.as_ref().map(|waiver| waiver.until.to_string());
+            let until = until.unwrap_or_else(|| "an unknown day".to_owned());
             found.push(Finding {
                 code: SUITE_WEAK,
                 subject: profile.name.to_string(),
-                message: format!("its suite {suite} is for old peers only"),
+                message: format!(
+                    "its suite {} is for old peers only; its waiver ends on {until}",
+                    profile.suite.name()
+                ),
                 mend: "take an AES-GCM suite as soon as the peers can".to_owned(),
             });
         }
@@ -189,6 +191,9 @@ mod tests {
         assert_eq!(codes(&same), [lonely.clone(), (SINGLE_PROVIDER, "b2-1".to_owned())]);
         let two = DEMO.replace("hubs: [hq], spokes: all", "hubs: [hq, b1], spokes: all");
         assert_eq!(codes(&two), []);
+        let old = "suite: des-cbc-md5-96, waiver: {until: 2040-01-31, reason: old peers}";
+        let old = DEMO.replace("suite: aes-128-gcm", old);
+        assert_eq!(codes(&old), [lonely.clone(), (SUITE_WEAK, "standard".to_owned())]);
         let left_out = DEMO.replace("spokes: all", "spokes: [b1]");
         assert_eq!(codes(&left_out), [lonely, (SITE_ALONE, "b2".to_owned())]);
     }

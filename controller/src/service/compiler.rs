@@ -3,11 +3,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use hawser_controller_core::{Allocations, Fleet, Plan, Role, SiteName, allocate, compile, parse};
+use hawser_controller_core::{
+    Allocations, Fleet, Plan, Role, SiteName, allocate, compile, expired_waivers, parse,
+};
 use hawser_proto::agent::v1::Fault;
 use hawser_proto::config::v1::EdgeConfig;
 
 use super::ServiceError;
+use crate::clock::now_unix_ms;
 
 /// What a document means for the whole fleet.
 pub struct Compiled {
@@ -18,6 +21,13 @@ pub struct Compiled {
 
 /// Every fault of the document; none: it may be applied to the fleet of this name.
 pub fn validate(document: &[u8], name: &str) -> Result<Fleet, Vec<Fault>> {
+    let fleet = read(document, name)?;
+    let expired = expired_waivers(&fleet, now_unix_ms() / 1_000);
+    if expired.is_empty() { Ok(fleet) } else { Err(expired.into_iter().map(Fault::from).collect()) }
+}
+
+/// The same of a document that was applied before: waivers that ended meanwhile are no hindrance to going back to it.
+pub fn read(document: &[u8], name: &str) -> Result<Fleet, Vec<Fault>> {
     let fleet = parse(document)
         .map_err(|faults| faults.into_iter().map(Fault::from).collect::<Vec<_>>())?;
     if fleet.name != name {

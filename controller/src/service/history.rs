@@ -126,7 +126,7 @@ impl Controller {
     async fn compiled(&self, revision: u64) -> Result<Compiled, ServiceError> {
         let document = self.document(revision).await?;
         let unreadable = |_| ServiceError::RevisionUnreadable(document.revision);
-        let fleet = self.parse(document.bytes).await?.map_err(unreadable)?;
+        let fleet = self.parse_again(document.bytes).await?.map_err(unreadable)?;
         self.compile(fleet, &self.state()).await?.map_err(unreadable)
     }
 }

@@ -207,6 +207,17 @@ impl Controller {
             .map_err(|_| ServiceError::Compile("reading it panicked".into()))
     }
 
+    /// Of a document that was applied before.
+    pub(super) async fn parse_again(
+        &self,
+        document: Vec<u8>,
+    ) -> Result<Result<Fleet, Vec<Fault>>, ServiceError> {
+        let name = self.settings.fleet.clone();
+        tokio::task::spawn_blocking(move || compiler::read(&document, &name))
+            .await
+            .map_err(|_| ServiceError::Compile("reading it panicked".into()))
+    }
+
     pub(super) async fn compile(
         &self,
         fleet: Fleet,

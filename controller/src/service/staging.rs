@@ -157,7 +157,7 @@ impl Controller {
             .ok_or(ServiceError::RevisionUnknown(from))?;
         let document = blob::read(self.store.as_ref(), &record.document).await?;
         let faulty = |_| ServiceError::RevisionUnreadable(from);
-        let fleet = self.parse(document.clone()).await?.map_err(faulty)?;
+        let fleet = self.parse_again(document.clone()).await?.map_err(faulty)?;
         let compiled = self.compile(fleet, state).await?.map_err(faulty)?;
         let changed = commit::changed_configs(state, &compiled.configs);
         let revision = state.revision + 1;

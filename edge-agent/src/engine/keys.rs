@@ -37,6 +37,7 @@ impl Engine {
             }
             PeerEvent::PeerSeen { .. } => {}
             PeerEvent::Reachability { edge, message } => self.on_reachability(edge, &message),
+            PeerEvent::Selections { edge, message } => self.on_peer_selections(edge, &message),
             PeerEvent::KeyChanged { edge, old, new } => {
                 let message = format!("the peer's key changed from {old} to {new}");
                 self.event("PEER_KEY_CHANGED", &self.edge_name(edge), &message);
@@ -88,6 +89,7 @@ impl Engine {
             .any(|(uplink, mtu)| self.peer_mtus.insert(*uplink, *mtu) != Some(*mtu));
         self.hello_endpoints.extend(facts.endpoints);
         if changed {
+            self.refresh_pmtus();
             self.refresh_table();
         }
         self.refresh_endpoints(edge);

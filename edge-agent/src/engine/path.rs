@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use hawser_edge_core::config;
 use hawser_edge_core::endpoint::EndpointTracker;
 use hawser_edge_core::id::{EdgeId, TunnelId};
+use hawser_edge_core::pmtu::Pmtu;
 use hawser_edge_core::probe::{Cadence, Intervals, ProbeConfig, ProbeSession};
 use hawser_edge_core::sla::{PathMonitor, Reach, SlaClass};
 use hawser_edge_core::time::Micros;
@@ -42,6 +43,8 @@ pub struct PathRuntime {
     pub wanted: bool,
     /// Losses in a row, as the pacer last heard of it.
     pub losing: bool,
+    /// How long packets may be on it; `None` until its links are known.
+    pub pmtu: Option<Pmtu>,
     /// How often it got fresh keys.
     pub keyings: u64,
     /// As last reported in an event.
@@ -89,6 +92,7 @@ impl PathRuntime {
             silent: false,
             wanted: false,
             losing: false,
+            pmtu: None,
             keyings: 0,
             reach: Reach::Connecting,
         }

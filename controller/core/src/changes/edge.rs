@@ -167,6 +167,9 @@ fn tunnel(old: &Tunnel, new: &Tunnel) -> Vec<String> {
     let (was, is) =
         (old.profile.clone().unwrap_or_default(), new.profile.clone().unwrap_or_default());
     differs(&mut texts, "suite", &was.suite, &is.suite);
+    if was.waiver != is.waiver {
+        texts.push("the waiver of its suite".to_owned());
+    }
     differs(&mut texts, "rekeyed after s", &was.rekey_after_s, &is.rekey_after_s);
     differs(&mut texts, "rekeyed after octets", &was.rekey_after_bytes, &is.rekey_after_bytes);
     differs(&mut texts, "replay window", &was.replay_window_packets, &is.replay_window_packets);

@@ -7,7 +7,7 @@ mod tests;
 
 use serde_json::{Value, json};
 
-use crate::intent::Suite;
+use crate::suite::Suite;
 use crate::{limits, presets};
 use part::{
     Part, RATE, SHARE, TIME, any, flag, integer, label, list, number, object, quantity, text, words,
@@ -62,6 +62,7 @@ fn profile() -> Part {
     object(&[
         ("name", label().needed()),
         ("suite", words(&suites)),
+        ("waiver", waiver()),
         ("rekey_after_s", integer(5, 86_400)),
         ("rekey_after_bytes", integer(1 << 20, 1 << 44)),
         ("replay_window_packets", integer(64, 4_096).but(json!({"multipleOf": 64}))),
@@ -69,6 +70,13 @@ fn profile() -> Part {
         ("probe_interval_ms", integer(20, 10_000)),
         ("probe_idle_interval_ms", integer(20, 60_000)),
         ("down_after_probes", integer(3, 20)),
+    ])
+}
+
+fn waiver() -> Part {
+    object(&[
+        ("until", text(r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$").needed()),
+        ("reason", text(r"\S").needed()),
     ])
 }
 

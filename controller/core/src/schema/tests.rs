@@ -109,7 +109,8 @@ fn agree(validator: &Validator, path: &str, name: &str, value: &Value, allowed: 
     let (at, place) = field(&mut document, path, name);
     *at = value.clone();
     let faults = faults(&document);
-    let here = faults.iter().any(|fault| fault.path == place);
+    // That an old suite needs a waiver is no matter of its name.
+    let here = faults.iter().any(|fault| fault.path == place && fault.code != code::WAIVER_MISSING);
     assert_eq!(!here, allowed, "decoder: {place} = {value}: {faults:?}");
     assert_eq!(validator.is_valid(&document), allowed, "schema: {place} = {value}");
 }

@@ -1,5 +1,6 @@
 //! The state machine.
 
+use std::cmp::Ordering;
 use std::collections::BTreeSet;
 
 use super::candidate::{Candidate, Rank};
@@ -257,16 +258,20 @@ impl Selector {
             Some(Wish { to: Some(to.spec.path), cause, not_before, needs_token })
         };
         let dwelt = self.last_move + self.policy.dwell;
+        let (ours, theirs) = (to.standing(&self.policy), current.standing(&self.policy));
+        let follows = ours.advised_against == theirs.advised_against
+            && theirs.not_peers_choice
+            && !ours.not_peers_choice;
         if current.state() != SlaState::Meets {
             let severity = |c: &Candidate| c.health.crossed.severity();
-            let less = to.state() == SlaState::Violates && severity(to) < severity(current);
-            return if less { wish(Cause::SlaViolated, dwelt, true) } else { None };
+            return match severity(to).cmp(&severity(current)) {
+                _ if to.state() != SlaState::Violates => None,
+                Ordering::Less => wish(Cause::SlaViolated, dwelt, true),
+                Ordering::Equal if follows => wish(Cause::BetterPath, now, false),
+                _ => None,
+            };
         }
-        let (ours, theirs) = (to.standing(&self.policy), current.standing(&self.policy));
         if ours < theirs {
-            let follows = ours.advised_against == theirs.advised_against
-                && theirs.not_peers_choice
-                && !ours.not_peers_choice;
             let free = !to.unproven(&self.policy, now);
             if free && self.config_changed {
                 return wish(Cause::Config, now, false);

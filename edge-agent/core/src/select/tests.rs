@@ -308,6 +308,10 @@ fn the_follower_of_a_symmetric_class_goes_where_the_peer_is() {
     set(&mut selector, C, SlaState::Violates, s(120));
     assert_eq!(moved(&mut selector, s(120)), Some((Cause::SlaViolated, Some(A))));
     assert_eq!(selector.poll(s(121)), None, "not into a violated SLA");
+    for path in [A, B] {
+        set(&mut selector, path, SlaState::Violates, s(130));
+    }
+    assert_eq!(moved(&mut selector, s(130)), Some((Cause::BetterPath, Some(C))), "as bad as ours");
 }
 
 #[test]

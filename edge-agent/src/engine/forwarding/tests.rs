@@ -1,5 +1,6 @@
 use hawser_edge_core::config::{self, EdgeState};
 use hawser_edge_core::id::{ClassId, PathId, SegmentId, TunnelId, UplinkId};
+use hawser_esp::Suite;
 use hawser_proto::config::v1 as wire;
 
 use super::{UplinkMtus, path_mtu, table, uplinks};
@@ -75,9 +76,31 @@ fn the_inner_mtu_follows_the_narrower_end_of_a_path() {
 }
 
 #[test]
+fn the_inner_mtu_is_the_suites() {
+    let mut edge = edge();
+    let mtus = UplinkMtus::from([(UplinkId(10), 1500)]);
+    // 1500 less outer headers, ESP header, IV and ICV, down to whole blocks, less trailer and GRE.
+    for (suite, mtu_bytes) in [
+        (Suite::ChaCha20Poly1305, 1430),
+        (Suite::Sm4Gcm, 1430),
+        (Suite::Aes128CbcSha256, 1414),
+        (Suite::Aes256CbcSha512, 1398),
+        (Suite::Sm4CbcSm3Half, 1414),
+        (Suite::TripleDesCbcSha1, 1430),
+        (Suite::NullSha256, 1438),
+    ] {
+        for tunnel in edge.tunnels.values_mut() {
+            tunnel.profile.suite = suite;
+        }
+        assert_eq!(path_mtu(&edge, PathId(1), &mtus), mtu_bytes, "{suite}");
+    }
+}
+
+#[test]
 fn a_tunnel_and_its_lan_take_the_least_of_its_paths() {
     let edge = edge();
-    let spec = table(&edge, &UplinkMtus::from([(UplinkId(11), 1492)]), |r| r.next_hops.clone());
+    let mtus = UplinkMtus::from([(UplinkId(11), 1492)]);
+    let spec = table(&edge, |path| path_mtu(&edge, path, &mtus), |r| r.next_hops.clone());
     assert_eq!(spec.tunnels[0].inner_mtu_bytes, 1410);
     assert_eq!(spec.segments[0].mtu_bytes, 1410);
     assert_eq!(spec.segments[0].tun_name, "hawser1");
