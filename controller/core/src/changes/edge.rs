@@ -211,6 +211,7 @@ fn class(old: &TrafficClass, new: &TrafficClass) -> Vec<String> {
     differs(&mut texts, "hold before fail-back ms", &old.failback_hold_ms, &new.failback_hold_ms);
     differs(&mut texts, "dwell ms", &old.dwell_ms, &new.dwell_ms);
     differs(&mut texts, "symmetric", &old.symmetric, &new.symmetric);
+    differs(&mut texts, "DSCP outside", &old.wan_dscp, &new.wan_dscp);
     texts
 }
 
@@ -234,13 +235,24 @@ fn differs<T: PartialEq + Debug>(texts: &mut Vec<String>, name: &str, old: &T, n
 
 /// Lists and texts without their quotes; words of the wire as those of documents.
 fn plain(value: &impl Debug) -> String {
-    const PREFIXES: [&str; 4] = ["UPLINK_USE_", "CLASS_MODE_", "BALANCE_BY_", "WHEN_NONE_MEETS_"];
+    // With what the wire's silence means.
+    const WORDS: [(&str, &str); 4] = [
+        ("UPLINK_USE_", "normal"),
+        ("CLASS_MODE_", "best"),
+        ("BALANCE_BY_", "bandwidth"),
+        ("WHEN_NONE_MEETS_", "least-bad"),
+    ];
     let text = format!("{value:?}").replace('"', "");
-    if let Some(word) = PREFIXES.iter().find_map(|prefix| text.strip_prefix(prefix)) {
-        return word.to_ascii_lowercase().replace('_', "-");
+    for (prefix, silence) in WORDS {
+        match text.strip_prefix(prefix) {
+            Some("UNSPECIFIED") => return silence.to_owned(),
+            Some(word) => return word.to_ascii_lowercase().replace('_', "-"),
+            None => {}
+        }
     }
     match text.as_str() {
-        "" | "[]" => "none".to_owned(),
+        "" | "[]" | "None" => "none".to_owned(),
+        some if some.starts_with("Some(") => some[5..].trim_end_matches(')').to_owned(),
         _ => text,
     }
 }

@@ -87,6 +87,7 @@ fn traffic_class() -> Part {
         ("match", list(class_match(), 0, limits::MAX_MATCHES_PER_CLASS)),
         ("sla", label()),
         ("mode", words(&["best", "balance", "duplicate"])),
+        ("wan_dscp", integer(0, 63)),
         ("balance_by", words(&["bandwidth", "cost"])),
         ("when_none_meets", words(&["least-bad", "drop"])),
         ("prefer_uplinks", list(label(), 0, limits::MAX_UPLINKS_PER_EDGE)),
