@@ -8,6 +8,8 @@
 
 pub mod advice;
 mod allocate;
+pub mod audit;
+pub mod changes;
 mod check;
 mod compile;
 mod date;
@@ -15,13 +17,17 @@ mod decode;
 mod diff;
 mod document;
 mod fault;
+pub mod format;
 mod graph;
 mod id;
 mod intent;
 mod limits;
+pub mod lint;
 mod names;
 mod nearest;
 mod presets;
+pub mod rollout;
+mod schema;
 mod suite;
 mod waiver;
 
@@ -40,6 +46,7 @@ pub use intent::{
     Waiver, WhenNoneMeets,
 };
 pub use limits::MAX_DOCUMENT_BYTES;
+pub use schema::json_schema;
 pub use suite::Suite;
 pub use waiver::expired_waivers;
 

@@ -170,7 +170,7 @@ impl Controller {
         self.events.subscribe(since_unix_ms)
     }
 
-    fn oldest_fresh(&self) -> u64 {
+    pub(super) fn oldest_fresh(&self) -> u64 {
         let fresh_ms = ms(self.settings.telemetry_interval) * STALE_AFTER_INTERVALS;
         now_unix_ms().saturating_sub(fresh_ms)
     }
