@@ -138,6 +138,7 @@ impl Engine {
         self.refresh_selectors(&edge);
         self.history.names(names(&edge));
         self.refresh_carrier(&edge);
+        self.refresh_lans(&edge);
         // Reports cost more than probes: not over an uplink that is paid by volume, while there is another.
         let mut uplinks: Vec<&Uplink> = edge.uplinks.values().collect();
         uplinks.sort_by_key(|uplink| (uplink.usage, uplink.id));
@@ -241,6 +242,7 @@ impl Engine {
                 self.on_carrier(uplink.id, up);
             }
         }
+        self.refresh_lans(&edge);
         if changed {
             self.refresh_pmtus();
             self.refresh_table();

@@ -14,6 +14,7 @@ mod forwarding;
 mod gaps;
 mod host_task;
 mod keys;
+mod lans;
 mod pacing;
 mod path;
 mod peer_word;
