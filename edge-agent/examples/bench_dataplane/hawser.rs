@@ -85,8 +85,9 @@ impl Hawser {
     /// Fresh keys of a suite on the path that is measured, in the order of the architecture.
     pub fn rekey(&self, suite: Suite) -> Result<(), Fault> {
         let epoch = self.epoch.fetch_add(1, Ordering::Relaxed) + 1;
-        for (end, peer) in self.ends.iter().zip([2, 1]) {
-            end.apply(table(peer, suite))?;
+        for ((net, end), peer) in self.nets.iter().zip(&self.ends).zip([2, 1]) {
+            // Devices are found by name in the caller's namespace.
+            net.enter(|| end.apply(table(peer, suite)))?;
         }
         let spi = |receiver: u8, epoch: u32| Spi(0x1000 + 2 * epoch + u32::from(receiver) - 1);
         let key = |sender: u8| key_material(suite, sender, epoch);

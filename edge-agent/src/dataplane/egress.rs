@@ -155,8 +155,8 @@ mod tests {
 
     #[test]
     fn a_classes_dscp_takes_the_place_of_the_packets_and_ecn_stays() {
-        assert_eq!(outer_tos(0b101110_10, None), 0b101110_10);
-        assert_eq!(outer_tos(0b101110_01, Some(10)), 0b001010_01);
-        assert_eq!(outer_tos(0b000000_11, Some(0)), 0b000000_11);
+        assert_eq!(outer_tos(46 << 2 | ecn::ECT_0, None), 46 << 2 | ecn::ECT_0);
+        assert_eq!(outer_tos(46 << 2 | ecn::ECT_1, Some(10)), 10 << 2 | ecn::ECT_1);
+        assert_eq!(outer_tos(ecn::CE, Some(0)), ecn::CE);
     }
 }
