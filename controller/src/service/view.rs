@@ -170,7 +170,7 @@ impl Controller {
         self.events.subscribe(since_unix_ms)
     }
 
-    fn oldest_fresh(&self) -> u64 {
+    pub(super) fn oldest_fresh(&self) -> u64 {
         let fresh_ms = ms(self.settings.telemetry_interval) * STALE_AFTER_INTERVALS;
         now_unix_ms().saturating_sub(fresh_ms)
     }
@@ -225,7 +225,7 @@ fn path_end(state: &FleetState, id: u32, end: &PathEndInfo, live: &Live) -> Path
     }
 }
 
-fn sample_of<'a>(id: u32, end: &PathEndInfo, live: &'a Live) -> Option<&'a Sample> {
+pub(super) fn sample_of<'a>(id: u32, end: &PathEndInfo, live: &'a Live) -> Option<&'a Sample> {
     live.get(&end.edge)?.samples.get(&id)
 }
 

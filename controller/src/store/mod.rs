@@ -8,6 +8,7 @@ pub mod blob;
 mod export;
 mod recovery;
 mod sled;
+mod timed;
 
 use std::path::PathBuf;
 
@@ -16,6 +17,7 @@ use tokio::sync::broadcast;
 
 pub use self::recovery::OpenReport;
 pub use self::sled::SledStore;
+pub use self::timed::{StoreTimes, TimedStore};
 
 /// Largest value: sled never reclaims what it puts into its blob folder (128 KiB and more), etcd
 /// limits requests.

@@ -64,6 +64,7 @@ impl Engine {
         self.dataplane.install_outbound(sa)?;
         if let Some(runtime) = self.paths.get_mut(&path) {
             runtime.keyed = true;
+            runtime.sa_since = Some(self.clock.now());
             runtime.keyed_at.get_or_insert(self.clock.now());
             // Probes begin with the first keys.
             let deadline = runtime.next_deadline();

@@ -14,6 +14,7 @@ mod forwarding;
 mod gaps;
 mod host_task;
 mod keys;
+mod metrics;
 mod pacing;
 mod path;
 mod peer_word;
@@ -116,6 +117,7 @@ struct Engine {
     history: History,
     /// What the controller was told of why classes are where they are.
     told: explain::Told,
+    metrics: metrics::Metrics,
     /// The operator's flag wins over the controller's wish.
     telemetry_fixed: bool,
 }
