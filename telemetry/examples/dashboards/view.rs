@@ -57,7 +57,7 @@ fn fleet() -> Dashboard {
         number("Paths up", "none").query(paths("up"), ""),
         number("Paths down", "none").query(paths("down"), ""),
         number("Moves in the last hour", "none")
-            .query(format!("sum(sum_over_time({MOVED}[1h:1m]))"), ""),
+            .query(format!("sum(sum_over_time({MOVED}[1h:15s])) / 4"), ""),
         number("Octets sent", "Bps").query(sum("", &rate(&SITE_IO, "direction=\"tx\"")), ""),
         number("Revision", "none").query(format!("max({})", FLEET_REVISION.prometheus()), ""),
         table("Sites with the most paths out of SLA", "none")
