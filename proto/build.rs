@@ -10,6 +10,8 @@ const FILES: [&str; 4] = [
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("cargo::rerun-if-changed=proto");
     let descriptors = protox::compile(FILES, ["proto"])?;
+    let folder = std::path::PathBuf::from(std::env::var("OUT_DIR")?);
+    std::fs::write(folder.join("hawser.descriptors"), prost::Message::encode_to_vec(&descriptors))?;
     const GRPC: &str = "#[cfg(feature = \"grpc\")]";
     tonic_prost_build::configure()
         .btree_map(".")

@@ -6,12 +6,12 @@
 
 use std::time::Duration;
 
+pub use hawser_controller_core::audit::{Entry, Record};
 use serde::{Deserialize, Serialize};
 use tokio::sync::Mutex;
 
 use crate::bucket::Bucket;
 use crate::clock::now_unix_ms;
-use crate::secret;
 use crate::store::{Compare, Op, Store, StoreError, Txn, TxnOutcome};
 
 const PREFIX: &str = "audit/entry/";
@@ -21,65 +21,15 @@ pub const KEPT: u64 = 100_000;
 /// Refusals written at once, and per hour after that.
 const REFUSAL_BURST: u32 = 200;
 const REFUSALS_PER_HOUR: u32 = 600;
-const MAX_TEXT_BYTES: usize = 512;
 /// Another writer of the same store may be first so often; each time waits a little longer.
 const TRIES: u32 = 32;
 const TRY_STEP: Duration = Duration::from_millis(1);
 
-/// What is known of an entry before it has its place in the chain.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Record {
-    /// Who: `token:<id>`, `edge:<name>`, `address:<ip>` or `controller`.
-    pub actor: String,
-    /// Stable code, upper case.
-    pub action: String,
-    /// What it was done to.
-    pub subject: String,
-    pub detail: String,
-}
-
-impl Record {
-    pub fn new(
-        actor: impl Into<String>,
-        action: &str,
-        subject: impl Into<String>,
-        detail: impl Into<String>,
-    ) -> Self {
-        Self {
-            actor: bounded(actor.into()),
-            action: action.to_owned(),
-            subject: bounded(subject.into()),
-            detail: bounded(detail.into()),
-        }
-    }
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Entry {
-    pub sequence: u64,
-    pub unix_ms: u64,
-    #[serde(flatten)]
-    pub record: Record,
-    /// Refusals that were not written since the entry before.
-    pub suppressed: u64,
-    pub previous: String,
-    /// Hex SHA-256 of the entry without this field.
-    pub hash: String,
-}
-
-impl Entry {
-    fn computed_hash(&self) -> String {
-        let mut unhashed = self.clone();
-        unhashed.hash.clear();
-        // A struct of texts and numbers always has a JSON form.
-        secret::sha256_hex(&serde_json::to_vec(&unhashed).unwrap_or_default())
-    }
-}
-
+/// The newest entry's place.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-struct Head {
-    sequence: u64,
-    hash: String,
+pub struct Head {
+    pub sequence: u64,
+    pub hash: String,
 }
 
 #[derive(Debug)]
@@ -145,7 +95,8 @@ impl Audit {
                     Compare::Revision { key: HEAD.into(), revision: entry.revision },
                 ),
             };
-            let entry = chain(&head, record.clone(), limits.suppressed);
+            let before = (head.sequence, head.hash.as_str());
+            let entry = Entry::following(before, record.clone(), limits.suppressed, now_unix_ms());
             let mut txn = change.clone();
             txn.compare.push(unmoved);
             txn.then.extend(entry_ops(&entry));
@@ -165,38 +116,28 @@ impl Audit {
     }
 }
 
-/// The newest entries, oldest first.
-pub async fn read(store: &dyn Store, limit: usize) -> Result<Vec<Entry>, StoreError> {
-    let Some(head) = store.get(HEAD).await? else {
-        return Ok(Vec::new());
-    };
-    let head: Head = decode(HEAD, &head.value)?;
-    let first = head.sequence.saturating_sub(limit as u64);
-    let entries = store.range(PREFIX, Some(&key(first)), limit).await?;
+/// The newest entry's place; 0: there is none.
+pub async fn head(store: &dyn Store) -> Result<Head, StoreError> {
+    match store.get(HEAD).await? {
+        None => Ok(Head::default()),
+        Some(head) => decode(HEAD, &head.value),
+    }
+}
+
+/// Entries after this one, ascending.
+pub async fn read_after(
+    store: &dyn Store,
+    after: u64,
+    limit: usize,
+) -> Result<Vec<Entry>, StoreError> {
+    let entries = store.range(PREFIX, Some(&key(after)), limit).await?;
     entries.iter().map(|e| decode(&e.key, &e.value)).collect()
 }
 
-/// Sequence number of the first entry that was altered, or that does not follow the one before.
-pub fn first_break(entries: &[Entry]) -> Option<u64> {
-    let altered = entries.iter().find(|e| e.computed_hash() != e.hash);
-    let unchained = entries
-        .windows(2)
-        .find(|w| w[1].previous != w[0].hash || w[1].sequence != w[0].sequence + 1)
-        .map(|w| &w[1]);
-    altered.into_iter().chain(unchained).map(|e| e.sequence).min()
-}
-
-fn chain(head: &Head, record: Record, suppressed: u64) -> Entry {
-    let mut entry = Entry {
-        sequence: head.sequence + 1,
-        unix_ms: now_unix_ms(),
-        record,
-        suppressed,
-        previous: head.hash.clone(),
-        hash: String::new(),
-    };
-    entry.hash = entry.computed_hash();
-    entry
+/// The newest entries, oldest first.
+pub async fn read(store: &dyn Store, limit: usize) -> Result<Vec<Entry>, StoreError> {
+    let newest = head(store).await?.sequence;
+    read_after(store, newest.saturating_sub(limit as u64), limit).await
 }
 
 fn entry_ops(entry: &Entry) -> Vec<Op> {
@@ -218,14 +159,6 @@ fn decode<T: serde::de::DeserializeOwned>(key: &str, value: &[u8]) -> Result<T, 
 
 fn key(sequence: u64) -> String {
     format!("{PREFIX}{sequence:020}")
-}
-
-fn bounded(mut text: String) -> String {
-    if text.len() > MAX_TEXT_BYTES {
-        let end = text.floor_char_boundary(MAX_TEXT_BYTES);
-        text.truncate(end);
-    }
-    text
 }
 
 #[cfg(test)]

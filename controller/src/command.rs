@@ -1,4 +1,4 @@
-//! `hawser-controller init` and `hawser-controller run`.
+//! `hawser-controller init`, `run`, `backup`, `restore`, `check`.
 
 use std::error::Error;
 use std::io::IsTerminal as _;
@@ -12,6 +12,7 @@ use hawser_telemetry::MetricsFlags;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
+use crate::backup;
 use crate::files::{self, Access};
 use crate::init::{self, Setup};
 use crate::pki::Advertised;
@@ -48,6 +49,27 @@ enum Command {
         /// Where agents and operators reach this controller, in order of preference.
         #[arg(long, value_name = "HOST:PORT", required = true, num_args = 1..)]
         advertise: Vec<Advertised>,
+    },
+    /// Write all that makes the controller into one file; it may run meanwhile. Keep it as you keep keys.
+    Backup {
+        /// The folder that init made.
+        #[arg(long, value_name = "DIR")]
+        data: PathBuf,
+        /// Replaced if it is there.
+        #[arg(long, value_name = "FILE")]
+        to: PathBuf,
+    },
+    /// Make a controller of a backup, in an empty folder.
+    Restore {
+        #[arg(long, value_name = "FILE")]
+        from: PathBuf,
+        #[arg(long, value_name = "DIR")]
+        data: PathBuf,
+    },
+    /// Read the whole store and say whether it is whole; of a controller that runs, its newest export.
+    Check {
+        #[arg(long, value_name = "DIR")]
+        data: PathBuf,
     },
     /// Serve a controller that init made.
     Run {
@@ -92,6 +114,17 @@ pub fn main() -> ExitCode {
 async fn run(command: Command) -> Result<(), Box<dyn Error>> {
     match command {
         Command::Init { data, fleet, advertise } => make(&data, fleet, advertise).await,
+        Command::Backup { data, to } => {
+            let revision = backup::backup(&data, &to).await?;
+            println!("{} holds the controller at store revision {revision}.", to.display());
+            Ok(())
+        }
+        Command::Restore { from, data } => {
+            backup::restore(&from, &data)?;
+            println!("Then: hawser-controller run --data {}", data.display());
+            Ok(())
+        }
+        Command::Check { data } => check(&data).await,
         Command::Run { data, listen, port_file, telemetry_interval_ms, advice, metrics } => {
             let options = Options {
                 data,
@@ -101,6 +134,19 @@ async fn run(command: Command) -> Result<(), Box<dyn Error>> {
             };
             serve(options, &metrics, port_file.as_deref()).await
         }
+    }
+}
+
+async fn check(data: &Path) -> Result<(), Box<dyn Error>> {
+    let checked = backup::check(data).await?;
+    let what = if checked.opened { "store" } else { "newest export (a controller runs)" };
+    println!("{what}: {} revisions, {} audit entries", checked.revisions, checked.audit_entries);
+    for fault in &checked.faults {
+        println!("  {fault}");
+    }
+    match checked.faults.len() {
+        0 => Ok(()),
+        count => Err(format!("it is not whole: {count} faults").into()),
     }
 }
 

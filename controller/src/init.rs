@@ -88,7 +88,7 @@ pub async fn init(data: &Path, setup: &Setup) -> Result<Made, InitError> {
     let made = pki::create(data, &setup.fleet, &setup.advertised)?;
     let token = {
         let (store, _) = SledStore::open(data)?;
-        let token = create_first_admin(&store).await?;
+        let token = create_first_admin(&store, &setup.fleet).await?;
         store.checkpoint().await?;
         token
     };

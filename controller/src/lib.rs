@@ -1,17 +1,18 @@
 //! The controller's shell: store, certificates, tokens, sessions with agents, the operator's API.
 //!
 //! ```text
-//! listener ─ grpc ─ service ─┬─ store (sled)      what must outlive the process
-//!                            ├─ pki               the fleet's certificates
+//! listener ┬ grpc ┬ service ─┬─ store (sled)      what must outlive the process
+//!          └ rest ┘          ├─ pki               the fleet's certificates
 //!                            ├─ index             what is live: sessions, samples, decisions
 //!                            └─ controller/core   what a document means
 //! ```
-//! `service` decides, `grpc` translates. What a fleet means is decided in `hawser-controller-core`
+//! `service` decides, `grpc` and `rest` translate. What a fleet means is decided in `hawser-controller-core`
 //! alone.
 
 #![forbid(unsafe_code)]
 
 pub mod audit;
+pub mod backup;
 mod bucket;
 mod clock;
 pub mod command;
@@ -20,6 +21,7 @@ mod grpc;
 pub mod init;
 mod listener;
 pub mod pki;
+mod rest;
 mod secret;
 pub mod server;
 pub mod service;

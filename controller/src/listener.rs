@@ -137,7 +137,7 @@ fn tls_config(pki: &Arc<Pki>) -> Result<rustls::ServerConfig, ListenError> {
         .map_err(ListenError::Tls)?
         .with_client_cert_verifier(verifier)
         .with_cert_resolver(Arc::new(Present(Arc::clone(pki))));
-    config.alpn_protocols = vec![b"h2".to_vec()];
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok(config)
 }
 

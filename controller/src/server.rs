@@ -88,6 +88,7 @@ pub async fn start(options: Options) -> Result<Running, RunError> {
         .serve_with_incoming_shutdown(connections, stopping.cancelled_owned());
     tokio::spawn(Arc::clone(&controller).follow_store());
     tokio::spawn(Arc::clone(&controller).run_slow_loop());
+    tokio::spawn(Arc::clone(&controller).run_rollouts());
     Ok(Running {
         address,
         opened,

@@ -30,5 +30,8 @@ pub mod operator {
     }
 }
 
+/// All contracts as a serialised `google.protobuf.FileDescriptorSet`: for reflection.
+pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/hawser.descriptors"));
+
 /// The enrolment token's text form.
 pub mod token;

@@ -59,9 +59,9 @@ pub enum Command {
         #[arg(long)]
         offline: bool,
     },
-    /// Commit a fleet's document as a new revision and push what it changes
+    /// Commit a fleet's document, or a plan, as a new revision and push what it changes
     Apply {
-        /// YAML or JSON; - for standard input
+        /// YAML or JSON, or what `plan --out` wrote; - for standard input
         file: PathBuf,
         /// Why, for those who look later
         #[arg(long, default_value = "")]
@@ -69,7 +69,79 @@ pub enum Command {
         /// Refuse if the fleet is at another revision
         #[arg(long, value_name = "REVISION", default_value_t = 0, hide_default_value = true)]
         expect: u64,
+        #[command(flatten)]
+        staging: Staging,
+        /// Show the edges change over, until all have confirmed or --wait-within is over
+        #[arg(long)]
+        wait: bool,
+        /// How long to show it
+        #[arg(long, value_name = "TIME", default_value = "10m", value_parser = parse_duration)]
+        wait_within: Duration,
     },
+    /// What applying a document would do; exit code 0: nothing, 2: changes, 1: an error
+    Plan {
+        /// YAML or JSON; - for standard input
+        #[arg(required_unless_present = "revision")]
+        file: Option<PathBuf>,
+        /// The document of this revision instead
+        #[arg(long, conflicts_with = "file")]
+        revision: Option<u64>,
+        /// Write the plan, for `apply`: it is refused if the fleet has moved on by then
+        #[arg(long, value_name = "FILE", requires = "file")]
+        out: Option<PathBuf>,
+    },
+    /// Revisions that are kept, newest first
+    History {
+        /// The newest so many
+        #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=1000))]
+        limit: u32,
+    },
+    /// Print the document of a revision as it was applied
+    Show { revision: u64 },
+    /// What one revision has that another has not
+    Diff {
+        from: u64,
+        /// The newest, if it is left out
+        #[arg(default_value_t = 0, hide_default_value = true)]
+        to: u64,
+    },
+    /// Apply the document of an older revision as a new one
+    Rollback {
+        revision: u64,
+        #[arg(long, default_value = "")]
+        comment: String,
+        /// Refuse if the fleet is at another revision
+        #[arg(long, value_name = "REVISION", default_value_t = 0, hide_default_value = true)]
+        expect: u64,
+        #[command(flatten)]
+        staging: Staging,
+    },
+    /// Give a document the one layout; comments stay
+    Fmt {
+        /// YAML or JSON; - for standard input, and the result on standard output
+        file: PathBuf,
+        /// Only say whether it has that layout (exit code 3: it has not)
+        #[arg(long)]
+        check: bool,
+    },
+    /// Print the JSON Schema of documents
+    Schema,
+    /// The staged rollout that runs, or the one that ran last
+    Rollout {
+        #[command(subcommand)]
+        command: Option<RolloutCommand>,
+    },
+    /// Lead traffic away from a site, an edge or EDGE/UPLINK; without a name, show what is drained
+    Drain {
+        target: Option<String>,
+        #[arg(long, default_value = "")]
+        comment: String,
+    },
+    /// Let traffic come back
+    Undrain { target: String },
+    /// The audit log
+    #[command(subcommand)]
+    Audit(AuditCommand),
     /// The fleet in a few figures
     Status,
     /// Sites and their edges
@@ -138,6 +210,50 @@ pub enum Command {
     Fleet(FleetCommand),
     /// Print a completion script
     Completions { shell: Shell },
+}
+
+/// Canaries first, then growing waves.
+#[derive(Debug, Clone, ClapArgs)]
+pub struct Staging {
+    /// Canaries first, then growing waves; halted and taken back if something goes wrong
+    #[arg(long)]
+    pub staged: bool,
+    /// Sites that go first; by default the controller chooses one
+    #[arg(long, value_name = "SITE", num_args = 1.., requires = "staged")]
+    pub canary: Vec<String>,
+    /// How long a wave must be in order before the next one
+    #[arg(long, value_name = "TIME", value_parser = parse_duration, requires = "staged")]
+    pub soak: Option<Duration>,
+    /// Take it back unless `hawser rollout confirm` comes in that time after the last wave
+    #[arg(long, value_name = "TIME", value_parser = parse_duration, requires = "staged")]
+    pub confirm_within: Option<Duration>,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum RolloutCommand {
+    /// Be content with it: nothing is taken back any more
+    Confirm,
+    /// Take it back, everywhere
+    Abort {
+        /// Why, for those who look later
+        #[arg(long, default_value = "")]
+        reason: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum AuditCommand {
+    /// The newest entries
+    List {
+        #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=1000))]
+        limit: u32,
+    },
+    /// Read the whole log and check that nothing in it was altered, left out or put in
+    Verify {
+        /// What an earlier `verify` printed: it must still be in the log
+        #[arg(long, value_name = "SEQUENCE:HASH")]
+        known: Option<String>,
+    },
 }
 
 #[derive(Debug, ClapArgs)]

@@ -14,6 +14,8 @@ pub enum Exit {
     Unreachable,
     NotAuthorised,
     Interrupted,
+    /// No failure: a plan has changes in it.
+    Changes,
 }
 
 impl Exit {
@@ -25,6 +27,7 @@ impl Exit {
             Exit::Unreachable => 4,
             Exit::NotAuthorised => 5,
             Exit::Interrupted => 130,
+            Exit::Changes => 2,
         }
     }
 }

@@ -264,3 +264,48 @@ fn a_recording_is_replayed_without_a_controller_and_two_policies_are_compared() 
     assert_eq!(code, 2);
     assert!(err.contains("TRACE_NUMBER") && err.contains("two.csv: line 2"), "{err}");
 }
+
+#[test]
+fn a_document_is_laid_out_in_place_and_checked() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("fleet.yaml");
+    std::fs::write(&path, "# ours\nfleet:   acme\nsites:\n- name: hq   # here\n  edges: []\n\n\n")
+        .unwrap();
+    let file = path.to_str().unwrap();
+    let (code, _, err) = run(&["fmt", "--check", file]);
+    assert_eq!(code, 3, "{err}");
+    assert!(err.contains("NOT_FORMATTED"), "{err}");
+    assert_eq!(run(&["fmt", file]).0, 0);
+    let text = std::fs::read_to_string(&path).unwrap();
+    assert_eq!(text, "# ours\nfleet:   acme\nsites:\n  - name: hq   # here\n    edges: []\n");
+    assert_eq!(run(&["fmt", "--check", file]), (0, String::new(), String::new()));
+    std::fs::write(&path, "a: [1\n").unwrap();
+    let (code, _, err) = run(&["fmt", file]);
+    assert_eq!(code, 3, "{err}");
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), "a: [1\n");
+}
+
+#[test]
+fn the_schema_is_printed_as_json() {
+    let (code, out, _) = run(&["schema"]);
+    let schema: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(code, 0);
+    assert_eq!(schema["properties"]["fleet"]["type"], "string");
+}
+
+#[test]
+fn every_error_of_a_plan_is_1_since_2_means_changes() {
+    let folder = tempfile::tempdir().unwrap();
+    let context = context(folder.path(), "https://127.0.0.1:1", &ca().1);
+    let context = context.to_str().unwrap();
+    for args in [
+        &["plan"][..],
+        &["plan", "/nonexistent"],
+        &["plan", "--frobnicate", DEMO],
+        &["--context", context, "--timeout", "100ms", "plan", DEMO],
+    ] {
+        let (code, out, err) = run(args);
+        assert_eq!((code, out.as_str()), (1, ""), "{args:?}: {err}");
+        assert!(!err.is_empty());
+    }
+}

@@ -1,4 +1,4 @@
-//! gRPC: translation only. What is decided is decided in [`crate::service`].
+//! gRPC: translation only. What is decided is decided in [`crate::service`]. REST is served on the same port.
 
 mod agent_link;
 mod enrolment;
@@ -12,10 +12,14 @@ use std::time::Duration;
 use hawser_proto::agent::v1::agent_link_server::AgentLinkServer;
 use hawser_proto::agent::v1::enrolment_server::EnrolmentServer;
 use hawser_proto::operator::v1::operator_server::OperatorServer;
+use tonic::service::Routes;
 use tonic::transport::Server;
 use tonic::transport::server::Router;
 
+pub use self::operator::{bearer_of, export_after, policy};
 pub use self::peer::{Connection, PeerInfo};
+pub use self::status::log_internal;
+use crate::rest;
 use crate::service::Controller;
 
 /// A document of 4 MiB, and what its message adds.
@@ -37,13 +41,23 @@ pub fn router(controller: &Arc<Controller>) -> Router {
         .max_decoding_message_size(MAX_ENROLMENT_BYTES);
     let operators = OperatorServer::new(operator::Service::new(controller))
         .max_decoding_message_size(MAX_OPERATOR_BYTES);
+    let reflection = tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(hawser_proto::DESCRIPTORS)
+        .build_v1()
+        .expect("the descriptors are those of this build");
     Server::builder()
         .timeout(ANSWER_WITHIN)
         .max_concurrent_streams(MAX_STREAMS_PER_CONNECTION)
         .http2_max_header_list_size(MAX_HEADER_BYTES)
         .http2_keepalive_interval(Some(KEEPALIVE_EVERY))
         .http2_keepalive_timeout(Some(KEEPALIVE_WITHIN))
-        .add_service(agents)
-        .add_service(enrolment)
-        .add_service(operators)
+        // Browsers and curl come by HTTP/1.1 too.
+        .accept_http1(true)
+        .add_routes(
+            Routes::from(rest::router(controller))
+                .add_service(agents)
+                .add_service(enrolment)
+                .add_service(operators)
+                .add_service(reflection),
+        )
 }

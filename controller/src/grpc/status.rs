@@ -9,8 +9,7 @@ use crate::service::{Kind, ServiceError};
 
 pub fn status(error: &ServiceError) -> Status {
     if error.kind() == Kind::Internal {
-        let cause = error.source().map(ToString::to_string);
-        tracing::error!(%error, cause, "request failed");
+        log_internal(error);
     }
     let code = match error.kind() {
         Kind::Invalid => Code::InvalidArgument,
@@ -22,6 +21,12 @@ pub fn status(error: &ServiceError) -> Status {
         Kind::Internal => Code::Internal,
     };
     Status::new(code, format!("{}: {error}; {}", error.code(), error.mend()))
+}
+
+/// Callers are not told the cause.
+pub fn log_internal(error: &ServiceError) {
+    let cause = error.source().map(ToString::to_string);
+    tracing::error!(%error, cause, "request failed");
 }
 
 /// # Errors

@@ -1,13 +1,16 @@
 //! The one place that calls the pure core: a document to faults, or to what each edge must make
 //! true.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use hawser_controller_core::{Allocations, Fleet, Plan, Role, SiteName, allocate, compile, parse};
+use hawser_controller_core::{
+    Allocations, Fleet, Plan, Role, SiteName, allocate, compile, expired_waivers, parse,
+};
 use hawser_proto::agent::v1::Fault;
 use hawser_proto::config::v1::EdgeConfig;
 
 use super::ServiceError;
+use crate::clock::now_unix_ms;
 
 /// What a document means for the whole fleet.
 pub struct Compiled {
@@ -18,6 +21,13 @@ pub struct Compiled {
 
 /// Every fault of the document; none: it may be applied to the fleet of this name.
 pub fn validate(document: &[u8], name: &str) -> Result<Fleet, Vec<Fault>> {
+    let fleet = read(document, name)?;
+    let expired = expired_waivers(&fleet, now_unix_ms() / 1_000);
+    if expired.is_empty() { Ok(fleet) } else { Err(expired.into_iter().map(Fault::from).collect()) }
+}
+
+/// The same of a document that was applied before: waivers that ended meanwhile are no hindrance to going back to it.
+pub fn read(document: &[u8], name: &str) -> Result<Fleet, Vec<Fault>> {
     let fleet = parse(document)
         .map_err(|faults| faults.into_iter().map(Fault::from).collect::<Vec<_>>())?;
     if fleet.name != name {
@@ -31,18 +41,21 @@ pub fn validate(document: &[u8], name: &str) -> Result<Fleet, Vec<Fault>> {
     Ok(fleet)
 }
 
-/// Blocks for as long as a big fleet takes.
+/// Blocks for as long as a big fleet takes. `drained`: sites, edges and `EDGE/UPLINK` that traffic is led away from,
+/// whatever the document says.
 pub fn run(
     fleet: Fleet,
     mut allocations: Allocations,
     controllers: &[String],
+    drained: &BTreeSet<String>,
 ) -> Result<Result<Compiled, Vec<Fault>>, ServiceError> {
     if let Err(exhausted) = allocate(&fleet, &mut allocations) {
         let fault: hawser_controller_core::Fault = exhausted.into();
         return Ok(Err(vec![fault.into()]));
     }
-    let compiled =
-        compile(&fleet, &allocations).map_err(|error| ServiceError::Compile(error.to_string()))?;
+    let led_away = with_drains(&fleet, drained);
+    let compiled = compile(&led_away, &allocations)
+        .map_err(|error| ServiceError::Compile(error.to_string()))?;
     let configs = compiled
         .into_iter()
         .map(|(name, mut config)| {
@@ -53,6 +66,35 @@ pub fn run(
         })
         .collect();
     Ok(Ok(Compiled { fleet, allocations, configs }))
+}
+
+/// The fleet with these drained too.
+fn with_drains(fleet: &Fleet, drained: &BTreeSet<String>) -> Fleet {
+    let mut fleet = fleet.clone();
+    for site in &mut fleet.sites {
+        site.drained |= drained.contains(site.name.as_str());
+        for edge in &mut site.edges {
+            edge.drained |= drained.contains(edge.name.as_str());
+            for uplink in &mut edge.uplinks {
+                uplink.drained |= drained.contains(&format!("{}/{}", edge.name, uplink.name));
+            }
+        }
+    }
+    fleet
+}
+
+/// Whether the fleet has such a site, edge or `EDGE/UPLINK`.
+pub fn has_target(fleet: &Fleet, target: &str) -> bool {
+    let edges = || fleet.sites.iter().flat_map(|site| &site.edges);
+    match target.split_once('/') {
+        None => {
+            fleet.sites.iter().any(|site| site.name.as_str() == target)
+                || edges().any(|edge| edge.name.as_str() == target)
+        }
+        Some((name, uplink)) => edges()
+            .filter(|edge| edge.name.as_str() == name)
+            .any(|edge| edge.uplinks.iter().any(|u| u.name.as_str() == uplink)),
+    }
 }
 
 /// What each site is to the others.

@@ -31,6 +31,16 @@ pub enum ServiceError {
     Contended,
     #[error("there is no revision {0}")]
     RevisionUnknown(u64),
+    #[error("the document of revision {0} has faults in this version")]
+    RevisionUnreadable(u64),
+    #[error("revision {0} is being rolled out")]
+    RolloutRuns(u64),
+    #[error("no rollout is going on")]
+    NoRollout,
+    #[error("the fleet has no site, edge or EDGE/UPLINK {0:?}")]
+    TargetUnknown(String),
+    #[error("traffic is led away from {0} targets already")]
+    DrainLimit(usize),
     #[error("no document was applied yet")]
     FleetEmpty,
     #[error("the fleet has no edge {0:?}")]
@@ -61,6 +71,10 @@ pub enum ServiceError {
     LastAdmin,
     #[error("too many requests from this address")]
     RateLimited,
+    #[error("too many requests with this token")]
+    RequestsLimited,
+    #[error("there is no token {0:?}")]
+    NoSuchToken(String),
     #[error("the connection has no certificate of an edge")]
     CertificateMissing,
     #[error("the certificate is not one of this fleet's edges")]
@@ -109,6 +123,19 @@ impl ServiceError {
             Self::RevisionUnknown(_) => {
                 (NotFound, "REVISION_UNKNOWN", "ask for a revision that is kept; 0 is the newest")
             }
+            Self::RevisionUnreadable(_) => {
+                (Conflict, "REVISION_UNREADABLE", "validate its document, mend it and apply that")
+            }
+            Self::RolloutRuns(_) => (
+                Conflict,
+                "ROLLOUT_RUNS",
+                "wait for its end, or take it back: `hawser rollout abort`",
+            ),
+            Self::NoRollout => (Conflict, "NO_ROLLOUT", "look at `hawser rollout`"),
+            Self::TargetUnknown(_) => (NotFound, "TARGET_UNKNOWN", "check the name"),
+            Self::DrainLimit(_) => {
+                (Limited, "DRAIN_LIMIT", "let traffic come back somewhere first")
+            }
             Self::FleetEmpty => (NotFound, "FLEET_EMPTY", "apply a fleet document first"),
             Self::EdgeUnknown(_) => {
                 (NotFound, "EDGE_UNKNOWN", "apply a document that has the edge, or check its name")
@@ -148,6 +175,12 @@ impl ServiceError {
                 (Conflict, "LAST_ADMIN", "create another admin token before revoking this one")
             }
             Self::RateLimited => (Limited, "RATE_LIMITED", "wait a minute, then try again"),
+            Self::RequestsLimited => {
+                (Limited, "REQUESTS_LIMITED", "ask less often: 100 a second, 400 at once")
+            }
+            Self::NoSuchToken(_) => {
+                (NotFound, "NO_SUCH_TOKEN", "take an ID from the list of tokens")
+            }
             Self::CertificateMissing => (
                 Unauthenticated,
                 "CERTIFICATE_MISSING",

@@ -77,6 +77,8 @@ pub struct EdgeLive {
     pub last_seen_unix_ms: u64,
     pub agent_version: String,
     pub generations: GenerationState,
+    /// Sent last by this process.
+    pub pushed: Option<Generation>,
     pub last_nack: Option<LastNack>,
     pub uplinks: Vec<UplinkFact>,
     pub counters: BTreeMap<String, u64>,
@@ -98,6 +100,7 @@ impl Default for EdgeLive {
             last_seen_unix_ms: 0,
             agent_version: String::new(),
             generations: GenerationState::default(),
+            pushed: None,
             last_nack: None,
             uplinks: Vec::new(),
             counters: BTreeMap::new(),

@@ -1,27 +1,26 @@
 //! What the operator wants: checking, committing and reading documents.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use hawser_controller_core::Fleet;
+use hawser_controller_core::rollout::{Policy, waves};
 use hawser_proto::agent::v1::Fault;
-use hawser_proto::config::v1::EdgeConfig;
-use prost::Message as _;
 
+use super::commit::{Named, Plan, changed_configs, next_state, staged_state};
 use super::compiler::{self, Compiled};
 use super::events::event;
 use super::generation::Generation;
-use super::manifest::{self, Desired, Head, REVISIONS_KEPT, RevisionRecord};
-use super::state::{EdgeState, FleetState, paths_of};
+use super::manifest::{self, Desired, REVISIONS_KEPT, RevisionRecord};
+use super::state::{EdgeState, FleetState};
 use super::tokens::Principal;
 use super::{Controller, ServiceError};
 use crate::audit::Record;
 use crate::clock::now_unix_ms;
-use crate::secret;
-use crate::store::blob::{self, BlobRef, BlobWriter};
+use crate::store::blob::{self, BlobWriter};
 use crate::store::{Op, RESTORED_KEY, Txn};
 
-const MAX_COMMENT_BYTES: usize = 4_096;
+pub(super) const MAX_COMMENT_BYTES: usize = 4_096;
 /// More generations than an edge gets between two exports of the store.
 const RESTORE_STEP: u64 = 1 << 20;
 
@@ -34,9 +33,42 @@ pub enum Applied {
     Unchanged { revision: u64 },
     Committed {
         revision: u64,
-        /// Edges whose generation changed, sorted.
-        changed: Vec<(String, Generation)>,
+        /// Edges whose generation changed, sorted; of a staged revision those of the first wave.
+        changed: Named,
     },
+}
+
+/// Where the fleet must stand for a change to be made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Expected {
+    Any,
+    /// There is no revision yet.
+    None,
+    Revision(u64),
+}
+
+impl Expected {
+    fn check(self, actual: u64) -> Result<(), ServiceError> {
+        let expected = match self {
+            Expected::Any => return Ok(()),
+            Expected::None => 0,
+            Expected::Revision(revision) => revision,
+        };
+        if expected == actual {
+            return Ok(());
+        }
+        Err(ServiceError::RevisionConflict { expected, actual })
+    }
+}
+
+/// A document that is to be the fleet's.
+#[derive(Debug, Clone)]
+pub struct Proposal {
+    pub document: Vec<u8>,
+    pub comment: String,
+    pub expected: Expected,
+    /// None: to every edge at once.
+    pub policy: Option<Policy>,
 }
 
 /// A committed document as it was given.
@@ -56,44 +88,34 @@ impl Controller {
     }
 
     /// Commits a document as a new revision with a new generation for each edge whose configuration
-    /// changed: all of it or nothing, durable when this returns. `expected_revision` 0: whatever
-    /// the fleet is at.
-    pub async fn apply(
+    /// changed: all of it or nothing, durable when this returns.
+    pub async fn apply(&self, by: &Principal, proposal: Proposal) -> Result<Applied, ServiceError> {
+        self.propose(by.actor(), "REVISION_APPLIED", proposal).await
+    }
+
+    pub(super) async fn propose(
         &self,
-        by: &Principal,
-        document: Vec<u8>,
-        comment: String,
-        expected_revision: u64,
+        actor: String,
+        action: &str,
+        proposal: Proposal,
     ) -> Result<Applied, ServiceError> {
-        if comment.len() > MAX_COMMENT_BYTES {
-            return Err(ServiceError::Argument {
-                field: "comment",
-                problem: format!("is longer than {MAX_COMMENT_BYTES} bytes"),
-            });
-        }
-        let fleet = match self.parse(document.clone()).await? {
+        check_comment(&proposal.comment)?;
+        let fleet = match self.parse(proposal.document.clone()).await? {
             Ok(fleet) => fleet,
             Err(faults) => return Ok(Applied::Faulty(faults)),
         };
         let _changing = self.change_lock.lock().await;
         let state = self.state();
-        if expected_revision != 0 && expected_revision != state.revision {
-            return Err(ServiceError::RevisionConflict {
-                expected: expected_revision,
-                actual: state.revision,
-            });
-        }
+        proposal.expected.check(state.revision)?;
+        refuse_while_staged(&state)?;
         let compiled = match self.compile(fleet, &state).await? {
             Ok(compiled) => compiled,
             Err(faults) => return Ok(Applied::Faulty(faults)),
         };
-        let changed = changed_configs(&state, &compiled.configs);
-        let same_edges = changed.is_empty() && compiled.configs.len() == state.edges.len();
-        if same_edges && state.fleet.as_ref() == Some(&compiled.fleet) {
-            let revision = state.revision;
-            return Ok(Applied::Unchanged { revision });
+        if says_the_same(&state, &compiled) {
+            return Ok(Applied::Unchanged { revision: state.revision });
         }
-        self.commit_revision(by, document, comment, &state, compiled, changed).await
+        self.commit_revision(actor, action, proposal, &state, compiled).await
     }
 
     /// 0: the newest.
@@ -116,20 +138,20 @@ impl Controller {
     }
 
     /// Gives the same configuration a new name above `seen`, if the edge's desired generation is
-    /// still `old`. An agent that could not confirm gets this once per configuration.
+    /// still `old`; with `once` not if it was renamed so before.
     pub(super) async fn reissue(
         &self,
         edge: &str,
         old: Generation,
         seen: Generation,
-        unconfirmed: bool,
+        once: bool,
     ) -> Result<(), ServiceError> {
         let _changing = self.change_lock.lock().await;
         let state = self.state();
         let Some(present) = state.edges.get(edge).filter(|e| e.desired.id == old) else {
             return Ok(());
         };
-        if unconfirmed && present.desired.reissued {
+        if once && present.desired.reissued {
             return Ok(());
         }
         let Some(id) =
@@ -141,16 +163,14 @@ impl Controller {
             return Ok(());
         };
         let mut edges = state.edges.clone();
-        let desired = Desired {
-            id,
-            reissued: present.desired.reissued || unconfirmed,
-            ..present.desired.clone()
-        };
+        let desired =
+            Desired { id, reissued: present.desired.reissued || once, ..present.desired.clone() };
         let renamed =
             EdgeState { desired, config: present.config.clone(), bytes: present.bytes.clone() };
         edges.insert(edge.to_owned(), Arc::new(renamed));
-        let next = FleetState { edges, ..clone_of(&state) };
-        let why = if unconfirmed { "not confirmed" } else { "behind the agent" };
+        let next = FleetState { edges, ..(*state).clone() };
+        let why =
+            if once { "not confirmed" } else { "behind the agent, or the controller was away" };
         let detail = format!("{old} is now {id}: {why}");
         let audit = Record::new("controller", "GENERATION_REISSUED", edge, detail);
         self.commit(&state, next, BlobWriter::new(self.store.as_ref()), Vec::new(), audit).await
@@ -173,173 +193,141 @@ impl Controller {
         let newest = given.chain(state.retired.values().copied()).max();
         let mut floor = newest.unwrap_or_default().max(state.floor);
         floor.number = floor.number.saturating_add(RESTORE_STEP);
-        let next = FleetState { floor, ..clone_of(&state) };
+        let next = FleetState { floor, ..(*state).clone() };
         self.commit(&state, next, BlobWriter::new(self.store.as_ref()), vec![told], audit).await
     }
 
-    async fn parse(&self, document: Vec<u8>) -> Result<Result<Fleet, Vec<Fault>>, ServiceError> {
+    pub(super) async fn parse(
+        &self,
+        document: Vec<u8>,
+    ) -> Result<Result<Fleet, Vec<Fault>>, ServiceError> {
         let name = self.settings.fleet.clone();
         tokio::task::spawn_blocking(move || compiler::validate(&document, &name))
             .await
             .map_err(|_| ServiceError::Compile("reading it panicked".into()))
     }
 
-    async fn compile(
+    /// Of a document that was applied before.
+    pub(super) async fn parse_again(
+        &self,
+        document: Vec<u8>,
+    ) -> Result<Result<Fleet, Vec<Fault>>, ServiceError> {
+        let name = self.settings.fleet.clone();
+        tokio::task::spawn_blocking(move || compiler::read(&document, &name))
+            .await
+            .map_err(|_| ServiceError::Compile("reading it panicked".into()))
+    }
+
+    pub(super) async fn compile(
         &self,
         fleet: Fleet,
         state: &FleetState,
     ) -> Result<Result<Compiled, Vec<Fault>>, ServiceError> {
         let allocations = state.allocations.clone();
         let controllers = self.settings.controllers.clone();
-        tokio::task::spawn_blocking(move || compiler::run(fleet, allocations, &controllers))
+        let drained: BTreeSet<String> = state.drains.keys().cloned().collect();
+        let compile = move || compiler::run(fleet, allocations, &controllers, &drained);
+        tokio::task::spawn_blocking(compile)
             .await
             .map_err(|_| ServiceError::Compile("the compiler panicked".into()))?
     }
 
     async fn commit_revision(
         &self,
-        by: &Principal,
-        document: Vec<u8>,
-        comment: String,
+        actor: String,
+        action: &str,
+        proposal: Proposal,
         state: &FleetState,
         compiled: Compiled,
-        changed: BTreeMap<String, Vec<u8>>,
     ) -> Result<Applied, ServiceError> {
         let revision = state.revision + 1;
+        let changed = changed_configs(state, &compiled.configs);
         let mut blobs = BlobWriter::new(self.store.as_ref());
-        let record = RevisionRecord {
-            revision,
-            document: blobs.put(&document).await?,
-            committed_unix_ms: now_unix_ms(),
-            committed_by: by.actor(),
-            comment,
+        let (record, mut extra, forgotten) =
+            self.new_revision(revision, actor.clone(), &proposal, &mut blobs).await?;
+        let members = self.members(state, changed.keys());
+        let sights = self.sights(state);
+        let (mut next, names) = match proposal.policy.filter(|_| !members.is_empty()) {
+            None => next_state(state, compiled, changed, revision, &mut blobs).await?,
+            Some(policy) => {
+                let waves = waves(&members, &policy);
+                let sights = &sights;
+                let plan = Plan { compiled, changed, revision, policy, waves, sights };
+                staged_state(self.store.as_ref(), state, plan, &mut blobs).await?
+            }
         };
-        let mut extra = vec![manifest::put_revision(&record)?];
-        let forgotten = revision.saturating_sub(REVISIONS_KEPT);
-        let forgotten = manifest::read_revision(self.store.as_ref(), forgotten).await?;
-        extra.extend(forgotten.iter().map(|r| manifest::delete_revision(r.revision)));
-        let (next, names) = next_state(state, compiled, changed, revision, &mut blobs).await?;
-        let detail = format!("{} edges changed, {}", names.len(), record.document.sha256);
-        let subject = format!("revision {revision}");
-        let audit = Record::new(by.actor(), "REVISION_APPLIED", subject, detail);
+        forget_lost_drains(&mut next);
+        let staged = next.running_rollout().map(|staged| staged.machine.edges.len());
+        let mut detail = format!("{} edges changed, {}", names.len(), record.document.sha256);
+        if let Some(edges) = staged {
+            detail.push_str(&format!(", staged over {edges} edges"));
+        }
+        let audit = Record::new(actor, action, format!("revision {revision}"), detail);
+        extra.push(manifest::put_revision(&record)?);
         self.commit(state, next, blobs, extra, audit).await?;
         if let Some(forgotten) = forgotten {
             blob::remove(self.store.as_ref(), &[forgotten.document]).await?;
         }
-        let message = format!("revision {revision}: {} edges change", names.len());
-        self.events.publish(event("REVISION_APPLIED", "", "", message));
+        let message = match staged {
+            None => format!("revision {revision}: {} edges change", names.len()),
+            Some(edges) => {
+                format!("revision {revision}: {} of {edges} edges change first", names.len())
+            }
+        };
+        self.events.publish(event(action, "", "", message));
         Ok(Applied::Committed { revision, changed: names })
     }
 
-    /// Writes the blobs, then moves the head, then shows the new state to everybody.
-    async fn commit(
+    /// The record of a new revision, and what makes room for it.
+    pub(super) async fn new_revision(
         &self,
-        state: &FleetState,
-        mut next: FleetState,
-        mut blobs: BlobWriter<'_>,
-        extra: Vec<Op>,
-        audit: Record,
-    ) -> Result<(), ServiceError> {
-        let encoded = manifest::encode("manifest", &next.manifest())?;
-        let manifest = blobs.put(&encoded).await?;
-        blobs.finish().await?;
-        let head = Head { revision: next.revision, manifest: manifest.clone() };
-        let mut then = vec![manifest::put_head(&head)?];
-        then.extend(extra);
-        let txn = Txn { compare: vec![manifest::head_unmoved(state.head)], then, ..Txn::default() };
-        let outcome = self.audit.commit(self.store.as_ref(), txn, audit).await?;
-        if !outcome.succeeded {
-            return Err(ServiceError::Contended);
-        }
-        next.head = outcome.revision;
-        next.manifest_blob = Some(manifest);
-        let outdated = outdated(state, &next);
-        self.state.send_replace(Arc::new(next));
-        if let Err(error) = blob::remove(self.store.as_ref(), &outdated).await {
-            // They are removed at the next start.
-            tracing::warn!(%error, "outdated chunks stay for now");
-        }
-        Ok(())
+        revision: u64,
+        actor: String,
+        proposal: &Proposal,
+        blobs: &mut BlobWriter<'_>,
+    ) -> Result<(RevisionRecord, Vec<Op>, Option<RevisionRecord>), ServiceError> {
+        let record = RevisionRecord {
+            revision,
+            document: blobs.put(&proposal.document).await?,
+            committed_unix_ms: now_unix_ms(),
+            committed_by: actor,
+            comment: proposal.comment.clone(),
+        };
+        let forgotten = revision.saturating_sub(REVISIONS_KEPT);
+        let forgotten = manifest::read_revision(self.store.as_ref(), forgotten).await?;
+        let extra = forgotten.iter().map(|r| manifest::delete_revision(r.revision)).collect();
+        Ok((record, extra, forgotten))
     }
 }
 
-/// Serialised configurations that are new or differ.
-fn changed_configs(
-    state: &FleetState,
-    configs: &BTreeMap<String, EdgeConfig>,
-) -> BTreeMap<String, Vec<u8>> {
-    let encoded = configs.iter().map(|(name, config)| (name.clone(), config.encode_to_vec()));
-    encoded
-        .filter(|(name, bytes)| state.edges.get(name).is_none_or(|e| e.bytes != *bytes))
-        .collect()
-}
-
-async fn next_state(
-    state: &FleetState,
-    mut compiled: Compiled,
-    changed: BTreeMap<String, Vec<u8>>,
-    revision: u64,
-    blobs: &mut BlobWriter<'_>,
-) -> Result<(FleetState, Vec<(String, Generation)>), ServiceError> {
-    let mut edges = state.edges.clone();
-    let mut retired = state.retired.clone();
-    edges.retain(|name, edge| {
-        let stays = compiled.configs.contains_key(name);
-        if !stays {
-            retired.insert(name.clone(), edge.desired.id);
-        }
-        stays
-    });
-    let mut names = Vec::new();
-    for (name, bytes) in changed {
-        let present = edges.get(&name).map(|e| e.desired.id);
-        let last = present.or(retired.get(&name).copied()).unwrap_or_default();
-        let id = last
-            .next(state.floor)
-            .ok_or_else(|| ServiceError::Compile(format!("{name} has no generation left")))?;
-        let desired = Desired { id, revision, config: blobs.put(&bytes).await?, reissued: false };
-        let config = compiled.configs.remove(&name).unwrap_or_default();
-        let edge = EdgeState { desired, config, bytes };
-        retired.remove(&name);
-        edges.insert(name.clone(), Arc::new(edge));
-        names.push((name, id));
+pub(super) fn check_comment(comment: &str) -> Result<(), ServiceError> {
+    if comment.len() <= MAX_COMMENT_BYTES {
+        return Ok(());
     }
-    let next = FleetState {
-        head: state.head,
-        manifest_blob: None,
-        revision,
-        floor: state.floor,
-        fleet: Some(compiled.fleet),
-        allocations: compiled.allocations,
-        paths: paths_of(&edges),
-        edges,
-        retired,
-    };
-    Ok((next, names))
+    Err(ServiceError::Argument {
+        field: "comment",
+        problem: format!("is longer than {MAX_COMMENT_BYTES} bytes"),
+    })
 }
 
-fn clone_of(state: &FleetState) -> FleetState {
-    FleetState {
-        head: state.head,
-        manifest_blob: state.manifest_blob.clone(),
-        revision: state.revision,
-        floor: state.floor,
-        fleet: state.fleet.clone(),
-        allocations: state.allocations.clone(),
-        edges: state.edges.clone(),
-        retired: state.retired.clone(),
-        paths: state.paths.clone(),
+/// One change at a time: what a rollout began must end first.
+pub(super) fn refuse_while_staged(state: &FleetState) -> Result<(), ServiceError> {
+    match state.running_rollout() {
+        Some(staged) => Err(ServiceError::RolloutRuns(staged.revision)),
+        None => Ok(()),
     }
 }
 
-/// Blobs that the old state names and the new one does not.
-fn outdated(old: &FleetState, new: &FleetState) -> Vec<BlobRef> {
-    let kept: BTreeSet<BlobRef> = new.named_blobs().into_iter().collect();
-    let old = old.named_blobs().into_iter();
-    old.filter(|blob| !kept.contains(blob)).collect()
+/// Neither the meaning nor any edge's configuration differs.
+pub(super) fn says_the_same(state: &FleetState, compiled: &Compiled) -> bool {
+    state.fleet.as_ref() == Some(&compiled.fleet)
+        && compiled.configs.len() == state.edges.len()
+        && changed_configs(state, &compiled.configs).is_empty()
 }
 
-/// SHA-256 of a configuration's bytes, as a generation carries it.
-pub(super) fn config_sha256(bytes: &[u8]) -> Vec<u8> {
-    secret::sha256(bytes).to_vec()
+/// What is no more in the fleet need not be led away from.
+fn forget_lost_drains(next: &mut FleetState) {
+    if let Some(fleet) = &next.fleet {
+        next.drains.retain(|target, _| compiler::has_target(fleet, target));
+    }
 }

@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 
 use hawser_controller_core::Allocations;
+use hawser_controller_core::rollout::Rollout;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -33,6 +34,33 @@ pub struct Manifest {
     pub edges: BTreeMap<String, Desired>,
     /// Last generations of edges that left, so that a name never comes back.
     pub retired: BTreeMap<String, Generation>,
+    /// What the operator led traffic away from, by target.
+    #[serde(default)]
+    pub drains: BTreeMap<String, DrainRecord>,
+    /// The rollout that runs, or the one that ran last.
+    #[serde(default)]
+    pub rollout: Option<Staged>,
+}
+
+/// Traffic is led away from a target until it is let come back.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DrainRecord {
+    pub since_unix_ms: u64,
+    pub by: String,
+    pub comment: String,
+}
+
+/// A revision on its way to the edges.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Staged {
+    pub revision: u64,
+    /// What stands if it is taken back.
+    pub from_revision: u64,
+    pub machine: Rollout,
+    /// Configurations that wait for their wave.
+    pub targets: BTreeMap<String, BlobRef>,
+    /// Edges that leave the fleet once everybody else has changed over.
+    pub leaving: Vec<String>,
 }
 
 /// What one edge must make true.

@@ -3,10 +3,15 @@
 //! [`FleetState`] is swapped as a whole and watched; [`Index`] holds what is live and may be lost;
 //! the store holds the rest. Changes of the fleet take `change_lock`, then commit, then swap.
 
+mod access;
 mod advice;
+mod audit_log;
 mod bounds;
+mod check;
+mod commit;
 mod compiler;
 mod counters;
+mod drains;
 mod enrolment;
 mod error;
 mod events;
@@ -14,12 +19,15 @@ mod explain;
 mod explanations;
 mod facts;
 mod generation;
+mod history;
 mod index;
 mod intent;
 mod manifest;
 mod metrics;
 mod record;
 mod session;
+mod sla_watch;
+mod staging;
 mod state;
 mod telemetry;
 mod tokens;
@@ -31,14 +39,17 @@ use std::time::{Duration, Instant};
 use tokio::sync::{Mutex, watch};
 use tokio_util::sync::CancellationToken;
 
+pub use self::access::Operation;
 pub use self::advice::AdviceMode;
+pub use self::audit_log::AuditPage;
+pub use self::check::check_store;
 pub use self::enrolment::{EnrolmentAnswer, EnrolmentRequest};
 pub use self::error::{Kind, ServiceError};
 pub use self::events::Subscription;
 pub use self::explain::Question;
 pub use self::facts::Facts;
 pub use self::generation::Generation;
-pub use self::intent::{Applied, Document};
+pub use self::intent::{Applied, Document, Expected, Proposal};
 pub use self::metrics::source as metrics_source;
 pub use self::record::Reading;
 pub use self::session::Peer;
@@ -47,14 +58,18 @@ pub use self::tokens::{ApiToken, Created, NewToken, Principal, Role, create_firs
 pub use self::view::DecisionFilter;
 use crate::audit::{Audit, Record};
 use crate::bucket::{Bucket, SourceBuckets};
+use crate::clock::now_unix_ms;
 use crate::pki::Pki;
 use crate::store::blob::{self, BlobRef};
 use crate::store::{RESTORED_KEY, Store, StoreTimes, TimedStore};
+use access::SignedIn;
 use advice::SlowLoop;
 use counters::Counters;
 use events::{Events, event};
 use index::Index;
 use record::Waiting;
+use sla_watch::SlaWatch;
+use staging::Staging;
 
 /// Enrolments at once from one source, then one every two seconds.
 const ENROLMENT_BURST: u32 = 10;
@@ -85,10 +100,14 @@ pub struct Controller {
     facts: Facts,
     slow_loop: SlowLoop,
     waiting: Waiting,
+    signed_in: SignedIn,
+    sla_watch: SlaWatch,
+    staging: Staging,
     state: watch::Sender<Arc<FleetState>>,
     change_lock: Mutex<()>,
     enrolments: std::sync::Mutex<SourceBuckets>,
     started: Instant,
+    started_unix_ms: u64,
     stop: CancellationToken,
 }
 
@@ -119,10 +138,14 @@ impl Controller {
             facts,
             slow_loop,
             waiting: Waiting::default(),
+            signed_in: SignedIn::default(),
+            sla_watch: SlaWatch::default(),
+            staging: Staging::default(),
             state: watch::Sender::new(Arc::new(state)),
             change_lock: Mutex::new(()),
             enrolments: std::sync::Mutex::new(SourceBuckets::new(bucket, MAX_SOURCES)),
             started: Instant::now(),
+            started_unix_ms: now_unix_ms(),
             stop: CancellationToken::new(),
         });
         if let Some(restored) = controller.store.get(RESTORED_KEY).await? {
@@ -161,6 +184,18 @@ impl Controller {
     /// Copies the store to where a damaged one is restored from.
     pub async fn checkpoint(&self) -> Result<(), ServiceError> {
         Ok(self.store.checkpoint().await?)
+    }
+
+    /// It can take changes: the store reads, and has taken every write.
+    pub async fn ready(&self) -> Result<(), String> {
+        if self.stop.is_cancelled() {
+            return Err("the controller is stopping".to_owned());
+        }
+        if self.store.has_failed() {
+            return Err("the store failed".to_owned());
+        }
+        let read = self.store.get(manifest::HEAD_KEY).await;
+        read.map(drop).map_err(|error| format!("the store can't be read: {error}"))
     }
 
     /// Follows the head of the fleet in the store, so that what another controller commits is seen

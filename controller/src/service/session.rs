@@ -7,16 +7,17 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::{Stream, StreamExt as _};
+use hawser_controller_core::rollout::{Offer, Offered, offer};
 use hawser_proto::agent::v1::agent_message::Message as FromAgent;
 use hawser_proto::agent::v1::controller_message::Message as ToAgent;
 use hawser_proto::agent::v1::{self as agent, AgentMessage, ControllerMessage, NackKind, Refusal};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use super::commit::config_sha256;
 use super::events::event;
 use super::generation::Generation;
 use super::index::LastNack;
-use super::intent::config_sha256;
 use super::telemetry::Uplinks;
 use super::{Controller, ServiceError, bounds};
 use crate::clock::{ms, now_unix_ms};
@@ -418,18 +419,24 @@ impl Session<'_> {
             return Err(End::Refused(edge_unknown(self.edge)));
         };
         let id = edge.desired.id;
-        let (applied, seen, refusal) = self
-            .controller
-            .index
-            .with(self.edge, |live| (live.applied(), live.highest_seen(), live.refusal_of(id)));
-        if id == applied || self.sent == Some(id) && refusal.is_none() {
-            return Ok(());
-        }
-        match refusal {
-            Some(NackKind::Unconfirmed) => self.reissue(id, true).await,
-            Some(NackKind::Rejected | NackKind::Unspecified) => Ok(()),
-            None if id < seen => self.reissue(id, false).await,
-            None => {
+        let decided = self.controller.index.with(self.edge, |live| {
+            let refusal = live.refusal_of(id);
+            offer(Offered {
+                desired: id,
+                applied: Some(live.applied()),
+                highest_seen: Some(live.highest_seen()),
+                sent: self.sent == Some(id),
+                rejected: matches!(refusal, Some(NackKind::Rejected | NackKind::Unspecified)),
+                unconfirmed: refusal == Some(NackKind::Unconfirmed),
+                staged: self.controller.is_on_trial(&state, self.edge),
+                pushed: live.pushed == Some(id),
+            })
+        });
+        match decided {
+            Offer::Nothing => Ok(()),
+            Offer::Rename { once } => self.reissue(id, once).await,
+            Offer::Push => {
+                self.controller.index.with(self.edge, |live| live.pushed = Some(id));
                 (self.sent, self.sent_at) = (Some(id), Some(Instant::now()));
                 self.publish(
                     "GENERATION_PUSHED",
@@ -447,7 +454,7 @@ impl Session<'_> {
     }
 
     /// The new name comes back as a change of the fleet.
-    async fn reissue(&mut self, id: Generation, unconfirmed: bool) -> Result<(), End> {
+    async fn reissue(&mut self, id: Generation, once: bool) -> Result<(), End> {
         let now = now_unix_ms();
         let (seen, allowed) = self
             .controller
@@ -457,7 +464,7 @@ impl Session<'_> {
             self.controller.counters.add("reissues_rate_limited", 1);
             return Ok(());
         }
-        let reissued = self.controller.reissue(self.edge, id, seen, unconfirmed);
+        let reissued = self.controller.reissue(self.edge, id, seen, once);
         match reissued.await {
             // The other change offers what it says.
             Ok(()) | Err(ServiceError::Contended) => Ok(()),

@@ -9,7 +9,7 @@ use hawser_proto::config::v1::EdgeConfig;
 use prost::Message as _;
 
 use super::generation::Generation;
-use super::manifest::{self, Desired, Head, Manifest};
+use super::manifest::{self, Desired, DrainRecord, Head, Manifest, Staged};
 use crate::store::blob::{self, BlobRef};
 use crate::store::{Revision, Store, StoreError};
 
@@ -40,7 +40,7 @@ pub struct PathInfo {
     pub b: PathEndInfo,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct FleetState {
     /// The store's revision of the head that this was read from; 0: nothing was applied yet.
     pub head: Revision,
@@ -53,6 +53,8 @@ pub struct FleetState {
     pub edges: BTreeMap<String, Arc<EdgeState>>,
     pub retired: BTreeMap<String, Generation>,
     pub paths: BTreeMap<u32, PathInfo>,
+    pub drains: BTreeMap<String, DrainRecord>,
+    pub rollout: Option<Arc<Staged>>,
 }
 
 impl FleetState {
@@ -67,6 +69,8 @@ impl FleetState {
             edges: BTreeMap::new(),
             retired: BTreeMap::new(),
             paths: BTreeMap::new(),
+            drains: BTreeMap::new(),
+            rollout: None,
         }
     }
 
@@ -103,6 +107,8 @@ impl FleetState {
             paths: paths_of(&edges),
             edges,
             retired: manifest.retired,
+            drains: manifest.drains,
+            rollout: manifest.rollout.map(Arc::new),
         })
     }
 
@@ -115,7 +121,19 @@ impl FleetState {
             allocations: self.allocations.clone(),
             edges: self.edges.iter().map(desired).collect(),
             retired: self.retired.clone(),
+            drains: self.drains.clone(),
+            rollout: self.rollout.as_deref().cloned(),
         }
+    }
+
+    /// The rollout that goes on by itself, if one does.
+    pub fn running_rollout(&self) -> Option<&Arc<Staged>> {
+        self.rollout.as_ref().filter(|staged| staged.machine.runs())
+    }
+
+    /// Configurations by edge, as they are offered now.
+    pub fn configs(&self) -> BTreeMap<String, EdgeConfig> {
+        self.edges.iter().map(|(name, edge)| (name.clone(), edge.config.clone())).collect()
     }
 
     pub fn edge_by_id(&self, edge_id: u32) -> Option<(&String, &Arc<EdgeState>)> {
@@ -140,7 +158,8 @@ impl FleetState {
     /// Every blob that must not be swept away.
     pub fn named_blobs(&self) -> Vec<BlobRef> {
         let configs = self.edges.values().map(|e| e.desired.config.clone());
-        configs.chain(self.manifest_blob.clone()).collect()
+        let waiting = self.rollout.iter().flat_map(|staged| staged.targets.values().cloned());
+        configs.chain(waiting).chain(self.manifest_blob.clone()).collect()
     }
 }
 

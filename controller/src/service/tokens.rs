@@ -6,6 +6,7 @@ use hawser_proto::operator::v1::{TokenInfo, TokenKind};
 use hawser_proto::token::EnrolmentToken;
 use serde::{Deserialize, Serialize};
 
+use super::access::{self, LastUse};
 use super::{Controller, ServiceError, manifest};
 use crate::audit::Record;
 use crate::clock::now_unix_ms;
@@ -116,6 +117,9 @@ pub(super) struct TokenRecord {
     pub expires_unix_ms: u64,
     pub revoked: bool,
     pub comment: String,
+    /// The fleet that it is good for; empty: that of the store it is in.
+    #[serde(default)]
+    pub fleet: String,
 }
 
 impl TokenRecord {
@@ -129,7 +133,16 @@ impl TokenRecord {
             expires_unix_ms,
             revoked: false,
             comment,
+            fleet: String::new(),
         }
+    }
+
+    fn of_fleet(self, fleet: &str) -> Self {
+        Self { fleet: fleet.to_owned(), ..self }
+    }
+
+    pub fn is_for(&self, fleet: &str) -> bool {
+        self.fleet.is_empty() || self.fleet == fleet
     }
 
     pub fn expired(&self, now_unix_ms: u64) -> bool {
@@ -146,7 +159,7 @@ impl TokenRecord {
         Compare::Revision { key: key(&self.id), revision }
     }
 
-    fn info(self) -> TokenInfo {
+    fn info(self, last_use: Option<&LastUse>) -> TokenInfo {
         let (kind, edge, role, used) = match self.purpose {
             Purpose::Enrolment { edge, used_by } => {
                 (TokenKind::Enrolment, edge, String::new(), used_by.is_some())
@@ -163,13 +176,17 @@ impl TokenRecord {
             used,
             revoked: self.revoked,
             comment: self.comment,
+            last_used_unix_ms: last_use.map_or(0, |last| last.unix_ms),
+            last_used_from: last_use.map(|last| last.from.clone()).unwrap_or_default(),
+            fleet: self.fleet,
         }
     }
 }
 
 /// The token that a new controller gives to whoever set it up. It does not expire.
-pub async fn create_first_admin(store: &dyn Store) -> Result<ApiToken, StoreError> {
+pub async fn create_first_admin(store: &dyn Store, fleet: &str) -> Result<ApiToken, StoreError> {
     let (text, record) = new_api_token(Role::Admin, 0, "made by init".into());
+    let record = record.of_fleet(fleet);
     let txn = Txn { then: vec![record.put()?], ..Txn::default() };
     let audit = Record::new("init", "TOKEN_CREATED", record.id.as_str(), "role admin");
     crate::audit::Audit::default().commit(store, txn, audit).await?;
@@ -191,25 +208,6 @@ pub(super) async fn find(
 }
 
 impl Controller {
-    /// Who bears this API token, if their role is enough.
-    pub async fn authorise(&self, text: &str, needed: Role) -> Result<Principal, ServiceError> {
-        let found = find(self.store.as_ref(), text.as_bytes()).await?;
-        let (record, _) = found.ok_or(ServiceError::ApiTokenInvalid)?;
-        let Purpose::Api { role } = record.purpose else {
-            return Err(ServiceError::ApiTokenInvalid);
-        };
-        if record.revoked {
-            return Err(ServiceError::ApiTokenInvalid);
-        }
-        if record.expired(now_unix_ms()) {
-            return Err(ServiceError::ApiTokenExpired);
-        }
-        if role < needed {
-            return Err(ServiceError::RoleTooLow { needed: needed.name(), has: role.name() });
-        }
-        Ok(Principal { token_id: record.id, role })
-    }
-
     pub async fn create_token(
         &self,
         by: &Principal,
@@ -218,6 +216,9 @@ impl Controller {
         if new.comment.len() > MAX_COMMENT_BYTES {
             let problem = format!("is longer than {MAX_COMMENT_BYTES} bytes");
             return Err(argument("comment", problem));
+        }
+        if new.kind == TokenKind::Api {
+            self.permit(by, Role::Admin, "CreateToken").await?;
         }
         let (text, record) = match new.kind {
             TokenKind::Enrolment => self.new_enrolment_token(&new)?,
@@ -229,6 +230,7 @@ impl Controller {
             }
             TokenKind::Unspecified => return Err(argument("kind", "is missing")),
         };
+        let record = record.of_fleet(self.fleet_name());
         self.make_room().await?;
         let detail = match &record.purpose {
             Purpose::Enrolment { edge, .. } => format!("enrolment of {edge}"),
@@ -242,7 +244,12 @@ impl Controller {
 
     pub async fn list_tokens(&self) -> Result<Vec<TokenInfo>, ServiceError> {
         let records = self.all_tokens().await?;
-        Ok(records.into_iter().map(|(r, _)| r.info()).collect())
+        let uses = access::last_uses(self.store.as_ref()).await?;
+        let info = |(record, _): (TokenRecord, Revision)| {
+            let last = uses.get(&record.id);
+            record.info(last)
+        };
+        Ok(records.into_iter().map(info).collect())
     }
 
     /// Revoking what is revoked changes nothing. An enrolment token's certificate stays valid.
@@ -254,12 +261,10 @@ impl Controller {
         };
         let live_admins = all.iter().filter(|(r, _)| is_live_admin(r)).count();
         let found = all.into_iter().find(|(r, _)| r.id == id);
-        let (mut record, revision) = found.ok_or(ServiceError::TokenUnknown)?;
-        if matches!(record.purpose, Purpose::Api { .. }) && by.role < Role::Admin {
-            return Err(ServiceError::RoleTooLow {
-                needed: Role::Admin.name(),
-                has: by.role.name(),
-            });
+        let (mut record, revision) =
+            found.ok_or_else(|| ServiceError::NoSuchToken(id.to_owned()))?;
+        if matches!(record.purpose, Purpose::Api { .. }) {
+            self.permit(by, Role::Admin, "RevokeToken").await?;
         }
         if record.revoked {
             return Ok(());
@@ -308,8 +313,9 @@ impl Controller {
             return Ok(());
         }
         let before = now_unix_ms().saturating_sub(EXPIRED_KEPT_MS);
-        let gone = all.iter().filter(|(r, _)| r.expired(before)).take(64);
-        let then: Vec<Op> = gone.map(|(r, _)| Op::delete(key(&r.id))).collect();
+        let gone = all.iter().filter(|(r, _)| r.expired(before)).take(32);
+        let then: Vec<Op> =
+            gone.flat_map(|(r, _)| [Op::delete(key(&r.id)), access::forget_use(&r.id)]).collect();
         if then.is_empty() {
             return Err(ServiceError::TokenLimit(all.len()));
         }

@@ -60,7 +60,8 @@ impl<'a> BlobWriter<'a> {
         self.flush().await
     }
 
-    async fn flush(&mut self) -> Result<(), StoreError> {
+    /// What was put so far can be read from now on.
+    pub async fn flush(&mut self) -> Result<(), StoreError> {
         let then = std::mem::take(&mut self.pending);
         self.pending_bytes = 0;
         if !then.is_empty() {

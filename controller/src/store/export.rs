@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 use ring::digest::{Context, SHA256};
 
-use super::{Revision, StoreError};
+use super::{Revision, StoreError, failpoint};
 
 const MAGIC: &[u8; 8] = b"HAWSEXP1";
 const DIGEST_BYTES: usize = 32;
@@ -36,8 +36,11 @@ pub fn write(
 ) -> Result<PathBuf, StoreError> {
     let path = dir.join(format!("export-{revision:020}.hwx"));
     let partial = dir.join("partial.tmp");
+    failpoint::pass("export-begun");
     write_file(&partial, revision, pairs).map_err(|e| file_error("writing", &partial, e))?;
+    failpoint::pass("export-written");
     fs::rename(&partial, &path).map_err(|e| file_error("naming", &path, e))?;
+    failpoint::pass("export-named");
     sync_dir(dir).map_err(|e| file_error("syncing", dir, e))?;
     let mut all = list(dir)?;
     while all.len() > KEPT {
@@ -123,7 +126,7 @@ fn take<const N: usize>(rest: &mut &[u8]) -> Option<[u8; N]> {
     Some(*head)
 }
 
-fn list(dir: &Path) -> Result<Vec<PathBuf>, StoreError> {
+pub fn list(dir: &Path) -> Result<Vec<PathBuf>, StoreError> {
     let entries = fs::read_dir(dir).map_err(|e| file_error("listing", dir, e))?;
     let mut paths: Vec<PathBuf> = entries
         .filter_map(|entry| Some(entry.ok()?.path()))

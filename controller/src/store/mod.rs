@@ -6,6 +6,8 @@
 
 pub mod blob;
 mod export;
+pub mod exports;
+pub mod failpoint;
 mod recovery;
 mod sled;
 mod timed;
@@ -143,6 +145,9 @@ pub trait Store: Send + Sync + std::fmt::Debug + 'static {
     async fn txn(&self, txn: Txn) -> Result<TxnOutcome, StoreError>;
 
     fn watch(&self, prefix: &str) -> Watcher;
+
+    /// A write failed; it takes no more until it is opened anew.
+    fn has_failed(&self) -> bool;
 
     /// Copies the whole store to a place from which a damaged one is restored. Does nothing if
     /// nothing changed.

@@ -15,6 +15,7 @@ use async_trait::async_trait;
 use tokio::sync::{broadcast, mpsc, oneshot};
 
 use super::export::{self, file_error};
+use super::failpoint;
 use super::recovery::{self, OpenReport};
 use super::{
     Change, Compare, Entry, Op, Revision, Store, StoreError, Txn, TxnOutcome, WATCH_DEPTH, Watcher,
@@ -90,11 +91,6 @@ impl SledStore {
         Ok((store, report))
     }
 
-    /// A write failed; the store takes no more until it is opened anew.
-    pub fn has_failed(&self) -> bool {
-        self.failed.load(Ordering::Acquire)
-    }
-
     async fn ask<T>(&self, request: impl FnOnce(Reply<T>) -> Request) -> Result<T, StoreError> {
         let (reply, answer) = oneshot::channel();
         let requests = self.requests.as_ref().ok_or(StoreError::Closed)?;
@@ -168,6 +164,10 @@ impl Store for SledStore {
 
     fn watch(&self, prefix: &str) -> Watcher {
         Watcher { prefix: prefix.to_owned(), changes: self.changes.subscribe() }
+    }
+
+    fn has_failed(&self) -> bool {
+        self.failed.load(Ordering::Acquire)
     }
 
     async fn checkpoint(&self) -> Result<(), StoreError> {
@@ -281,8 +281,10 @@ impl Writer {
         }
         if !changes.is_empty() {
             batch.insert(REVISION_KEY, &revision.to_be_bytes());
+            failpoint::pass("write-begun");
             self.db.apply_batch(batch).map_err(database("writing"))?;
             self.revision = revision;
+            failpoint::pass("write-applied");
         }
         let outcome = TxnOutcome { succeeded, revision: self.revision, gets };
         Ok((outcome, changes))
@@ -305,7 +307,10 @@ impl Writer {
 
     fn sync(&mut self) -> Result<(), StoreError> {
         self.db.flush().map_err(database("flushing"))?;
-        self.file.sync_data().map_err(|e| file_error("syncing", Path::new("db"), e))
+        failpoint::pass("write-flushed");
+        self.file.sync_data().map_err(|e| file_error("syncing", Path::new("db"), e))?;
+        failpoint::pass("write-synced");
+        Ok(())
     }
 
     fn checkpoint(&mut self) -> Result<(), StoreError> {

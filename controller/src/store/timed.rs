@@ -72,4 +72,8 @@ impl Store for TimedStore {
     async fn checkpoint(&self) -> Result<(), StoreError> {
         self.inner.checkpoint().await
     }
+
+    fn has_failed(&self) -> bool {
+        self.inner.has_failed()
+    }
 }

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use hawser_controller::backup;
 use hawser_controller::store::OpenReport;
 use hawser_proto::agent::v1::GenerationState;
 use hawser_proto::operator::v1::*;
@@ -128,6 +129,41 @@ async fn a_damaged_store_is_restored_from_its_export_and_numbers_never_repeat() 
     lab.restart().await;
     let opened = lab.running.as_ref().unwrap().opened();
     assert_eq!(opened, &OpenReport::Opened);
+}
+
+#[tokio::test]
+async fn an_old_backup_restored_brings_every_agent_back_under_numbers_that_nobody_has_seen() {
+    let mut lab = Lab::with_fleet().await;
+    let keys = lab.enrol("b1-1").await;
+    let mut agent = lab.connect(&keys, GenerationState::default()).await;
+    agent.take_generation().await;
+    let file = lab.dir.path().join("backup");
+    // While it runs.
+    lab.apply(&fleet(&[("cost: 21", "cost: 22")])).await;
+    let kept = agent.take_generation().await;
+    backup::backup(&lab.data(), &file).await.unwrap();
+    let mode = std::fs::metadata(&file).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    let checked = backup::check(&lab.data()).await.unwrap();
+    assert_eq!((checked.opened, checked.revisions, checked.faults.len()), (false, 2, 0));
+    lab.apply(&fleet(&[("cost: 21", "cost: 23")])).await;
+    let newest = agent.take_generation().await;
+    lab.stop().await;
+    let checked = backup::check(&lab.data()).await.unwrap();
+    assert_eq!((checked.opened, checked.revisions, checked.faults.len()), (true, 3, 0));
+
+    assert!(backup::restore(&file, &lab.data()).is_err(), "it never overwrites");
+    std::fs::rename(lab.data(), lab.dir.path().join("lost")).unwrap();
+    backup::restore(&file, &lab.data()).unwrap();
+    lab.restart().await;
+    let opened = lab.running.as_ref().unwrap().opened().clone();
+    assert!(matches!(opened, OpenReport::Restored { .. }), "{opened:?}");
+    let mut agent = lab.connect(&keys, applied(newest.id)).await;
+    let back = agent.take_generation().await;
+    assert!(number(back.id) > number(newest.id) + 1_000);
+    assert_eq!(back.config, kept.config);
+    lab.apply(&fleet(&[("cost: 21", "cost: 24")])).await;
+    assert!(number(agent.take_generation().await.id) > number(back.id));
 }
 
 /// Overwrites what sled needs to open.

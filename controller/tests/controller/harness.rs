@@ -11,10 +11,11 @@ use hawser_proto::agent::v1::agent_message::Message as FromAgent;
 use hawser_proto::agent::v1::controller_message::Message as ToAgent;
 use hawser_proto::agent::v1::enrolment_client::EnrolmentClient;
 use hawser_proto::agent::v1::*;
-use hawser_proto::config::v1::GenerationId;
+use hawser_proto::config::v1::{EdgeConfig, GenerationId};
 use hawser_proto::operator::v1::operator_client::OperatorClient;
 use hawser_proto::operator::v1::*;
 use hawser_proto::token::EnrolmentToken;
+use prost::Message as _;
 use rcgen::KeyPair;
 use tempfile::TempDir;
 use tokio::sync::mpsc;
@@ -270,6 +271,10 @@ pub fn hello(fleet: &str, edge: &str, generations: GenerationState) -> Hello {
 /// Has applied this one, not yet confirmed.
 pub fn applied(id: Option<GenerationId>) -> GenerationState {
     GenerationState { highest_seen: id, applied: id, ..Default::default() }
+}
+
+pub fn decode(generation: &Generation) -> EdgeConfig {
+    EdgeConfig::decode(generation.config.as_slice()).expect("a configuration")
 }
 
 pub fn number(id: Option<GenerationId>) -> u64 {

@@ -49,6 +49,7 @@ async fn an_apply_that_expects_another_revision_is_refused() {
         document: document.clone(),
         comment: "dearer".into(),
         expected_revision,
+        ..Default::default()
     };
     let refused = operator.apply(asked(7)).await.unwrap_err();
     assert_eq!(refused.code(), Code::Aborted);

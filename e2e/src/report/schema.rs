@@ -8,6 +8,8 @@ const SCHEMAS: &[(&str, &str)] = &[
     ("selection", include_str!("../../reports/selection.schema.json")),
     ("telemetry", include_str!("../../reports/telemetry.schema.json")),
     ("bench-dataplane", include_str!("../../reports/bench-dataplane.schema.json")),
+    ("crash", include_str!("../../reports/crash.schema.json")),
+    ("controller", include_str!("../../reports/controller.schema.json")),
 ];
 
 /// Names of the reports that have a schema.

@@ -11,6 +11,7 @@ pub mod generation;
 pub mod history;
 pub mod id;
 pub mod keys;
+pub mod pmtu;
 pub mod policy;
 pub mod probe;
 pub mod quality;

@@ -213,6 +213,9 @@ pub const FLAP_DECAY_HOLDS: u32 = 60;
 pub const DWELL: Duration = ms(5_000);
 /// A move for an SLA's sake waits no longer than this after a move, whatever the dwell.
 pub const SLA_DWELL_MAX: Duration = ms(5_000);
+/// A path that failed and has met the SLA for this long again is taken without a token for one that violates it: a flap of
+/// two paths then takes the time that mending does, and traffic does not stay where it suffers.
+pub const SLA_PROOF: Duration = ms(5_000);
 /// Voluntary moves that may follow each other.
 pub const MOVE_TOKENS: u32 = 4;
 /// A token comes back each of these: six voluntary moves an hour in the long run.

@@ -14,11 +14,13 @@ mod forwarding;
 mod gaps;
 mod host_task;
 mod keys;
+mod lans;
 mod metrics;
 mod pacing;
 mod path;
 mod peer_word;
 mod peering;
+mod pmtu;
 mod probes;
 mod reach;
 mod report;
@@ -27,6 +29,7 @@ mod selection;
 mod symmetric;
 mod timers;
 mod views;
+mod waivers;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
@@ -67,6 +70,7 @@ enum Timer {
     Reach,
     Pace(TunnelId),
     Keepalive(UplinkId),
+    Pmtu(PathId),
 }
 
 /// A selection that the engine holds: the selector and since when its path carries.
@@ -118,6 +122,10 @@ struct Engine {
     /// What the controller was told of why classes are where they are.
     told: explain::Told,
     metrics: metrics::Metrics,
+    /// The day on which the suites under a waiver were last told of.
+    waivers_told_day: u64,
+    /// A suite is in use whose keys last a few megabytes.
+    short_lived_keys: bool,
     /// The operator's flag wins over the controller's wish.
     telemetry_fixed: bool,
 }

@@ -1,10 +1,14 @@
 //! One function a command: ask, then show.
 
+mod audit;
 mod document;
 mod events;
 mod look;
+mod maintenance;
+mod plan;
 mod record;
 pub mod replay;
+mod revisions;
 mod token;
 mod why;
 
@@ -12,7 +16,7 @@ use std::time::Duration;
 
 use clap::CommandFactory as _;
 
-use crate::args::{Args, Command, FleetCommand, TokenCommand};
+use crate::args::{Args, AuditCommand, Command, FleetCommand, RolloutCommand, TokenCommand};
 use crate::client::Session;
 use crate::context;
 use crate::error::{CliError, Exit};
@@ -29,13 +33,15 @@ pub fn run(args: Args, output: &Output) -> Result<(), CliError> {
             return document::validate_offline(file, output);
         }
         Command::Replay(ref arguments) => return replay::replay(arguments, output),
+        Command::Fmt { ref file, check } => return document::fmt(file, check, output),
+        Command::Schema => return document::schema(output),
         _ => {}
     }
     // Before the runtime takes over Ctrl-C: standard input may block.
     let document = match &args.command {
-        Command::Validate { file, .. } | Command::Apply { file, .. } => {
-            document::read_to_send(file)?
-        }
+        Command::Validate { file, .. } => document::read_to_send(file)?,
+        Command::Apply { file, .. } => plan::read_document_or_plan(file)?,
+        Command::Plan { file: Some(file), .. } => document::read_to_send(file)?,
         _ => Vec::new(),
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
@@ -57,14 +63,51 @@ async fn ask(args: Args, document: Vec<u8>, output: &Output) -> Result<(), CliEr
     let (context, warnings) = context::load(args.context)?;
     warnings.iter().for_each(|warning| output.note(&format!("warning: {warning}")));
     let timeout = match args.command {
-        Command::Apply { .. } => args.timeout.max(APPLY_TIMEOUT),
+        Command::Apply { .. } | Command::Plan { .. } | Command::Rollback { .. } => {
+            args.timeout.max(APPLY_TIMEOUT)
+        }
         _ => args.timeout,
     };
     let session = Session::new(&context, timeout)?;
     match args.command {
         Command::Validate { .. } => document::validate(&session, document, output).await,
-        Command::Apply { comment, expect, .. } => {
-            document::apply(&session, document, comment, expect, output).await
+        Command::Apply { comment, expect, staging, wait, wait_within, .. } => {
+            let asked = document::Asked { document, comment, expect, staging };
+            let revision = document::apply(&session, asked, output).await?;
+            match revision.filter(|_| wait) {
+                Some(revision) => {
+                    maintenance::follow(&session, revision, wait_within, output).await
+                }
+                None => Ok(()),
+            }
+        }
+        Command::Plan { revision, out, .. } => {
+            plan::plan(&session, document, revision, out.as_deref(), output).await
+        }
+        Command::History { limit } => revisions::history(&session, limit, output).await,
+        Command::Show { revision } => document::show(&session, revision, output).await,
+        Command::Diff { from, to } => revisions::diff(&session, from, to, output).await,
+        Command::Rollback { revision, comment, expect, staging } => {
+            let policy = document::policy(&staging);
+            revisions::rollback(&session, revision, comment, expect, policy, output).await
+        }
+        Command::Rollout { command: None } => maintenance::rollout(&session, output).await,
+        Command::Rollout { command: Some(RolloutCommand::Confirm) } => {
+            maintenance::confirm(&session, output).await
+        }
+        Command::Rollout { command: Some(RolloutCommand::Abort { reason }) } => {
+            maintenance::abort(&session, reason, output).await
+        }
+        Command::Drain { target: None, .. } => maintenance::drains(&session, output).await,
+        Command::Drain { target: Some(target), comment } => {
+            maintenance::drain(&session, target, true, comment, output).await
+        }
+        Command::Undrain { target } => {
+            maintenance::drain(&session, target, false, String::new(), output).await
+        }
+        Command::Audit(AuditCommand::List { limit }) => audit::list(&session, limit, output).await,
+        Command::Audit(AuditCommand::Verify { known }) => {
+            audit::verify(&session, known, output).await
         }
         Command::Status => look::status(&session, output).await,
         Command::Sites => look::sites(&session, output).await,
@@ -90,6 +133,8 @@ async fn ask(args: Args, document: Vec<u8>, output: &Output) -> Result<(), CliEr
         }
         // Done before, without a controller.
         Command::Replay(arguments) => replay::replay(&arguments, output),
+        Command::Fmt { file, check } => document::fmt(&file, check, output),
+        Command::Schema => document::schema(output),
         Command::Completions { shell } => completions(shell, output),
     }
 }

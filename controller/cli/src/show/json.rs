@@ -5,9 +5,10 @@ use hawser_proto::agent::v1::{
 };
 use hawser_proto::config::v1::GenerationId;
 use hawser_proto::operator::v1::{
-    Account, AdviceInForce, ApplyResponse, CreateTokenResponse, EdgeStatus, Event, ExplainResponse,
-    GetFleetResponse, GetStatusResponse, ListAdviceResponse, Path, PathEnd, Site, TokenInfo,
-    Trouble,
+    Account, AdviceInForce, ApplyResponse, AuditEntry, Blink, CreateTokenResponse, Drain,
+    EdgeGeneration, EdgePlan, EdgeStatus, Event, ExplainResponse, Finding, GetFleetResponse,
+    GetStatusResponse, ListAdviceResponse, Path, PathEnd, PlanResponse, PlannedChange, Revision,
+    Rollout, RolloutEdge, SetDrainResponse, Site, SitePlan, TokenInfo, Trouble,
 };
 use serde_json::{Value, json};
 
@@ -35,6 +36,7 @@ pub fn applied(response: &ApplyResponse) -> Value {
         "revision": response.revision,
         "unchanged": response.unchanged,
         "changed": changed.collect::<Vec<_>>(),
+        "staged": response.rollout.is_some(),
     })
 }
 
@@ -324,6 +326,9 @@ pub fn tokens(tokens: &[TokenInfo], now_unix_ms: u64) -> Value {
             "created_unix_ms": token.created_unix_ms,
             "expires_unix_ms": token.expires_unix_ms,
             "state": token_state(token, now_unix_ms),
+            "fleet": token.fleet,
+            "last_used_unix_ms": token.last_used_unix_ms,
+            "last_used_from": token.last_used_from,
             "comment": token.comment,
         })
     };
@@ -332,4 +337,120 @@ pub fn tokens(tokens: &[TokenInfo], now_unix_ms: u64) -> Value {
 
 pub fn token_revoked(id: &str) -> Value {
     json!({"id": id, "revoked": true})
+}
+
+fn edge_generations(changed: &[EdgeGeneration]) -> Vec<Value> {
+    let one = |c: &EdgeGeneration| json!({"edge": c.edge, "generation": generation(c.id.as_ref())});
+    changed.iter().map(one).collect()
+}
+
+pub fn plan(plan: &PlanResponse) -> Value {
+    let change =
+        |c: &PlannedChange| json!({"action": c.action, "what": c.what, "detail": c.detail});
+    let edge = |e: &EdgePlan| {
+        let changes: Vec<Value> = e.changes.iter().map(change).collect();
+        json!({"edge": e.edge, "action": e.action, "changes": changes})
+    };
+    let site = |s: &SitePlan| {
+        let edges: Vec<Value> = s.edges.iter().map(edge).collect();
+        json!({"site": s.site, "action": s.action, "edges": edges})
+    };
+    let blink = |b: &Blink| {
+        json!({
+            "path_id": b.path_id,
+            "name": b.name,
+            "why": b.why,
+            "about_ms": b.about_ms,
+            "stops_traffic": b.stops_traffic,
+        })
+    };
+    let finding = |f: &Finding| json!({"code": f.code, "subject": f.subject, "message": f.message, "mend": f.mend});
+    json!({
+        "base_revision": plan.base_revision,
+        "unchanged": plan.unchanged,
+        "sites": plan.sites.iter().map(site).collect::<Vec<_>>(),
+        "blinks": plan.blinks.iter().map(blink).collect::<Vec<_>>(),
+        "findings": plan.findings.iter().map(finding).collect::<Vec<_>>(),
+        "document_sha256": plan.document_sha256,
+    })
+}
+
+pub fn history(revisions: &[Revision]) -> Value {
+    let one = |r: &Revision| {
+        json!({
+            "revision": r.revision,
+            "committed_unix_ms": r.committed_unix_ms,
+            "committed_by": r.committed_by,
+            "comment": r.comment,
+            "document_sha256": r.document_sha256,
+            "current": r.current,
+        })
+    };
+    json!({"revisions": revisions.iter().map(one).collect::<Vec<_>>()})
+}
+
+pub fn diff(old: &GetFleetResponse, new: &GetFleetResponse, changes: &PlanResponse) -> Value {
+    json!({
+        "from": old.revision,
+        "to": new.revision,
+        "document": super::plan::unified(old, new),
+        "plan": plan(changes),
+    })
+}
+
+pub fn rollout(rollout: &Rollout) -> Value {
+    let edge =
+        |e: &RolloutEdge| json!({"site": e.site, "edge": e.edge, "wave": e.wave, "state": e.state});
+    json!({
+        "revision": rollout.revision,
+        "from_revision": rollout.from_revision,
+        "phase": rollout.phase,
+        "wave": rollout.wave,
+        "waves": rollout.waves,
+        "reason": rollout.reason,
+        "until_unix_ms": rollout.until_unix_ms,
+        "edges": rollout.edges.iter().map(edge).collect::<Vec<_>>(),
+    })
+}
+
+pub fn drains(drains: &[Drain]) -> Value {
+    let one = |d: &Drain| {
+        json!({
+            "target": d.target,
+            "since_unix_ms": d.since_unix_ms,
+            "by": d.by,
+            "comment": d.comment,
+        })
+    };
+    json!({"drains": drains.iter().map(one).collect::<Vec<_>>()})
+}
+
+pub fn drain(target: &str, drained: bool, response: &SetDrainResponse) -> Value {
+    json!({
+        "target": target,
+        "drained": drained,
+        "unchanged": response.unchanged,
+        "changed": edge_generations(&response.changed),
+    })
+}
+
+pub fn audit(entries: &[AuditEntry]) -> Value {
+    let one = |e: &AuditEntry| {
+        json!({
+            "sequence": e.sequence,
+            "unix_ms": e.unix_ms,
+            "actor": e.actor,
+            "action": e.action,
+            "subject": e.subject,
+            "detail": e.detail,
+            "suppressed": e.suppressed,
+            "previous": e.previous,
+            "hash": e.hash,
+        })
+    };
+    json!({"entries": entries.iter().map(one).collect::<Vec<_>>()})
+}
+
+pub fn audit_whole(checked: u64, first: u64, last: u64, hash: &str) -> Value {
+    json!({"whole": true, "checked": checked, "first": first, "last": last, "hash": hash})
 }

@@ -54,7 +54,7 @@ fn link(edge: &EdgeStatus, now_unix_ms: u64) -> (String, Shade) {
 }
 
 /// What an edge has made of the generation it should have.
-pub(super) fn convergence_word(edge: &EdgeStatus) -> &'static str {
+pub fn convergence_word(edge: &EdgeStatus) -> &'static str {
     let Some(desired) = edge.desired.as_ref().filter(|id| id.number > 0) else { return "none" };
     let of = |id: Option<&hawser_proto::config::v1::GenerationId>| id == Some(desired);
     let Some(state) = &edge.generations else { return "pending" };
@@ -137,7 +137,8 @@ pub fn tokens(style: &Style, tokens: &[TokenInfo], now_unix_ms: u64) -> String {
     if tokens.is_empty() {
         return "There is no token.".to_owned();
     }
-    let mut table = style.table(&["ID", "KIND", "FOR", "STATE", "EXPIRES (UTC)", "COMMENT"]);
+    let mut table =
+        style.table(&["ID", "KIND", "FOR", "STATE", "EXPIRES (UTC)", "LAST USED", "COMMENT"]);
     for token in tokens {
         let (state, shade) = match token_state(token, now_unix_ms) {
             "valid" if token.expires_unix_ms == 0 => ("valid".to_owned(), Shade::Good),
@@ -154,10 +155,18 @@ pub fn tokens(style: &Style, tokens: &[TokenInfo], now_unix_ms: u64) -> String {
             style.cell(purpose, Shade::Plain),
             style.cell(&state, shade),
             style.cell(&utc(token.expires_unix_ms), Shade::Plain),
+            style.cell(&last_used(token, now_unix_ms), Shade::Plain),
             style.cell(&token.comment, Shade::Plain),
         ]);
     }
     style.finish(&table)
+}
+
+fn last_used(token: &TokenInfo, now_unix_ms: u64) -> String {
+    match token.last_used_unix_ms {
+        0 => "-".to_owned(),
+        at => format!("{} from {}", ago(at, now_unix_ms), clean(&token.last_used_from)),
+    }
 }
 
 pub(super) fn kind(token: &TokenInfo) -> &'static str {

@@ -1,10 +1,13 @@
 //! Answers as text for people. Pure: what is shown depends on the arguments alone.
 
 mod advice;
+mod audit;
 mod decisions;
 pub mod json;
 mod lists;
+mod maintenance;
 mod paths;
+mod plan;
 mod replay;
 mod style;
 mod why;
@@ -16,8 +19,11 @@ use hawser_proto::config::v1::GenerationId;
 use hawser_proto::operator::v1::{ApplyResponse, GetFleetResponse, GetStatusResponse};
 
 pub use advice::advice;
-pub use lists::{event, events, sites, token_created, tokens};
+pub use audit::{audit, audit_whole};
+pub use lists::{convergence_word as convergence, event, events, sites, token_created, tokens};
+pub use maintenance::{drain, drains, rollout};
 pub use paths::paths;
+pub use plan::{diff, history, plan};
 pub use replay::replayed;
 pub use style::{Style, clean};
 pub use why::{why, why_at};
@@ -58,7 +64,11 @@ pub fn applied(style: &Style, response: &ApplyResponse) -> String {
     let count = response.changed.len();
     let edges =
         if count == 1 { "1 edge changes".to_owned() } else { format!("{count} edges change") };
-    format!("{head} {edges}:\n\n{}", style.finish(&table))
+    let staged = match &response.rollout {
+        Some(rollout) => format!("\n\nIt is rolled out in {} waves: hawser rollout", rollout.waves),
+        None => String::new(),
+    };
+    format!("{head} {edges}:\n\n{}{staged}", style.finish(&table))
 }
 
 /// The document as it is; what is known about it as comments, so that it can be applied again.

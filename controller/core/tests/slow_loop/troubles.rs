@@ -88,7 +88,8 @@ fn an_alternative_that_can_not_bear_everybody_is_not_given_everybody() {
     }
     assert!(world.codes("ADVICE_HELD") >= 1, "{:?}", world.told.last());
     assert!(world.advised() < SITES, "{}", world.advised());
-    assert!(crowded * 4 < minutes, "{crowded} of {minutes} minutes above what beta carries");
+    // A path that loses a little more than it may is left after a minute, not at once.
+    assert!(crowded * 2 < minutes, "{crowded} of {minutes} minutes above what beta carries");
     assert_eq!(world.moves_to_worse, Vec::<String>::new());
 }
 

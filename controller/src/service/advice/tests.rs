@@ -9,7 +9,7 @@ use tokio::sync::mpsc::Receiver;
 use super::*;
 use crate::init::{self, Setup};
 use crate::pki::Pki;
-use crate::service::{Principal, Role, Settings};
+use crate::service::{Expected, Principal, Proposal, Role, Settings};
 use crate::store::SledStore;
 
 const SPOKES: usize = 6;
@@ -65,7 +65,13 @@ impl World {
         let store = Arc::new(store.unwrap().0);
         let controller = Controller::open(settings, store, pki).await.unwrap();
         let admin = Principal { token_id: "test".into(), role: Role::Admin };
-        let applied = controller.apply(&admin, document().into_bytes(), String::new(), 0).await;
+        let proposal = Proposal {
+            document: document().into_bytes(),
+            comment: String::new(),
+            expected: Expected::Any,
+            policy: None,
+        };
+        let applied = controller.apply(&admin, proposal).await;
         assert!(matches!(applied, Ok(crate::service::Applied::Committed { .. })), "{applied:?}");
         let agents = (0..SPOKES).map(|n| {
             let edge = format!("b{n}-1");

@@ -12,7 +12,8 @@ pub const SENDER_PORT: u16 = 49_862;
 
 const IPV6_BYTES: usize = 40;
 const UDP_BYTES: usize = 8;
-const HEADERS_BYTES: usize = IPV6_BYTES + UDP_BYTES;
+/// What stands before STAMP in the inner packet.
+pub const HEADERS_BYTES: usize = IPV6_BYTES + UDP_BYTES;
 const NEXT_HEADER_UDP: u8 = 17;
 /// Nothing routes a probe: what came farther is not ours (RFC 5082).
 const HOP_LIMIT: u8 = 255;

@@ -4,7 +4,9 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use hawser_edge_core::id::PathId;
-use hawser_edge_core::keys::{Candidate, ConnectionNo, RekeyLimits, Role, Verdict, judge};
+use hawser_edge_core::keys::{
+    Candidate, ConnectionNo, KeySuite, RekeyLimits, Role, Verdict, judge,
+};
 use hawser_edge_core::time::Micros;
 use hawser_proto::peer::v1::peer_message::Message;
 use hawser_proto::peer::v1::{KeyRefusal, Superseded};
@@ -160,7 +162,9 @@ impl Actor {
     /// what is due.
     pub(super) fn limit_current(&mut self) {
         let now = self.shared.now();
-        let limits = RekeyLimits { after: self.config.rekey_after, after_bytes: 0, esn: true };
+        // Time is the same for every suite.
+        let (after, suite) = (self.config.rekey_after, KeySuite::Aes128Gcm);
+        let limits = RekeyLimits { after, after_bytes: 0, esn: true, suite };
         let Some(link) = self.current.and_then(|no| self.links.get_mut(&no)) else { return };
         if link.opened_here {
             let next = limits.next_connection(now, rand::random());
