@@ -1,7 +1,8 @@
 # One target a task; CI runs the same ones.
 PACKAGES_LAB := iproute2 nftables procps iputils-ping python3
 # They check packets of ours without our code.
-PACKAGES_TEST := tshark openssl python3-scapy python3-cryptography
+PACKAGES_TEST := tshark openssl python3-scapy python3-cryptography prometheus
+PACKAGES_TELEMETRY := prometheus python3-venv
 PACKAGES_BENCH := iperf3 util-linux
 PACKAGES_PEERS := wireguard-go wireguard-tools strongswan-swanctl charon-systemd libcharon-extra-plugins \
 	libstrongswan-standard-plugins
@@ -42,6 +43,18 @@ test-package: package ## Installs the packages in a clean Debian, starts and enr
 .PHONY: test-long
 test-long: setup ## The tests that take longer than people wait: days of virtual time
 	$(CARGO) test -p hawser-edge-core --test detection -- --ignored --nocapture
+
+.PHONY: test-telemetry
+test-telemetry: setup ## Dashboards, rules and pushes against a real Prometheus and a real OTLP receiver → target/reports/telemetry.json
+	@tools/setup $(PACKAGES_TELEMETRY)
+	$(CARGO) build --workspace --bins
+	@receiver=$$(tools/otlp-receiver) && target/debug/hawser-telemetry-check --receiver "$$receiver"
+
+.PHONY: docs
+docs: ## What is generated from the catalogue of metrics: docs/METRICS.md, Grafana's dashboards
+	$(CARGO) build --workspace --examples
+	target/debug/examples/metrics_page > docs/METRICS.md
+	target/debug/examples/dashboards deploy/grafana/dashboards
 
 .PHONY: soak
 soak: ## The properties of selection over many more cases: 200,000 and more (TIMES=20)

@@ -8,6 +8,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Parser, Subcommand, ValueEnum};
+use hawser_telemetry::MetricsFlags;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
@@ -90,6 +91,8 @@ enum Command {
         /// What the slow loop may do: it recognises troubles across sites, and advises agents to avoid what suffers.
         #[arg(long, value_enum, default_value = "on")]
         advice: AdviceMode,
+        #[command(flatten)]
+        metrics: MetricsFlags,
     },
 }
 
@@ -122,14 +125,14 @@ async fn run(command: Command) -> Result<(), Box<dyn Error>> {
             Ok(())
         }
         Command::Check { data } => check(&data).await,
-        Command::Run { data, listen, port_file, telemetry_interval_ms, advice } => {
+        Command::Run { data, listen, port_file, telemetry_interval_ms, advice, metrics } => {
             let options = Options {
                 data,
                 listen,
                 telemetry_interval: Duration::from_millis(telemetry_interval_ms),
                 advice,
             };
-            serve(options, port_file.as_deref()).await
+            serve(options, &metrics, port_file.as_deref()).await
         }
     }
 }
@@ -162,10 +165,15 @@ async fn make(
     Ok(())
 }
 
-async fn serve(options: Options, port_file: Option<&Path>) -> Result<(), Box<dyn Error>> {
+async fn serve(
+    options: Options,
+    metrics: &MetricsFlags,
+    port_file: Option<&Path>,
+) -> Result<(), Box<dyn Error>> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let running = server::start(options).await?;
+    running.tell_metrics(metrics).await?;
     let address = running.address();
     tracing::info!(%address, fleet = running.fleet(), opened = ?running.opened(), "serving");
     if let Some(path) = port_file {

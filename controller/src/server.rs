@@ -5,13 +5,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use hawser_telemetry::{About, MetricsError, MetricsFlags};
 use tokio::task::JoinHandle;
 
 use crate::grpc;
 use crate::init::{self, InitError};
 use crate::listener::{self, ListenError};
 use crate::pki::{Pki, PkiError};
-use crate::service::{AdviceMode, Controller, ServiceError, Settings};
+use crate::service::{AdviceMode, Controller, ServiceError, Settings, metrics_source};
 use crate::store::{OpenReport, SledStore, Store, StoreError};
 
 /// The store is exported this often, if it changed.
@@ -102,6 +103,25 @@ impl Running {
     /// Where it listens; the port is the real one when 0 was asked for.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Tells metrics as the flags say, until the controller stops. Returns where they are scraped.
+    ///
+    /// # Errors
+    /// The address is taken, or a setting is wrong.
+    pub async fn tell_metrics(
+        &self,
+        flags: &MetricsFlags,
+    ) -> Result<Option<SocketAddr>, MetricsError> {
+        let about = About {
+            service: "hawser-controller",
+            version: env!("CARGO_PKG_VERSION"),
+            fleet: self.fleet().to_owned(),
+            instance: self.address.to_string(),
+        };
+        let source = metrics_source(&self.controller, flags.metrics_max_series);
+        let stop = self.controller.stopping().clone();
+        Ok(hawser_telemetry::start(flags, about, source, stop).await?.listening)
     }
 
     /// How the store came up.

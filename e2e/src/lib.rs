@@ -8,6 +8,7 @@
 //! - [`fleet`]: the real controller, agents and command line in a lab, and what a test does to them.
 //! - [`demo`]: the main job as an operator sees it.
 //! - [`bench`]: how fast, and how calm, link selection is.
+//! - [`telemetry`]: dashboards, rules and pushes against a real Prometheus and a real receiver.
 //! - [`report`]: figures, goals, and the files they are written to.
 //!
 //! Linux only, and root only. See `hawser-lab --help` for use by hand.
@@ -23,6 +24,7 @@ pub mod report;
 pub(crate) mod screen;
 pub mod stream;
 pub(crate) mod supervisor;
+pub mod telemetry;
 pub mod wan;
 pub mod watch;
 pub mod watchdog;

@@ -87,6 +87,8 @@ pub struct RunArgs {
     /// Log as JSON lines
     #[arg(long)]
     pub log_json: bool,
+    #[command(flatten)]
+    pub metrics: hawser_telemetry::MetricsFlags,
 }
 
 #[derive(Debug, Args)]

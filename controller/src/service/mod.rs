@@ -23,6 +23,7 @@ mod history;
 mod index;
 mod intent;
 mod manifest;
+mod metrics;
 mod record;
 mod session;
 mod sla_watch;
@@ -49,6 +50,7 @@ pub use self::explain::Question;
 pub use self::facts::Facts;
 pub use self::generation::Generation;
 pub use self::intent::{Applied, Document, Expected, Proposal};
+pub use self::metrics::source as metrics_source;
 pub use self::record::Reading;
 pub use self::session::Peer;
 pub use self::state::FleetState;
@@ -59,7 +61,7 @@ use crate::bucket::{Bucket, SourceBuckets};
 use crate::clock::now_unix_ms;
 use crate::pki::Pki;
 use crate::store::blob::{self, BlobRef};
-use crate::store::{RESTORED_KEY, Store};
+use crate::store::{RESTORED_KEY, Store, StoreTimes, TimedStore};
 use access::SignedIn;
 use advice::SlowLoop;
 use counters::Counters;
@@ -93,6 +95,7 @@ pub struct Controller {
     audit: Audit,
     events: Events,
     counters: Counters,
+    metrics: metrics::Metrics,
     index: Index,
     facts: Facts,
     slow_loop: SlowLoop,
@@ -116,6 +119,8 @@ impl Controller {
         store: Arc<dyn Store>,
         pki: Arc<Pki>,
     ) -> Result<Arc<Self>, ServiceError> {
+        let times = Arc::<StoreTimes>::default();
+        let store: Arc<dyn Store> = Arc::new(TimedStore::new(store, Arc::clone(&times)));
         let state = FleetState::load(store.as_ref()).await?;
         let facts = Facts::load(store.as_ref()).await?;
         let index = Index::load(store.as_ref()).await?;
@@ -128,6 +133,7 @@ impl Controller {
             audit: Audit::default(),
             events: Events::default(),
             counters: Counters::default(),
+            metrics: metrics::Metrics::new(times),
             index,
             facts,
             slow_loop,

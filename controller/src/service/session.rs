@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::{Stream, StreamExt as _};
 use hawser_controller_core::rollout::{Offer, Offered, offer};
@@ -59,6 +59,7 @@ struct Session<'a> {
     to_agent: mpsc::Sender<ControllerMessage>,
     /// The generation that was pushed last on this stream.
     sent: Option<Generation>,
+    sent_at: Option<Instant>,
     neighbours: BTreeSet<u32>,
     facts_version: u64,
 }
@@ -86,6 +87,7 @@ impl Controller {
             edge: &edge,
             to_agent: to_agent.clone(),
             sent: None,
+            sent_at: None,
             neighbours: BTreeSet::new(),
             facts_version: 0,
         };
@@ -331,6 +333,7 @@ impl Session<'_> {
             live.generations.applied = Some(id.into());
             live.last_nack.is_some()
         });
+        self.controller.metrics.answered(true, self.sent_at.take());
         self.publish("GENERATION_ACKED", format!("generation {id}"));
         if nacked {
             let store = self.controller.store.as_ref();
@@ -350,6 +353,9 @@ impl Session<'_> {
         if desired != Some(id) && self.sent != Some(id) {
             self.controller.counters.add("nacks_unexpected", 1);
             return Ok(());
+        }
+        if self.sent == Some(id) {
+            self.controller.metrics.answered(false, self.sent_at.take());
         }
         let stands = self.controller.index.with(self.edge, |live| {
             live.note_seen(id);
@@ -431,7 +437,7 @@ impl Session<'_> {
             Offer::Rename { once } => self.reissue(id, once).await,
             Offer::Push => {
                 self.controller.index.with(self.edge, |live| live.pushed = Some(id));
-                self.sent = Some(id);
+                (self.sent, self.sent_at) = (Some(id), Some(Instant::now()));
                 self.publish(
                     "GENERATION_PUSHED",
                     format!("generation {id} of revision {}", edge.desired.revision),

@@ -153,6 +153,9 @@ impl Controller {
             let new = self.index.with(edge, |live| live.take_decision(decision.clone(), most));
             if new {
                 self.hear_decision(edge, &decision);
+                if !self.metrics.decided(edge, &decision) {
+                    self.counters.add("moves_uncounted", 1);
+                }
                 self.publish_limited(Event {
                     unix_ms: decision.unix_ms,
                     decision: Some(decision.clone()),

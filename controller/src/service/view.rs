@@ -225,7 +225,7 @@ fn path_end(state: &FleetState, id: u32, end: &PathEndInfo, live: &Live) -> Path
     }
 }
 
-fn sample_of<'a>(id: u32, end: &PathEndInfo, live: &'a Live) -> Option<&'a Sample> {
+pub(super) fn sample_of<'a>(id: u32, end: &PathEndInfo, live: &'a Live) -> Option<&'a Sample> {
     live.get(&end.edge)?.samples.get(&id)
 }
 

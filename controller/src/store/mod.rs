@@ -10,6 +10,7 @@ pub mod exports;
 pub mod failpoint;
 mod recovery;
 mod sled;
+mod timed;
 
 use std::path::PathBuf;
 
@@ -18,6 +19,7 @@ use tokio::sync::broadcast;
 
 pub use self::recovery::OpenReport;
 pub use self::sled::SledStore;
+pub use self::timed::{StoreTimes, TimedStore};
 
 /// Largest value: sled never reclaims what it puts into its blob folder (128 KiB and more), etcd
 /// limits requests.

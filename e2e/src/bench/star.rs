@@ -58,6 +58,8 @@ pub(super) fn star(count: usize, manner: Manner, seed: u64) -> Result<FleetSpec,
             })
             .collect(),
         lab_name: None,
+        agent_args: Vec::new(),
+        controller_args: Vec::new(),
     })
 }
 

@@ -17,12 +17,18 @@ pub struct Agent {
     program: PathBuf,
     state: PathBuf,
     log: PathBuf,
+    args: Vec<String>,
     process: Option<Process>,
 }
 
 impl Agent {
     pub(super) fn new(place: EdgePlace, program: &Path, state: PathBuf, log: PathBuf) -> Self {
-        Self { place, program: program.to_owned(), state, log, process: None }
+        Self { place, program: program.to_owned(), state, log, args: Vec::new(), process: None }
+    }
+
+    /// What `hawser-edge run` is told besides.
+    pub(super) fn with_args(self, args: &[String]) -> Self {
+        Self { args: args.to_vec(), ..self }
     }
 
     /// Lets the program run on until the lab ends.
@@ -90,8 +96,8 @@ impl Agent {
     /// # Errors
     /// The program can't be started.
     pub fn start(&mut self, lab: &Lab) -> Result<(), FleetError> {
-        let task =
-            Task::new(&self.program).arg("--state-dir").arg(&self.state).arg("run").log(&self.log);
+        let task = Task::new(&self.program).arg("--state-dir").arg(&self.state).arg("run");
+        let task = task.args(&self.args).log(&self.log);
         self.process = Some(lab.spawn(&self.place.node, &task)?);
         Ok(())
     }

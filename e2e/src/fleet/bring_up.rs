@@ -64,7 +64,8 @@ impl Fleet {
         let agents = spec.edges.iter().map(|place| {
             let state = folder.path().join("edges").join(&place.edge);
             let log = folder.log(&place.edge);
-            (place.edge.clone(), Agent::new(place.clone(), &programs.edge, state, log))
+            let agent = Agent::new(place.clone(), &programs.edge, state, log);
+            (place.edge.clone(), agent.with_args(&spec.agent_args))
         });
         Ok(Self { agents: agents.collect(), controller: None, lab, folder, programs, spec })
     }
@@ -80,6 +81,7 @@ impl Fleet {
             advertise: &self.spec.advertise,
             folder: self.folder.path(),
             log: self.folder.log("controller"),
+            args: &self.spec.controller_args,
         };
         let controller = Controller::init(&self.lab, &self.programs, setup)?;
         self.controller.insert(controller).start(&self.lab)

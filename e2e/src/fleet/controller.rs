@@ -17,6 +17,7 @@ pub struct Controller {
     program: PathBuf,
     data: PathBuf,
     log: PathBuf,
+    args: Vec<String>,
     process: Option<Process>,
 }
 
@@ -27,6 +28,7 @@ pub(super) struct Setup<'a> {
     pub advertise: &'a [String],
     pub folder: &'a Path,
     pub log: PathBuf,
+    pub args: &'a [String],
 }
 
 impl Controller {
@@ -55,6 +57,7 @@ impl Controller {
             program: programs.controller.clone(),
             data,
             log: setup.log,
+            args: setup.args.to_vec(),
             process: None,
         })
     }
@@ -75,6 +78,7 @@ impl Controller {
             .arg(&self.data)
             .arg("--port-file")
             .arg(&port_file)
+            .args(&self.args)
             .log(&self.log);
         let process = lab.spawn(&self.node, &task)?;
         let started = wait::until("the controller listens", START_LIMIT, || {

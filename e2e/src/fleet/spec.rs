@@ -16,6 +16,9 @@ pub struct FleetSpec {
     pub edges: Vec<EdgePlace>,
     /// The lab's name; without one it gets one of its own.
     pub lab_name: Option<String>,
+    /// What `hawser-edge run` and `hawser-controller run` are told besides.
+    pub agent_args: Vec<String>,
+    pub controller_args: Vec<String>,
 }
 
 /// Where an edge of the document lives.
@@ -54,6 +57,8 @@ impl FleetSpec {
             advertise: vec!["192.0.2.18:4511".to_owned()],
             edges: ["hq", "b1", "b2"].map(EdgePlace::at).to_vec(),
             lab_name: None,
+            agent_args: Vec::new(),
+            controller_args: Vec::new(),
         })
     }
 
@@ -70,6 +75,8 @@ impl FleetSpec {
             advertise: vec!["192.0.2.18:4511".to_owned()],
             edges: ["hq1", "hq2", "b1", "b2"].map(EdgePlace::at).to_vec(),
             lab_name: None,
+            agent_args: Vec::new(),
+            controller_args: Vec::new(),
         })
     }
 
@@ -116,6 +123,8 @@ impl FleetSpec {
             advertise: vec!["198.51.100.34:4511".to_owned(), "203.0.113.34:4511".to_owned()],
             edges: ["left", "right"].map(EdgePlace::at).to_vec(),
             lab_name: None,
+            agent_args: Vec::new(),
+            controller_args: Vec::new(),
         })
     }
 

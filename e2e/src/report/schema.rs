@@ -6,6 +6,7 @@ use serde_json::Value;
 const SCHEMAS: &[(&str, &str)] = &[
     ("demo", include_str!("../../reports/demo.schema.json")),
     ("selection", include_str!("../../reports/selection.schema.json")),
+    ("telemetry", include_str!("../../reports/telemetry.schema.json")),
     ("bench-dataplane", include_str!("../../reports/bench-dataplane.schema.json")),
     ("crash", include_str!("../../reports/crash.schema.json")),
     ("controller", include_str!("../../reports/controller.schema.json")),

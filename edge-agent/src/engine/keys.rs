@@ -65,6 +65,7 @@ impl Engine {
         let mut another = false;
         if let Some(runtime) = self.paths.get_mut(&path) {
             runtime.keyed = true;
+            runtime.sa_since = Some(self.clock.now());
             another = runtime.sealing.replace(suite).is_some_and(|was| was != suite);
             runtime.keyed_at.get_or_insert(self.clock.now());
             // Probes begin with the first keys.

@@ -15,6 +15,7 @@ mod gaps;
 mod host_task;
 mod keys;
 mod lans;
+mod metrics;
 mod pacing;
 mod path;
 mod peer_word;
@@ -120,6 +121,7 @@ struct Engine {
     history: History,
     /// What the controller was told of why classes are where they are.
     told: explain::Told,
+    metrics: metrics::Metrics,
     /// The day on which the suites under a waiver were last told of.
     waivers_told_day: u64,
     /// A suite is in use whose keys last a few megabytes.

@@ -40,6 +40,8 @@ pub struct PathRuntime {
     pub sealing: Option<Suite>,
     /// When it got the first one.
     pub keyed_at: Option<Micros>,
+    /// When the present outbound SA was installed.
+    pub sa_since: Option<Micros>,
     /// Nothing is sent on it.
     pub silent: bool,
     /// This end needs it, though it rests otherwise.
@@ -92,6 +94,7 @@ impl PathRuntime {
             answered_since: None,
             keyed: false,
             keyed_at: None,
+            sa_since: None,
             sealing: None,
             silent: false,
             wanted: false,

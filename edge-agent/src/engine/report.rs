@@ -71,7 +71,7 @@ impl Engine {
         all
     }
 
-    fn path_samples(&mut self, counters: &Counters) -> Vec<wire::PathSample> {
+    pub(super) fn path_samples(&self, counters: &Counters) -> Vec<wire::PathSample> {
         let Some(edge) = self.edge.clone() else { return Vec::new() };
         let mtus = self.mtus(&edge);
         let now = self.clock.now();
@@ -80,7 +80,8 @@ impl Engine {
         for id in ids {
             let Some(path) = self.paths.get(&id) else { continue };
             let traffic = counters.paths.get(&id).copied().unwrap_or_default();
-            let figures = path.monitor.quality(now).figures;
+            let quality = path.monitor.quality(now);
+            let figures = quality.figures;
             samples.push(wire::PathSample {
                 path_id: id.0,
                 state: path_state(path.reach).into(),
@@ -97,6 +98,12 @@ impl Engine {
                 rekeys: path.keyings.saturating_sub(1),
                 inner_mtu_bytes: u32::from(self.inner_mtu(&edge, &mtus, id)),
                 remote_endpoint: path.remote.map(|r| r.to_string()).unwrap_or_default(),
+                rtt_p50_us: quality.rtt_p50_us,
+                rtt_p95_us: quality.rtt_p95_us,
+                rtt_p99_us: quality.rtt_p99_us,
+                // Without probes there is nothing to judge by.
+                mos_milli: if figures.rtt_us > 0 { quality.mos_milli } else { 0 },
+                sa_age_ms: path.sa_since.map_or(0, |at| now.since(at).as_millis().max(1) as u64),
             });
         }
         samples

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hawser_edge_core::reach::Reach;
+use hawser_telemetry::{About, MetricsError, MetricsFlags};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
@@ -15,7 +16,7 @@ use tracing_subscriber::EnvFilter;
 
 use super::clock::{Clock, unix_ms};
 use super::peering::{Parts, Peering};
-use super::{Engine, Own, Timer, host_task};
+use super::{Engine, Own, Timer, host_task, metrics};
 use crate::cli::{EXIT_FAILED, EXIT_NO_AGENT, RunArgs, complain};
 use crate::control::{self, ControlEvent, Identity, IdentityError, StartError, local};
 use crate::dataplane::{Event, EventReceivers, UserspaceDataPlane};
@@ -41,6 +42,7 @@ pub struct Options {
     pub state_dir: PathBuf,
     /// `None`: as the controller wishes.
     pub telemetry_interval: Option<Duration>,
+    pub metrics: MetricsFlags,
 }
 
 /// Why the agent can't run.
@@ -54,6 +56,8 @@ pub enum EngineError {
     Local(#[from] control::FileError),
     #[error("the kernel can't be reached")]
     Host(#[from] HostError),
+    #[error(transparent)]
+    Metrics(#[from] MetricsError),
 }
 
 impl EngineError {
@@ -64,6 +68,7 @@ impl EngineError {
             EngineError::Control(error) => error.code(),
             EngineError::Local(_) => "LOCAL_SOCKET",
             EngineError::Host(_) => "HOST",
+            EngineError::Metrics(error) => error.code(),
         }
     }
 
@@ -76,6 +81,7 @@ impl EngineError {
                 "check the state directory's owner and free space"
             }
             EngineError::Host(_) => "run as root, or with CAP_NET_ADMIN",
+            EngineError::Metrics(error) => error.mend(),
         }
     }
 }
@@ -88,6 +94,7 @@ pub fn start(state_dir: &Path, arguments: RunArgs) -> ExitCode {
     let options = Options {
         state_dir: state_dir.to_owned(),
         telemetry_interval: (interval > 0).then(|| Duration::from_millis(interval)),
+        metrics: arguments.metrics,
     };
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
@@ -144,6 +151,14 @@ fn init_logs(json: bool) {
 pub async fn run(options: Options, stop: CancellationToken) -> Result<(), EngineError> {
     let identity = Arc::new(Identity::load(&options.state_dir)?);
     let control = control::start(identity.clone(), &options.state_dir)?;
+    let (asks, metrics_inbox) = mpsc::channel(metrics::ASKS);
+    let about = About {
+        service: "hawser-edge",
+        version: env!("CARGO_PKG_VERSION"),
+        fleet: identity.fleet().to_owned(),
+        instance: identity.edge().to_owned(),
+    };
+    hawser_telemetry::start(&options.metrics, about, metrics::source(asks), stop.clone()).await?;
     let (queries, query_inbox) = mpsc::channel(local::LOCAL_QUERIES);
     let socket = local::serve(&options.state_dir, queries, stop.clone())?;
     let (observed, observations) = mpsc::channel(OBSERVATIONS);
@@ -162,6 +177,7 @@ pub async fn run(options: Options, stop: CancellationToken) -> Result<(), Engine
     let (internal, internal_inbox) = mpsc::channel(INTERNAL_EVENTS);
     let clock = Clock::start();
     let engine = Engine {
+        metrics: metrics::Metrics::new(options.metrics.metrics_max_series, clock.now()),
         told_peers: BTreeMap::new(),
         reach: Reach::new(clock.now()),
         clock,
@@ -202,6 +218,7 @@ pub async fn run(options: Options, stop: CancellationToken) -> Result<(), Engine
         carriers,
         observations,
         queries: query_inbox,
+        metrics: metrics_inbox,
     };
     tracing::info!(
         fleet = identity.fleet(),
@@ -226,6 +243,7 @@ struct Inboxes {
     carriers: watch::Receiver<Carriers>,
     observations: mpsc::Receiver<hawser_edge_core::reconcile::Observed>,
     queries: mpsc::Receiver<local::LocalQuery>,
+    metrics: mpsc::Receiver<metrics::Ask>,
 }
 
 impl Engine {
@@ -258,6 +276,7 @@ impl Engine {
                     None => return,
                 },
                 Some(query) = inboxes.queries.recv() => self.on_query(query),
+                Some(ask) = inboxes.metrics.recv() => self.on_metrics(ask),
                 _ = usage.tick() => {
                     self.report_usage();
                     self.tell_waivers_daily();
@@ -306,6 +325,7 @@ impl Engine {
             ControlEvent::Advice(advice) => self.on_advice(&advice),
             ControlEvent::Connected(connected) => {
                 tracing::info!(controller = connected.controller, "connected");
+                self.metrics.connected(true, self.clock.now());
                 if !self.telemetry_fixed && connected.telemetry_interval_ms > 0 {
                     let wish = Duration::from_millis(u64::from(connected.telemetry_interval_ms));
                     self.telemetry_interval = wish.max(Duration::from_millis(100));
@@ -315,6 +335,7 @@ impl Engine {
                 self.report();
             }
             ControlEvent::Disconnected => {
+                self.metrics.connected(false, self.clock.now());
                 tracing::info!(
                     unix_ms = unix_ms(),
                     "controller lost; everything goes on without it"

@@ -3,7 +3,7 @@
 use hawser_edge_core::config::EdgeState;
 use hawser_edge_core::id::{PathId, TunnelId};
 use hawser_edge_core::select::{ClassPolicy, Decision, DecisionContext, Selector, candidates};
-use hawser_edge_core::sla::SlaClass;
+use hawser_edge_core::sla::{SlaClass, SlaState};
 use hawser_edge_core::time::Micros;
 use hawser_proto::agent::v1 as wire;
 
@@ -42,6 +42,7 @@ impl Engine {
         for (tunnel, class) in old.into_keys() {
             self.timers.set(Timer::Selection(tunnel, class), None);
         }
+        self.metrics.retain(|key| self.selections.contains_key(key));
         self.told_peers.retain(|tunnel, _| edge.tunnels.contains_key(tunnel));
         let tunnels: Vec<TunnelId> = edge.tunnels.keys().copied().collect();
         for tunnel in tunnels {
@@ -68,6 +69,12 @@ impl Engine {
                 selection.since_unix_ms = clock::unix_ms();
                 decisions.push(decision);
             }
+            let selected = selection.selector.selected().and_then(|id| self.paths.get(&id));
+            let meets = selected.is_some_and(|path| {
+                let health = path.monitor.health(&class.sla_class, class.symmetric);
+                health.state == SlaState::Meets
+            });
+            self.metrics.judged(key, meets, now);
             let deadline = selection.selector.next_deadline();
             self.timers.set(Timer::Selection(tunnel, class.id), deadline);
         }
@@ -100,6 +107,7 @@ impl Engine {
             record.advice_id = followed.unwrap_or_default().to_owned();
         }
         self.told.moved(decision.tunnel, decision.class);
+        self.metrics.moved((decision.tunnel, decision.class), decision.cause.code());
         self.keep_decision(record);
     }
 

@@ -66,6 +66,16 @@ impl Selector {
         }
     }
 
+    /// Voluntary moves that may be made now.
+    pub fn tokens_left(&self, now: Micros) -> u32 {
+        self.tokens.left(now)
+    }
+
+    /// Better paths that must wait.
+    pub fn held_paths(&self, now: Micros) -> usize {
+        self.held(now).len()
+    }
+
     pub(super) fn decision(&self, wish: Wish, now: Micros) -> Decision {
         Decision {
             at: now,

@@ -1,0 +1,23 @@
+//! Metrics of Hawser's processes: what there is to tell ([`catalogue`]), a collection of it ([`Snapshot`]), and how it
+//! leaves the process: scraped by Prometheus, pushed by OTLP.
+//!
+//! A [`Source`] is asked for a snapshot when somebody wants one, at most once a collection, and nothing is kept between:
+//! what is no longer told of is gone. Why this is not the OpenTelemetry SDK: `docs/decisions/0020-metrics.md`.
+
+pub mod catalogue;
+mod flags;
+mod histogram;
+mod otlp;
+mod paths;
+mod run;
+mod scrape;
+mod snapshot;
+mod text;
+
+pub use flags::MetricsFlags;
+pub use histogram::Histogram;
+pub use otlp::OtlpError;
+pub use paths::{PathNames, PathRow, PathState, put_paths};
+pub use run::{About, MetricsError, Running, Source, start};
+pub use snapshot::{Point, SetId, Snapshot, Text, Value};
+pub use text::chunks;

@@ -1,0 +1,174 @@
+//! One HTTP client, with TLS by rustls, for both of OTLP's protocols.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderName, HeaderValue, Request, Uri, header};
+use http_body_util::{BodyExt as _, Full, Limited};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+use opentelemetry_proto::tonic::collector::metrics::v1::metrics_service_client::MetricsServiceClient;
+use opentelemetry_proto::tonic::collector::metrics::v1::{
+    ExportMetricsPartialSuccess, ExportMetricsServiceRequest, ExportMetricsServiceResponse,
+};
+use prost::Message as _;
+use rustls::{ClientConfig, RootCertStore};
+use rustls_pki_types::pem::PemObject as _;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use tonic::body::Body;
+
+use super::settings::{OtlpError, Protocol, Settings, bad_pem, read_file};
+
+/// Of an answer, which says little.
+const ANSWER_BYTES_MAX: usize = 64 * 1024;
+/// Of what a collector says of an error, for the log.
+const WORDS_MAX: usize = 200;
+
+type HttpClient = Client<HttpsConnector<HttpConnector>, Body>;
+
+pub struct Transport {
+    protocol: Protocol,
+    endpoint: Uri,
+    headers: Vec<(HeaderName, HeaderValue)>,
+    timeout: Duration,
+    client: HttpClient,
+}
+
+impl Transport {
+    /// # Errors
+    /// A certificate or key can't be used.
+    pub fn new(settings: Settings) -> Result<Self, OtlpError> {
+        let https = HttpsConnectorBuilder::new().with_tls_config(tls(&settings)?).https_or_http();
+        let grpc = settings.protocol == Protocol::Grpc;
+        let connector =
+            if grpc { https.enable_http2().build() } else { https.enable_http1().build() };
+        let client = Client::builder(TokioExecutor::new()).http2_only(grpc).build(connector);
+        Ok(Transport {
+            protocol: settings.protocol,
+            endpoint: settings.endpoint,
+            headers: settings.headers,
+            timeout: settings.timeout,
+            client,
+        })
+    }
+
+    /// # Errors
+    /// Why it did not arrive, for people.
+    pub async fn send(&self, message: ExportMetricsServiceRequest) -> Result<(), String> {
+        let sent = async {
+            match self.protocol {
+                Protocol::Grpc => self.send_grpc(message).await,
+                Protocol::HttpProtobuf => self.send_http(message).await,
+            }
+        };
+        let answer = tokio::time::timeout(self.timeout, sent).await;
+        let answer = answer.map_err(|_| "the collector did not answer in time".to_owned())??;
+        match answer.partial_success {
+            Some(ExportMetricsPartialSuccess { rejected_data_points: n, error_message })
+                if n > 0 =>
+            {
+                Err(format!("the collector rejected {n} points: {}", words(&error_message)))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    async fn send_grpc(
+        &self,
+        message: ExportMetricsServiceRequest,
+    ) -> Result<ExportMetricsServiceResponse, String> {
+        let mut client =
+            MetricsServiceClient::with_origin(self.client.clone(), self.endpoint.clone());
+        let mut request = tonic::Request::from_parts(
+            tonic::metadata::MetadataMap::from_headers(self.headers.iter().cloned().collect()),
+            tonic::Extensions::default(),
+            message,
+        );
+        request.set_timeout(self.timeout);
+        let answer = client.export(request).await;
+        answer.map(tonic::Response::into_inner).map_err(|status| {
+            format!("{}: {}", status.code().description(), words(status.message()))
+        })
+    }
+
+    async fn send_http(
+        &self,
+        message: ExportMetricsServiceRequest,
+    ) -> Result<ExportMetricsServiceResponse, String> {
+        let body = Body::new(Full::new(Bytes::from(message.encode_to_vec())));
+        let mut request = Request::post(self.endpoint.clone())
+            .header(header::CONTENT_TYPE, "application/x-protobuf")
+            .body(body)
+            .map_err(|error| error.to_string())?;
+        request.headers_mut().extend(self.headers.iter().cloned());
+        let response = self.client.request(request).await.map_err(|error| chain(&error))?;
+        let status = response.status();
+        let body = Limited::new(response.into_body(), ANSWER_BYTES_MAX).collect().await;
+        let body = body.map_err(|error| error.to_string())?.to_bytes();
+        if !status.is_success() {
+            return Err(format!("{status}: {}", words(&String::from_utf8_lossy(&body))));
+        }
+        // Some collectors answer with nothing, or with JSON: they took it all the same.
+        Ok(ExportMetricsServiceResponse::decode(body).unwrap_or_default())
+    }
+}
+
+fn tls(settings: &Settings) -> Result<ClientConfig, OtlpError> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(OtlpError::Tls)?
+        .with_root_certificates(roots(settings)?);
+    let (certificate, key) = match (&settings.client_certificate, &settings.client_key) {
+        (None, None) => return Ok(builder.with_no_client_auth()),
+        (Some(certificate), Some(key)) => (certificate, key),
+        _ => return Err(OtlpError::HalfIdentity),
+    };
+    let chain = certificates(certificate)?;
+    let secret =
+        PrivateKeyDer::from_pem_slice(&read_file(key)?).map_err(|_| bad_pem(&key.0, &key.1))?;
+    builder.with_client_auth_cert(chain, secret).map_err(OtlpError::Tls)
+}
+
+fn roots(settings: &Settings) -> Result<RootCertStore, OtlpError> {
+    let mut roots = RootCertStore::empty();
+    match &settings.ca {
+        Some(ca) => {
+            for certificate in certificates(ca)? {
+                roots.add(certificate).map_err(OtlpError::Tls)?;
+            }
+        }
+        // A host without any can still push in clear.
+        None if settings.endpoint.scheme_str() == Some("https") => {
+            roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+        }
+        None => {}
+    }
+    Ok(roots)
+}
+
+fn certificates(
+    file: &(String, std::path::PathBuf),
+) -> Result<Vec<CertificateDer<'static>>, OtlpError> {
+    let pem = read_file(file)?;
+    let parsed: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
+    parsed.ok().filter(|c| !c.is_empty()).ok_or_else(|| bad_pem(&file.0, &file.1))
+}
+
+/// Text from the network: short, and on one line.
+fn words(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(WORDS_MAX).collect()
+}
+
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(&format!(": {cause}"));
+        source = cause.source();
+    }
+    text
+}

@@ -1,0 +1,164 @@
+//! Over real sockets on loopback: the scrape endpoint, and both of OTLP's protocols.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use hawser_telemetry::catalogue::{EDGE_UPTIME, Scope};
+use hawser_telemetry::{About, MetricsFlags, PathRow, Snapshot, Source, put_paths, start};
+use http::{Request, Response};
+use http_body_util::BodyExt as _;
+use hyper::body::Incoming;
+use opentelemetry_proto::tonic::collector::metrics::v1::metrics_service_server::{
+    MetricsService, MetricsServiceServer,
+};
+use opentelemetry_proto::tonic::collector::metrics::v1::{
+    ExportMetricsServiceRequest, ExportMetricsServiceResponse,
+};
+use prost::Message as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+const SOON: Duration = Duration::from_secs(20);
+
+fn about() -> About {
+    About { service: "hawser-edge", version: "1", fleet: "acme".into(), instance: "b1-1".into() }
+}
+
+/// Tells one path less at each collection.
+fn source() -> Source {
+    let left = Arc::new(AtomicU64::new(3));
+    Arc::new(move || {
+        let left = left.clone();
+        Box::pin(async move {
+            let left = left.fetch_sub(1, Ordering::Relaxed) as u32;
+            let mut snapshot = Snapshot::default();
+            let edge = snapshot.set(Scope::Site, &["b1", "b1-1"]);
+            snapshot.put(&EDGE_UPTIME, edge, &[], 1.5);
+            let row = |path| PathRow { site: "b1".into(), path, ..PathRow::default() };
+            let rows: Vec<PathRow> = (1..=left).map(row).collect();
+            put_paths(&mut snapshot, &rows, 1_000);
+            Some(snapshot)
+        })
+    })
+}
+
+async fn ask(address: std::net::SocketAddr, request: &str) -> String {
+    let mut socket = TcpStream::connect(address).await.expect("it listens");
+    socket.write_all(request.as_bytes()).await.expect("it reads");
+    let mut answer = String::new();
+    let read = tokio::time::timeout(SOON, socket.read_to_string(&mut answer)).await;
+    read.expect("an answer").expect("an answer in UTF-8");
+    answer
+}
+
+#[tokio::test]
+async fn a_scrape_has_what_there_is_now_and_nothing_else_is_served() {
+    let flags = MetricsFlags {
+        metrics_listen: Some(([127, 0, 0, 1], 0).into()),
+        ..MetricsFlags::default()
+    };
+    let stop = CancellationToken::new();
+    let running = start(&flags, about(), source(), stop.clone()).await.expect("it starts");
+    let address = running.listening.expect("it listens");
+    let get = "GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n";
+    let first = ask(address, get).await;
+    assert!(first.starts_with("HTTP/1.1 200 OK"), "{first}");
+    assert!(first.contains("hawser_edge_uptime_seconds{site=\"b1\",edge=\"b1-1\"} 1.5\n"));
+    assert!(first.contains("path=\"3\""));
+    let second = ask(address, get).await;
+    assert!(second.contains("path=\"2\"") && !second.contains("path=\"3\""), "{second}");
+    for (request, status) in [
+        ("GET / HTTP/1.1\r\nHost: x\r\n\r\n", "404"),
+        ("POST /metrics HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n", "405"),
+        ("nonsense\r\n\r\n", "400"),
+    ] {
+        let answer = ask(address, request).await;
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{request}: {answer}");
+    }
+    let third = ask(address, get).await;
+    assert!(third.contains("hawser_telemetry_scrapes_total{outcome=\"refused\"} 2\n"), "{third}");
+    stop.cancel();
+}
+
+struct Receiver(mpsc::Sender<(String, ExportMetricsServiceRequest)>);
+
+#[tonic::async_trait]
+impl MetricsService for Receiver {
+    async fn export(
+        &self,
+        request: tonic::Request<ExportMetricsServiceRequest>,
+    ) -> Result<tonic::Response<ExportMetricsServiceResponse>, tonic::Status> {
+        let key = request.metadata().get("x-test").map(|v| v.to_str().unwrap_or_default());
+        let told = (key.unwrap_or_default().to_owned(), request.into_inner());
+        let _ = self.0.send(told).await;
+        Ok(tonic::Response::new(ExportMetricsServiceResponse::default()))
+    }
+}
+
+fn pushing(endpoint: String, protocol: &str) -> MetricsFlags {
+    MetricsFlags {
+        otlp_endpoint: Some(endpoint),
+        otlp_protocol: Some(protocol.to_owned()),
+        otlp_interval_ms: Some(500),
+        ..MetricsFlags::default()
+    }
+}
+
+fn names(request: &ExportMetricsServiceRequest) -> Vec<String> {
+    let scopes = request.resource_metrics.iter().flat_map(|r| &r.scope_metrics);
+    scopes.flat_map(|s| &s.metrics).map(|m| m.name.clone()).collect()
+}
+
+#[tokio::test]
+async fn otlp_is_pushed_by_grpc() {
+    let (told, mut heard) = mpsc::channel(8);
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("an address");
+    let incoming = tonic::transport::server::TcpIncoming::from(listener);
+    let service = MetricsServiceServer::new(Receiver(told));
+    let router = tonic::transport::Server::builder().add_service(service);
+    tokio::spawn(router.serve_with_incoming(incoming));
+    let stop = CancellationToken::new();
+    let flags = pushing(format!("http://{address}"), "grpc");
+    start(&flags, about(), source(), stop.clone()).await.expect("it starts");
+    let (_, request) =
+        tokio::time::timeout(SOON, heard.recv()).await.expect("a push").expect("a push");
+    assert!(names(&request).contains(&"hawser.edge.uptime".to_owned()));
+    let resource = request.resource_metrics[0].resource.as_ref().expect("a resource");
+    assert!(resource.attributes.iter().any(|a| a.key == "service.instance.id"));
+    stop.cancel();
+}
+
+#[tokio::test]
+async fn otlp_is_pushed_by_http() {
+    let (told, mut heard) = mpsc::channel(8);
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("an address");
+    tokio::spawn(async move {
+        let (socket, _) = listener.accept().await.expect("a connection");
+        let service = hyper::service::service_fn(move |request: Request<Incoming>| {
+            let told = told.clone();
+            async move {
+                let path = request.uri().path().to_owned();
+                let body = request.into_body().collect().await?.to_bytes();
+                let _ = told.send((path, body)).await;
+                Ok::<_, hyper::Error>(Response::new(http_body_util::Empty::<bytes::Bytes>::new()))
+            }
+        });
+        let socket = hyper_util::rt::TokioIo::new(socket);
+        let http = hyper::server::conn::http1::Builder::new();
+        let _ = http.serve_connection(socket, service).await;
+    });
+    let stop = CancellationToken::new();
+    let flags = pushing(format!("http://{address}"), "http/protobuf");
+    start(&flags, about(), source(), stop.clone()).await.expect("it starts");
+    let (path, body) =
+        tokio::time::timeout(SOON, heard.recv()).await.expect("a push").expect("a push");
+    assert_eq!(path, "/v1/metrics");
+    let request = ExportMetricsServiceRequest::decode(body).expect("OTLP");
+    assert!(names(&request).contains(&"hawser.edge.uptime".to_owned()));
+    stop.cancel();
+}
