@@ -3,8 +3,11 @@ PACKAGES_LAB := iproute2 nftables procps iputils-ping python3
 # They check packets of ours without our code.
 PACKAGES_TEST := tshark openssl python3-scapy python3-cryptography
 PACKAGES_BENCH := iperf3
+# A whole Linux kernel as an ordinary process, and what its scenarios run.
+PACKAGES_KERNEL := user-mode-linux kmod busybox-static strongswan-swanctl charon-systemd
 CARGO ?= cargo
 SHELL := bash
+comma := ,
 
 .PHONY: help
 help: ## This list
@@ -24,10 +27,20 @@ demo: setup build ## The main job: three sites, a failure, a healing, and why (K
 
 .PHONY: test
 test: setup ## Every test, the lab's scenarios too (root)
-	@tools/setup $(PACKAGES_TEST)
+	@tools/setup $(PACKAGES_TEST) $(PACKAGES_KERNEL)
 	@# Binaries together with the tests: one set of features, so nothing is compiled twice.
 	$(CARGO) build --workspace --bins --tests
 	$(CARGO) test --workspace --no-fail-fast
+
+.PHONY: lab-kernel
+lab-kernel: setup build ## Scenarios inside a full Linux kernel → target/reports/kernel.json (ONLY=NAME,NAME)
+	@tools/setup $(PACKAGES_KERNEL)
+	@target/debug/hawser-lab kernel run $(subst $(comma), ,$(ONLY))
+
+.PHONY: lab-kernel-shell
+lab-kernel-shell: setup build ## A shell in that kernel
+	@tools/setup $(PACKAGES_KERNEL)
+	@target/debug/hawser-lab kernel shell
 
 .PHONY: test-long
 test-long: setup ## The tests that take longer than people wait: days of virtual time

@@ -8,6 +8,7 @@
 //! - [`fleet`]: the real controller, agents and command line in a lab, and what a test does to them.
 //! - [`demo`]: the main job as an operator sees it.
 //! - [`bench`]: how fast, and how calm, link selection is.
+//! - [`kernel`]: the kernel lab: scenarios inside a full Linux kernel that is an ordinary process.
 //! - [`report`]: figures, goals, and the files they are written to.
 //!
 //! Linux only, and root only. See `hawser-lab --help` for use by hand.
@@ -18,6 +19,7 @@ pub mod clock;
 pub mod demo;
 pub mod fleet;
 pub(crate) mod instrument;
+pub mod kernel;
 pub mod lab;
 pub mod report;
 pub(crate) mod screen;

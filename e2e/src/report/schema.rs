@@ -6,6 +6,7 @@ use serde_json::Value;
 const SCHEMAS: &[(&str, &str)] = &[
     ("demo", include_str!("../../reports/demo.schema.json")),
     ("selection", include_str!("../../reports/selection.schema.json")),
+    ("kernel", include_str!("../../reports/kernel.schema.json")),
     ("bench-dataplane", include_str!("../../reports/bench-dataplane.schema.json")),
 ];
 
