@@ -4,7 +4,7 @@ PACKAGES_LAB := iproute2 nftables procps iputils-ping python3
 PACKAGES_TEST := tshark openssl python3-scapy python3-cryptography
 PACKAGES_BENCH := iperf3
 # A whole Linux kernel as an ordinary process, and what its scenarios run.
-PACKAGES_KERNEL := user-mode-linux kmod busybox-static strongswan-swanctl charon-systemd
+PACKAGES_KERNEL := qemu-system-x86 kmod busybox-static strongswan-swanctl charon-systemd
 CARGO ?= cargo
 SHELL := bash
 comma := ,
@@ -28,6 +28,7 @@ demo: setup build ## The main job: three sites, a failure, a healing, and why (K
 .PHONY: test
 test: setup ## Every test, the lab's scenarios too (root)
 	@tools/setup $(PACKAGES_TEST) $(PACKAGES_KERNEL)
+	@tools/kernel target/kernel
 	@# Binaries together with the tests: one set of features, so nothing is compiled twice.
 	$(CARGO) build --workspace --bins --tests
 	$(CARGO) test --workspace --no-fail-fast
@@ -35,11 +36,13 @@ test: setup ## Every test, the lab's scenarios too (root)
 .PHONY: lab-kernel
 lab-kernel: setup build ## Scenarios inside a full Linux kernel → target/reports/kernel.json (ONLY=NAME,NAME)
 	@tools/setup $(PACKAGES_KERNEL)
+	@tools/kernel target/kernel
 	@target/debug/hawser-lab kernel run $(subst $(comma), ,$(ONLY))
 
 .PHONY: lab-kernel-shell
 lab-kernel-shell: setup build ## A shell in that kernel
 	@tools/setup $(PACKAGES_KERNEL)
+	@tools/kernel target/kernel
 	@target/debug/hawser-lab kernel shell
 
 .PHONY: test-long

@@ -43,7 +43,7 @@ fn a_kernel_ends_with_its_supervisor_also_when_that_is_killed() {
         .spawn()
         .expect("hawser-lab starts");
     let deadline = Instant::now() + Duration::from_secs(60);
-    while processes_of(base.path()).len() < 2 {
+    while processes_of(base.path()).is_empty() {
         assert!(Instant::now() < deadline, "the kernel does not start");
         std::thread::sleep(Duration::from_millis(50));
     }
@@ -64,7 +64,7 @@ fn wait_none_left(folder: &Path) {
     }
 }
 
-/// Processes whose command line names a folder: the kernel's process and those that it traces.
+/// Processes whose command line names a folder: the kernels' processes.
 fn processes_of(folder: &Path) -> Vec<String> {
     let name = folder.to_string_lossy().into_owned();
     let entries = std::fs::read_dir("/proc").expect("/proc");
@@ -72,5 +72,5 @@ fn processes_of(folder: &Path) -> Vec<String> {
         let line = std::fs::read(entry.ok()?.path().join("cmdline")).ok()?;
         Some(String::from_utf8_lossy(&line).replace('\0', " "))
     });
-    lines.filter(|line| line.contains("linux.uml") && line.contains(&name)).collect()
+    lines.filter(|line| line.contains("qemu-system") && line.contains(&name)).collect()
 }

@@ -6,6 +6,7 @@ use clap::Subcommand;
 use std::error::Error;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 #[derive(Subcommand)]
 pub(super) enum Kernel {
@@ -21,6 +22,13 @@ pub(super) enum Kernel {
     List,
     /// A shell in a kernel
     Shell,
+    /// Run a command in a kernel, and print what it said
+    Exec {
+        #[arg(required = true, last = true)]
+        command: Vec<String>,
+        #[arg(long, value_name = "SECONDS", default_value_t = 120)]
+        timeout: u64,
+    },
     #[command(hide = true)]
     Inside { name: String, result: PathBuf },
 }
@@ -34,6 +42,11 @@ pub(super) fn run(command: Kernel) -> ExitCode {
             }
             Ok(ExitCode::SUCCESS)
         }
+        Kernel::Exec { command, timeout } => report::exec(command, Duration::from_secs(timeout))
+            .map(|(said, code)| {
+                print!("{said}");
+                ExitCode::from(code)
+            }),
         Kernel::Shell => report::shell().map(|()| ExitCode::SUCCESS),
         Kernel::Inside { name, result } => Ok(run_inside(&name, &result)),
     };

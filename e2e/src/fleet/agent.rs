@@ -90,8 +90,11 @@ impl Agent {
     /// # Errors
     /// The program can't be started.
     pub fn start(&mut self, lab: &Lab) -> Result<(), FleetError> {
-        let task =
+        let mut task =
             Task::new(&self.program).arg("--state-dir").arg(&self.state).arg("run").log(&self.log);
+        if let Some(driver) = self.place.driver {
+            task = task.args(["--driver", driver]);
+        }
         self.process = Some(lab.spawn(&self.place.node, &task)?);
         Ok(())
     }

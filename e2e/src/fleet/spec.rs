@@ -27,6 +27,8 @@ pub struct EdgePlace {
     pub node: String,
     /// The computer on its LAN.
     pub host: String,
+    /// The driver of its data plane, as `hawser-edge run --driver` has it; none: the default.
+    pub driver: Option<&'static str>,
 }
 
 impl EdgePlace {
@@ -36,6 +38,7 @@ impl EdgePlace {
             site: site.to_owned(),
             node: site.to_owned(),
             host: format!("{site}-host"),
+            driver: None,
         }
     }
 }
@@ -117,6 +120,15 @@ impl FleetSpec {
             edges: ["left", "right"].map(EdgePlace::at).to_vec(),
             lab_name: None,
         })
+    }
+
+    /// With that driver at an edge.
+    #[must_use]
+    pub fn with_driver(mut self, edge: &str, driver: &'static str) -> Self {
+        for place in self.edges.iter_mut().filter(|place| place.edge == edge) {
+            place.driver = Some(driver);
+        }
+        self
     }
 
     pub(super) fn place(&self, edge: &str) -> Result<&EdgePlace, FleetError> {

@@ -1,7 +1,7 @@
 //! One kernel, from its start to its end.
 //!
-//! It runs in a PID namespace of its own, below `unshare --kill-child`: the kernel's process, and the processes that it
-//! traces, end with that namespace's process 1, which ends with this process, also when this process is killed.
+//! It is QEMU without hardware help: one process, slow, and the same everywhere. It ends with this process, also when this
+//! process is killed.
 
 use super::{KernelLabError, io};
 use std::fs;
@@ -12,9 +12,9 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-const KERNEL: &str = "linux.uml";
-const MODULES: &str = "/usr/lib/uml/modules";
-const MEMORY_MIB: u32 = 1024;
+const EMULATOR: &str = "qemu-system-x86_64";
+const MEMORY_MIB: u32 = 1536;
+const PROCESSORS: u32 = 2;
 const POLL: Duration = Duration::from_millis(20);
 /// A kernel may say much before it panics.
 const CONSOLE_TAIL_BYTES: usize = 4_000;
@@ -44,14 +44,11 @@ impl Scratch {
         let path = base().join(format!("{name}-{}-{number}", std::process::id()));
         let mut builder = fs::DirBuilder::new();
         builder.recursive(true).mode(0o700);
-        for folder in ["", "ram", "bin", "lib"] {
+        for folder in ["", "ram", "bin"] {
             builder.create(path.join(folder)).map_err(io("the lab's folder can't be made"))?;
         }
         let scratch = Scratch { path, keep: false };
-        std::os::unix::fs::symlink(MODULES, scratch.path.join("lib/modules"))
-            .map_err(io("the lab's folder can't be filled"))?;
-        let modprobe =
-            format!("#!/bin/sh\nexec /sbin/modprobe -d {} \"$@\"\n", quoted(&scratch.path));
+        let modprobe = format!("#!/bin/sh\nexec /sbin/modprobe -d {} \"$@\"\n", quoted(&image()?));
         scratch.write_program("bin/modprobe", &modprobe)?;
         Ok(scratch)
     }
@@ -113,18 +110,25 @@ impl Kernel {
     pub fn start(scratch: &Scratch, boot: &Boot) -> Result<Self, KernelLabError> {
         check_host()?;
         scratch.write_program("init", &init(scratch.path(), boot))?;
-        let folder = scratch.path().display();
-        let mut command = Command::new("unshare");
+        let (image, folder) = (image()?, scratch.path().display());
+        let share = |id: &str, path: &str, rest: &str| {
+            let file_system =
+                format!("local,id={id},path={path},security_model=none,multidevs=remap{rest}");
+            let device = format!("virtio-9p-pci,fsdev={id},mount_tag={id}");
+            ["-fsdev".to_owned(), file_system, "-device".to_owned(), device]
+        };
+        let mut command = Command::new(EMULATOR);
         command
-            .args(["--pid", "--fork", "--kill-child", "--mount-proc", "sh", "-c"])
-            // The shell stays process 1: the kernel is not made for that.
-            .args(["\"$@\"; exit $?", "sh", KERNEL])
-            .arg(format!("mem={MEMORY_MIB}M"))
-            .args(["root=/dev/root", "rootfstype=hostfs", "rootflags=/", "ro", "quiet"])
-            .arg(format!("init={folder}/init"))
-            .arg(format!("uml_dir={folder}/"))
-            .args(["con0=fd:0,fd:1", "con=null"])
-            .env("TMPDIR", scratch.path());
+            .args(["-accel", "tcg", "-cpu", "max", "-nodefaults", "-no-reboot", "-nographic"])
+            .args(["-m", &MEMORY_MIB.to_string(), "-smp", &PROCESSORS.to_string()])
+            .args(["-serial", "stdio"])
+            .arg("-kernel")
+            .arg(image.join("vmlinuz"))
+            .arg("-initrd")
+            .arg(image.join("initrd.gz"))
+            .args(["-append", &format!("console=ttyS0 quiet panic=-1 -- {folder}/init")])
+            .args(share("root", "/", ",readonly=on"))
+            .args(share("scratch", &folder.to_string(), ""));
         if !boot.interactive {
             let console = fs::File::create(scratch.path().join("console"))
                 .map_err(io("the console's file can't be made"))?;
@@ -139,7 +143,7 @@ impl Kernel {
                 Ok(())
             });
         }
-        let child = command.spawn().map_err(io("unshare can't be started"))?;
+        let child = command.spawn().map_err(io("qemu can't be started"))?;
         Ok(Kernel { child })
     }
 
@@ -183,13 +187,25 @@ fn check_host() -> Result<(), KernelLabError> {
         std::env::split_paths(&path).any(|folder| folder.join(program).is_file())
     };
     for (program, package) in
-        [(KERNEL, "user-mode-linux"), ("busybox", "busybox-static"), ("modprobe", "kmod")]
+        [(EMULATOR, "qemu-system-x86"), ("busybox", "busybox-static"), ("modprobe", "kmod")]
     {
         if !here(program) {
             return Err(KernelLabError::Missing { program, package });
         }
     }
     Ok(())
+}
+
+/// What `tools/kernel` made: `$HAWSER_KERNEL`, else `kernel` in the build's folder.
+fn image() -> Result<PathBuf, KernelLabError> {
+    let named = std::env::var_os("HAWSER_KERNEL").map(PathBuf::from);
+    let beside = || {
+        let lab = crate::lab::start::binary().ok()?;
+        Some(lab.parent()?.parent()?.join("kernel"))
+    };
+    let image = named.or_else(beside).unwrap_or_default();
+    let here = image.join("vmlinuz").is_file();
+    if here { Ok(image) } else { Err(KernelLabError::NoKernel { at: image }) }
 }
 
 fn init(scratch: &Path, boot: &Boot) -> String {

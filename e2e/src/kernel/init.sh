@@ -4,21 +4,21 @@ export PATH=$scratch/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin
 export HOME=$scratch/ram TMPDIR=$scratch/ram HAWSER_LAB_DIR=$scratch/ram/labs
 mount -t proc proc /proc
 mount -t sysfs sysfs /sys
+mount -t devtmpfs dev /dev
 mount -t tmpfs run /run
-mount -t hostfs -o "$scratch" scratch "$scratch" || echo "the scratch folder can't be mounted"
+mount -t 9p -o trans=virtio,version=9p2000.L,cache=none,msize=262144 scratch "$scratch" || echo "no scratch folder"
 mount -t tmpfs -o size=80% ram "$scratch/ram"
-mkdir -p /dev/net /dev/shm /dev/pts
+mkdir -p /dev/shm /dev/pts
 mount -t tmpfs shm /dev/shm
 mount -t devpts devpts /dev/pts
-mknod /dev/net/tun c 10 200
-# The package keeps its modules where modprobe does not look.
+# The lab's modules are not where modprobe looks.
 echo "$scratch/bin/modprobe" >/proc/sys/kernel/modprobe
 modprobe tun
 ip link set lo up
 cd "$scratch/ram"
 if [ "$shell" = yes ]; then
     echo "Linux $(uname -r) in the kernel lab; $scratch is shared with the host. Ctrl-D ends it."
-    setsid -c "$program" </dev/console >/dev/console 2>&1
+    setsid -c "$program" </dev/ttyS0 >/dev/ttyS0 2>&1
 else
     eval "$program" </dev/null >"$scratch/log" 2>&1
     echo $? >"$scratch/status"

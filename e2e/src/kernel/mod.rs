@@ -1,8 +1,8 @@
-//! The kernel lab: scenarios inside a full Linux kernel that runs as an ordinary process (Debian's user-mode-linux), for
+//! The kernel lab: scenarios inside a full Linux kernel that runs as an ordinary process (Debian's kernel in QEMU), for
 //! what the kernel of this machine may not have: ESP, GRE, netem, and the tables of one machine to flush.
 //!
 //! The root file system is the host's, read only, so the programs are those that were just built. Each scenario has a
-//! kernel of its own. It has one virtual CPU at 100 Hz: right for behaviour, wrong for throughput.
+//! kernel of its own. Its processors are emulated: right for behaviour, wrong for throughput.
 //!
 //! - [`boot`]: starts a kernel, waits, and lets nothing live on.
 //! - [`scenarios`]: what runs inside.
@@ -21,6 +21,8 @@ pub use report::{Outcome, run_all};
 pub enum KernelLabError {
     #[error("{program} is missing; run: apt-get install --no-install-recommends {package}")]
     Missing { program: &'static str, package: &'static str },
+    #[error("there is no kernel in {}; run: tools/kernel target/kernel", at.display())]
+    NoKernel { at: std::path::PathBuf },
     #[error("the kernel lab needs root")]
     NotRoot,
     #[error("there is no scenario `{name}`; there are: {}", known.join(", "))]

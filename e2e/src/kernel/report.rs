@@ -7,7 +7,7 @@ use crate::lab::start;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Handed on into the lab's kernel.
 const ENVIRONMENT: [&str; 3] = ["RUST_LOG", "RUST_BACKTRACE", "HAWSER_EDGE_DRIVER"];
@@ -106,6 +106,20 @@ pub fn run(scenario: &Scenario) -> Result<Outcome, KernelLabError> {
         }
     }
     Ok(outcome)
+}
+
+/// A command in a kernel: what it said, and its exit status; 124 if it did not end within `limit`.
+///
+/// # Errors
+/// The kernel can't be started.
+pub fn exec(argv: Vec<String>, limit: Duration) -> Result<(String, u8), KernelLabError> {
+    let scratch = Scratch::new("exec")?;
+    let boot = Boot { argv, env: environment(), interactive: false };
+    let ended = Kernel::start(&scratch, &boot)?.wait(Some(limit))?;
+    let read = |name| std::fs::read(scratch.path().join(name)).unwrap_or_default();
+    let said = String::from_utf8_lossy(&read("log")).into_owned();
+    let status = String::from_utf8_lossy(&read("status")).trim().parse().unwrap_or(1);
+    Ok((said, if ended { status } else { 124 }))
 }
 
 /// A shell in a kernel, at this terminal.

@@ -1,5 +1,7 @@
 //! What can be run inside the kernel lab.
 
+mod fabric;
+mod survival;
 mod tools;
 
 use serde_json::Value;
@@ -23,11 +25,20 @@ const fn quick(name: &'static str, run: fn() -> Verdict) -> Scenario {
     Scenario { name, quick: true, limit: Duration::from_secs(300), run }
 }
 
+const fn long(name: &'static str, run: fn() -> Verdict) -> Scenario {
+    Scenario { name, quick: false, limit: Duration::from_secs(600), run }
+}
+
 /// All of them, in the order in which they run.
 pub const ALL: &[Scenario] = &[
     quick("kernel-features", tools::kernel_features),
     quick("netem", tools::netem),
     quick("esp-gre-by-hand", tools::esp_gre_by_hand),
+    quick("fabric-kernel-kernel", fabric::kernel_kernel),
+    long("fabric-kernel-userspace", fabric::kernel_userspace),
+    long("suites-between-drivers", fabric::suites),
+    long("flush-under-traffic", survival::flush),
+    long("agent-killed-under-traffic", survival::agent_killed),
 ];
 
 /// The scenario of that name.
