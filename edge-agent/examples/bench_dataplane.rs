@@ -125,6 +125,7 @@ fn table(peer: u8) -> ForwardingSpec {
         }],
         routes: vec![RouteSpec { segment, prefix, next_hops: vec![TUNNEL] }],
         classes: vec![ClassSpec { id: CLASS, segment: None, matches: vec![] }],
+        lans: vec![],
     }
 }
 

@@ -10,8 +10,8 @@ use hawser_edge_core::id::{PathId, SegmentId, TunnelId, UplinkId};
 use hawser_edge_core::reconcile::tun_name;
 
 use crate::dataplane::{
-    ClassMatch, ClassSpec, Family, ForwardingSpec, PathSpec, RouteSpec, SegmentSpec, TunnelSpec,
-    UplinkSpec,
+    ClassMatch, ClassSpec, Family, ForwardingSpec, LanSpec, PathSpec, RouteSpec, SegmentSpec,
+    TunnelSpec, UplinkSpec,
 };
 
 /// Outer MTUs by uplink, ours and our peers', in bytes. One that is not known counts as [`USUAL_MTU_BYTES`].
@@ -77,6 +77,15 @@ pub fn table(
                 id: class.id,
                 segment: class.segment,
                 matches: class.matches.iter().map(class_match).collect(),
+            })
+            .collect(),
+        lans: edge
+            .lans
+            .iter()
+            .map(|lan| LanSpec {
+                segment: lan.segment,
+                device: lan.device(),
+                prefixes: lan.prefixes.clone(),
             })
             .collect(),
     }

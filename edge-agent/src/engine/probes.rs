@@ -33,6 +33,7 @@ impl Engine {
             Event::Unreachable { uplink, to, .. } => self.on_unreachable(uplink, to),
             // Counted by the data plane; MTUs are still taken from links and hellos alone.
             Event::TooBig { .. } => {}
+            Event::KeysLost { path } => self.on_keys_lost(path),
             Event::UplinkReady { uplink, family, port } => {
                 let name = self.uplink_name(uplink);
                 self.event(

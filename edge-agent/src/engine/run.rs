@@ -15,10 +15,11 @@ use tracing_subscriber::EnvFilter;
 use super::clock::{Clock, unix_ms};
 use super::peering::{Parts, Peering};
 use super::{Engine, Own, Timer, host_task};
-use crate::cli::{EXIT_FAILED, EXIT_NO_AGENT, RunArgs, complain};
+use crate::cli::{Driver, EXIT_FAILED, EXIT_NO_AGENT, RunArgs, complain};
 use crate::control::{self, ControlEvent, Identity, IdentityError, StartError, local};
-use crate::dataplane::{Event, EventReceivers, UserspaceDataPlane};
+use crate::dataplane::{DataPlane, Event, EventReceivers, UserspaceDataPlane};
 use crate::host::{Carriers, HostError};
+use crate::kernel::{KernelDataPlane, Lack, UNTRIED, lacks};
 use crate::peer::PeerRoutes;
 
 /// Until the controller says otherwise.
@@ -38,6 +39,7 @@ pub struct Options {
     pub state_dir: PathBuf,
     /// `None`: as the controller wishes.
     pub telemetry_interval: Option<Duration>,
+    pub driver: Driver,
 }
 
 /// Why the agent can't run.
@@ -51,6 +53,8 @@ pub enum EngineError {
     Local(#[from] control::FileError),
     #[error("the kernel can't be reached")]
     Host(#[from] HostError),
+    #[error("the kernel driver can't run here: {0}")]
+    Driver(String),
 }
 
 impl EngineError {
@@ -61,6 +65,7 @@ impl EngineError {
             EngineError::Control(error) => error.code(),
             EngineError::Local(_) => "LOCAL_SOCKET",
             EngineError::Host(_) => "HOST",
+            EngineError::Driver(_) => "DRIVER",
         }
     }
 
@@ -73,6 +78,7 @@ impl EngineError {
                 "check the state directory's owner and free space"
             }
             EngineError::Host(_) => "run as root, or with CAP_NET_ADMIN",
+            EngineError::Driver(_) => "load what is missing, or run with --driver userspace",
         }
     }
 }
@@ -85,6 +91,7 @@ pub fn start(state_dir: &Path, arguments: RunArgs) -> ExitCode {
     let options = Options {
         state_dir: state_dir.to_owned(),
         telemetry_interval: (interval > 0).then(|| Duration::from_millis(interval)),
+        driver: arguments.driver,
     };
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
@@ -145,8 +152,7 @@ pub async fn run(options: Options, stop: CancellationToken) -> Result<(), Engine
     let socket = local::serve(&options.state_dir, queries, stop.clone())?;
     let (observed, observations) = mpsc::channel(OBSERVATIONS);
     let (host, carriers) = host_task::start(observed)?;
-    let (dataplane, EventReceivers { events, datagrams }) = UserspaceDataPlane::new();
-    let dataplane = Arc::new(dataplane);
+    let (dataplane, EventReceivers { events, datagrams }) = data_plane(&options)?;
     let routes = Arc::new(PeerRoutes::new());
     let peers = Peering::new(Parts {
         identity: identity.clone(),
@@ -186,6 +192,7 @@ pub async fn run(options: Options, stop: CancellationToken) -> Result<(), Engine
         report_soon: false,
         advice: Default::default(),
         history,
+        adopted: Default::default(),
         told: Default::default(),
         telemetry_fixed: options.telemetry_interval.is_some(),
     };
@@ -210,6 +217,37 @@ pub async fn run(options: Options, stop: CancellationToken) -> Result<(), Engine
     let _ = history_task.await;
     tracing::info!("agent stopped; overlay prefixes stay unreachable until it runs again");
     Ok(())
+}
+
+/// The driver that was asked for, or that this host can run.
+fn data_plane(options: &Options) -> Result<(Arc<dyn DataPlane>, EventReceivers), EngineError> {
+    let lacks: Option<Vec<Lack>> = match options.driver {
+        Driver::Userspace => None,
+        Driver::Auto => Some(lacks()),
+        // Who asks for it gets it, also where nothing can be tried: the first generation will tell.
+        Driver::Kernel => Some(lacks().into_iter().filter(|l| l.code != UNTRIED).collect()),
+    };
+    match (options.driver, lacks) {
+        (_, Some(lacks)) if lacks.is_empty() => {
+            let fault = |error: std::io::Error| EngineError::Driver(error.to_string());
+            let (driver, receivers) =
+                KernelDataPlane::start(Some(&options.state_dir)).map_err(fault)?;
+            tracing::info!("the kernel driver forwards");
+            Ok((Arc::new(driver), receivers))
+        }
+        (Driver::Kernel, Some(lacks)) => {
+            let what = lacks.iter().map(|lack| format!("{}: {}", lack.code, lack.message));
+            Err(EngineError::Driver(what.collect::<Vec<_>>().join("; ")))
+        }
+        (_, lacks) => {
+            for lack in lacks.iter().flatten() {
+                tracing::info!(lack = lack.code, mend = lack.mend, "{}", lack.message);
+            }
+            tracing::info!("the userspace driver forwards");
+            let (driver, receivers) = UserspaceDataPlane::new();
+            Ok((Arc::new(driver), receivers))
+        }
+    }
 }
 
 /// Where everything comes in. All bounded by their makers.

@@ -69,6 +69,8 @@ pub(super) struct Actor {
     current: Option<ConnectionNo>,
     dialler: Dialler,
     last_key: Option<KeyFingerprint>,
+    /// The boot ID of the peer's last connection that was chosen.
+    last_boot: Option<String>,
     last_refusal: Option<&'static str>,
     /// The parts of the last advertisement.
     advertised: Vec<Reachability>,
@@ -94,13 +96,16 @@ impl Actor {
             agreements: BTreeMap::new(),
             links: BTreeMap::new(),
             current: None,
+            last_boot: None,
             last_refusal: None,
             advertised: Vec::new(),
         };
         actors.spawn(async move {
             let edge = actor.config.edge;
             actor.configure_paths();
+            actor.tell_pairs();
             actor.run().await;
+            actor.shared.keyed.set(edge, BTreeMap::new());
             edge
         });
         myself

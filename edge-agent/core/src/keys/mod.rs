@@ -15,7 +15,7 @@ mod tests;
 
 pub use agreement::{
     ANSWER_TIMEOUT, Agreement, ConnectionNo, EPOCH_INTERVAL, Effect, Ignored, MAX_RETRY, Role,
-    Terms,
+    SpiPair, Terms,
 };
 pub use inbound::{DRAIN, MAX_INBOUND};
 pub use message::KeyMessage;

@@ -57,6 +57,7 @@ fn spec() -> ForwardingSpec {
             ClassSpec { id: VOICE, segment: None, matches: vec![voice] },
             ClassSpec { id: DEFAULT, segment: None, matches: vec![] },
         ],
+        lans: vec![],
     }
 }
 

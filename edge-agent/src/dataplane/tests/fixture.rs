@@ -196,6 +196,7 @@ impl Edge {
                 .map(|prefix| RouteSpec { segment: SEGMENT, prefix, next_hops: vec![TUNNEL] })
                 .to_vec(),
             classes: vec![ClassSpec { id: CLASS, segment: None, matches: vec![] }],
+            lans: vec![],
         }
     }
 
