@@ -34,7 +34,7 @@ pub const ALL: &[Scenario] = &[
     quick("kernel-features", tools::kernel_features),
     quick("netem", tools::netem),
     quick("esp-gre-by-hand", tools::esp_gre_by_hand),
-    quick("fabric-kernel-kernel", fabric::kernel_kernel),
+    long("fabric-kernel-kernel", fabric::kernel_kernel),
     long("fabric-kernel-userspace", fabric::kernel_userspace),
     long("suites-between-drivers", fabric::suites),
     long("flush-under-traffic", survival::flush),
