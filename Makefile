@@ -2,7 +2,9 @@
 PACKAGES_LAB := iproute2 nftables procps iputils-ping python3
 # They check packets of ours without our code.
 PACKAGES_TEST := tshark openssl python3-scapy python3-cryptography
-PACKAGES_BENCH := iperf3
+PACKAGES_BENCH := iperf3 util-linux
+PACKAGES_PEERS := wireguard-go wireguard-tools strongswan-swanctl charon-systemd libcharon-extra-plugins \
+	libstrongswan-standard-plugins
 # A whole Linux kernel as an ordinary process, and what its scenarios run.
 PACKAGES_KERNEL := qemu-system-x86 kmod busybox-static strongswan-swanctl charon-systemd
 CARGO ?= cargo
@@ -45,6 +47,14 @@ lab-kernel-shell: setup build ## A shell in that kernel
 	@tools/kernel target/kernel
 	@target/debug/hawser-lab kernel shell
 
+.PHONY: package
+package: build ## Debian packages of the binaries → target/debian
+	@tools/package
+
+.PHONY: test-package
+test-package: package ## Installs the packages in a clean Debian, starts and enrols by their units, upgrades, purges (root)
+	@tools/test-package
+
 .PHONY: test-long
 test-long: setup ## The tests that take longer than people wait: days of virtual time
 	$(CARGO) test -p hawser-edge-core --test detection -- --ignored --nocapture
@@ -62,12 +72,25 @@ lint: ## rustfmt, clippy with warnings as errors, cargo-deny's offline checks
 	$(CARGO) fetch --locked
 	$(CARGO) deny --offline check bans licenses sources
 
+.PHONY: fuzz
+fuzz: ## Every fuzz target, ten million inputs each or half an hour (EXECUTIONS=N, SECONDS_EACH=N, TARGETS="a b") → target/reports/fuzz.json
+	tools/fuzz --executions-per-target $(or $(EXECUTIONS),10000000) --seconds-per-target $(or $(SECONDS_EACH),1800) $(TARGETS)
+
+.PHONY: fuzz-quick
+fuzz-quick: ## The corpora, and 15 s of new search by each target
+	tools/fuzz --seconds-per-target 15 $(TARGETS)
+
 .PHONY: bench-dataplane
-bench-dataplane: ## One TCP stream through the data plane, and beside it a bare veth → target/reports/bench-dataplane.json
+bench-dataplane: ## The data plane with everything on, beside a bare veth and other userspace tunnels → target/reports/bench-dataplane.json (QUICK=1)
 	@tools/setup $(PACKAGES_LAB) $(PACKAGES_BENCH)
-	$(CARGO) build -p hawser-edge --example bench_dataplane
+	$(CARGO) build --release -p hawser-edge --example bench_dataplane
 	$(CARGO) build -p hawser-e2e --bin hawser-report
-	@set -o pipefail; target/debug/examples/bench_dataplane 5 3 | target/debug/hawser-report bench-dataplane
+	@set -o pipefail; target/release/examples/bench_dataplane $(if $(QUICK),--quick) | target/debug/hawser-report bench-dataplane
+
+.PHONY: bench-peers
+bench-peers: ## Installs the other tunnels that bench-dataplane measures beside ours
+	@tools/setup $(PACKAGES_PEERS)
+	$(CARGO) install --locked gotatun-cli boringtun-cli
 
 .PHONY: bench-selection
 bench-selection: setup ## How fast and how calm link selection is, in labs and simulated → target/reports/selection.json (QUICK=1, ONLY=NAME,NAME)

@@ -17,7 +17,16 @@ type Outcome = Result<(), FleetError>;
 
 /// Runs a scenario; a failure brings the logs' ends along.
 fn scenario(name: &str, body: impl FnOnce(&mut Fleet) -> Outcome) {
+    scenario_with(name, |_| {}, body);
+}
+
+fn scenario_with(
+    name: &str,
+    change: impl FnOnce(&mut FleetSpec),
+    body: impl FnOnce(&mut Fleet) -> Outcome,
+) {
     let mut spec = FleetSpec::hubs().expect("the bundled fleet");
+    change(&mut spec);
     spec.lab_name = Some(format!("test-{name}-{}", std::process::id()));
     let mut fleet = Fleet::up(spec).expect("the fleet comes up (tests need root)");
     let up = fleet.wait_all_up(UP).and_then(|_| settled(&fleet));
@@ -188,5 +197,28 @@ fn a_drained_hub_is_left_without_losing_a_packet_and_stays_drained_without_the_c
             fleet.apply(&document, "serviced")?;
             through(fleet, "hq1-1")
         })
+    });
+}
+
+/// Both hubs are origins of one server network.
+const SERVERS: &str = "10.9.0.0/24";
+
+#[test]
+fn a_hub_whose_lan_lost_its_link_stops_attracting_what_the_other_hub_reaches_too() {
+    let shared = |spec: &mut FleetSpec| {
+        for own in [r#"[10.1.0.0/24, "fd00:1::/64"]"#, r#"[10.2.0.0/24, "fd00:2::/64"]"#] {
+            assert_eq!(spec.document.matches(own).count(), 1);
+            let servers = format!("[{SERVERS}], shared_origin: true");
+            spec.document = spec.document.replace(own, &servers);
+        }
+    };
+    scenario_with("hub-lan", shared, |fleet| {
+        sends(fleet, "b1-1", SERVERS, "hq1-1")?;
+        fleet.lab().exec("hq1", &["ip", "link", "set", "lan0", "down"])?;
+        sends(fleet, "b1-1", SERVERS, "hq2-1")?;
+        // Traffic between the branches has nothing to do with the LAN.
+        sends(fleet, "b1-1", B2_LAN, "hq1-1")?;
+        fleet.lab().exec("hq1", &["ip", "link", "set", "lan0", "up"])?;
+        sends(fleet, "b1-1", SERVERS, "hq1-1")
     });
 }

@@ -152,6 +152,12 @@ codes! {
     BALANCE_BY_UNUSED
     SUITE_WEAK
     SUITE_UNKNOWN
+    DATE_INVALID
+    /// An old suite without one.
+    WAIVER_MISSING
+    WAIVER_EXPIRED
+    /// The suite needs none.
+    WAIVER_UNUSED
     MATCH_EMPTY
     MATCH_NEVER
     DEFAULT_CLASS_MATCHES

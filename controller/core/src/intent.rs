@@ -7,6 +7,8 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
+use crate::{Date, Suite};
+
 macro_rules! name {
     ($($(#[$doc:meta])* $name:ident)*) => {$(
         $(#[$doc])*
@@ -127,33 +129,13 @@ impl SlaClass {
     pub const DELAY_MENDED_MS: u32 = 10_000;
 }
 
-/// An AEAD of ESP.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Suite {
-    #[default]
-    Aes128Gcm,
-    Aes256Gcm,
-    ChaCha20Poly1305,
-}
-
-impl Suite {
-    pub const ALL: [Suite; 3] = [Suite::Aes128Gcm, Suite::Aes256Gcm, Suite::ChaCha20Poly1305];
-
-    /// Its name in documents and on the wire.
-    pub fn name(self) -> &'static str {
-        match self {
-            Suite::Aes128Gcm => "aes-128-gcm",
-            Suite::Aes256Gcm => "aes-256-gcm",
-            Suite::ChaCha20Poly1305 => "chacha20-poly1305",
-        }
-    }
-}
-
 /// How tunnels are keyed and probed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TunnelProfile {
     pub name: ProfileName,
     pub suite: Suite,
+    /// Why an old suite may be used, and until when.
+    pub waiver: Option<Waiver>,
     pub rekey_after_s: u32,
     pub rekey_after_bytes: u64,
     pub replay_window_packets: u32,
@@ -165,6 +147,14 @@ pub struct TunnelProfile {
     pub down_after_probes: Option<u32>,
 }
 
+/// Lets an old suite be used for a while.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Waiver {
+    /// The last day.
+    pub until: Date,
+    pub reason: String,
+}
+
 impl TunnelProfile {
     /// The name of the profile that needs no declaration.
     pub const STANDARD: &'static str = "standard";
@@ -174,7 +164,8 @@ impl Default for TunnelProfile {
     fn default() -> Self {
         Self {
             name: ProfileName::new(Self::STANDARD),
-            suite: Suite::Aes128Gcm,
+            suite: Suite::default(),
+            waiver: None,
             rekey_after_s: 3_600,
             rekey_after_bytes: 64 << 30,
             replay_window_packets: 1_024,
@@ -230,6 +221,8 @@ pub struct TrafficClass {
     pub dwell_ms: u32,
     pub symmetric: bool,
     pub mode: ClassMode,
+    /// What the WAN sees; none: the packet's own.
+    pub wan_dscp: Option<u8>,
 }
 
 impl TrafficClass {
@@ -250,6 +243,7 @@ impl Default for TrafficClass {
             dwell_ms: 2_000,
             symmetric: false,
             mode: ClassMode::Best,
+            wan_dscp: None,
         }
     }
 }

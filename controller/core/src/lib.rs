@@ -10,6 +10,7 @@ pub mod advice;
 mod allocate;
 mod check;
 mod compile;
+mod date;
 mod decode;
 mod diff;
 mod document;
@@ -21,21 +22,26 @@ mod limits;
 mod names;
 mod nearest;
 mod presets;
+mod suite;
+mod waiver;
 
 pub use allocate::{
     Allocations, CorruptAllocations, EdgePair, Exhausted, NotAllocated, PathKey, allocate,
 };
 pub use compile::{PathPlan, Plan, Role, TunnelPlan, compile};
+pub use date::Date;
 pub use diff::{Diff, diff};
 pub use fault::{Fault, code};
 pub use id::{ClassId, EdgeId, PathId, SegmentId, TunnelId, UplinkId};
 pub use intent::{
     BalanceBy, ClassMode, ClassName, Edge, EdgeName, Family, Fleet, Lan, Match, Members, PortRange,
-    ProfileName, SegmentName, Site, SiteName, SlaClass, SlaName, Suite, Topology, TopologyKind,
+    ProfileName, SegmentName, Site, SiteName, SlaClass, SlaName, Topology, TopologyKind,
     TrafficClass, TransportName, TransportPairs, TunnelProfile, Uplink, UplinkName, UplinkUse,
-    WhenNoneMeets,
+    Waiver, WhenNoneMeets,
 };
 pub use limits::MAX_DOCUMENT_BYTES;
+pub use suite::Suite;
+pub use waiver::expired_waivers;
 
 /// Reads a fleet's document, YAML or JSON.
 ///

@@ -3,11 +3,14 @@
 
 use std::collections::BTreeMap;
 
-use hawser_controller_core::{Allocations, Fleet, Plan, Role, SiteName, allocate, compile, parse};
+use hawser_controller_core::{
+    Allocations, Fleet, Plan, Role, SiteName, allocate, compile, expired_waivers, parse,
+};
 use hawser_proto::agent::v1::Fault;
 use hawser_proto::config::v1::EdgeConfig;
 
 use super::ServiceError;
+use crate::clock::now_unix_ms;
 
 /// What a document means for the whole fleet.
 pub struct Compiled {
@@ -28,7 +31,8 @@ pub fn validate(document: &[u8], name: &str) -> Result<Fleet, Vec<Fault>> {
             mend: format!("this controller's fleet is {name:?}; use its controller or its name"),
         }]);
     }
-    Ok(fleet)
+    let expired = expired_waivers(&fleet, now_unix_ms() / 1_000);
+    if expired.is_empty() { Ok(fleet) } else { Err(expired.into_iter().map(Fault::from).collect()) }
 }
 
 /// Blocks for as long as a big fleet takes.

@@ -104,11 +104,12 @@ impl Hubs<'_> {
             _ => (BRANCHES[1], BRANCHES[0]),
         };
         let host = |site: &str| format!("{site}-host");
-        let flow = Flow::start(&self.fleet, &host(from), &host(to), 9_500, false)?;
+        // The receiver before may not be gone yet.
+        let port = 9_500 + (number % 256) as u16;
+        let flow = Flow::start(&self.fleet, &host(from), &host(to), port, false)?;
         self.steady()?;
         flow.wait_flowing(HEAL_LIMIT)?;
-        let next_hop = self.fleet.agent(&format!("{from}-1"))?.next_hop(lan)?;
-        let hub = self.fleet.agent(&next_hop)?.place().site.clone();
+        let hub = self.last_hub(from, to, lan)?;
         let phase = self.rng.random_range(0..PROBE_INTERVAL_US);
         std::thread::sleep(Duration::from_micros(phase));
         let fault_ns = clock::mono_ns();
@@ -129,6 +130,14 @@ impl Hubs<'_> {
             None => ": NOT HEALED within 10 s".to_owned(),
         };
         Ok(run)
+    }
+
+    /// The hub that hands the traffic to the branch: the other one, while the first still waits to use its own leg again.
+    fn last_hub(&self, from: &str, to: &str, lan: &str) -> Result<String, FleetError> {
+        let first = self.fleet.agent(&format!("{from}-1"))?.next_hop(lan)?;
+        let next = self.fleet.agent(&first)?.next_hop(lan)?;
+        let last = if next == format!("{to}-1") { first } else { next };
+        Ok(self.fleet.agent(&last)?.place().site.clone())
     }
 
     fn have_controller(&mut self, wanted: bool) -> Result<(), FleetError> {

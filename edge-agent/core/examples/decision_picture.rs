@@ -84,7 +84,7 @@ fn draw(seen: &Seen) -> String {
     }
     out += &bar(-BEFORE_MS, first, 122, "#2a7", "meets its SLA");
     out += &bar(first, moved, 122, "#c80", "suspicion");
-    out += &bar(moved, AFTER_MS, 122, "#c33", "down: three in a row are overdue");
+    out += &bar(moved, AFTER_MS, 122, "#c33", "down: four in a row are overdue");
     out += &bar(-BEFORE_MS, 0, 158, "#27c", "isp-a");
     out += &bar(moved, AFTER_MS, 158, "#72c", "isp-b");
     for (at, colour) in [(0, "#c33"), (moved, "#333")] {

@@ -12,6 +12,7 @@ pub mod history;
 pub mod id;
 pub mod kernel;
 pub mod keys;
+pub mod pmtu;
 pub mod policy;
 pub mod probe;
 pub mod quality;

@@ -140,9 +140,10 @@ pub const LONG_WINDOW_SAMPLES: usize = 1_024;
 
 // ---- Verdicts ----
 
-/// A path is not down before this many probes in a row are lost: two may be one burst on a radio link.
-pub const DOWN_MIN_RUN: u32 = 3;
-/// At this many it is down whatever its history: a blackhole is found in three intervals and one timeout.
+/// A path is not down before this many probes in a row are lost: where 0.1 % is lost each way, chance makes a row of three
+/// every few months, and suspicion asks for the fourth within 20 ms.
+pub const DOWN_MIN_RUN: u32 = 4;
+/// At this many it is down whatever its history.
 pub const DOWN_MAX_RUN: u32 = 8;
 /// A path that has been silent for this long, over two probes at least, is down whatever its history: real losses come in
 /// bursts, and half of those that last so long go on (on recorded cellular links, in docs/decisions/).
@@ -150,8 +151,8 @@ pub const DOWN_RUN_TIME: Duration = ms(400);
 /// Probes in a row whose loss makes it silent; one more where they come so seldom that two may be lost by chance.
 pub const DOWN_SILENT_RUN: u32 = 2;
 /// Between the two: as many as random loss at the path's usual rate gives with less than this chance (natural logarithm
-/// of 1 in a million): at 5 % each way about once in a day of constant suspicion.
-pub const DOWN_LOG_CHANCE: f64 = -13.8;
+/// of 1 in ten million): at 10 Hz once in eleven days.
+pub const DOWN_LOG_CHANCE: f64 = -16.1;
 /// Usual loss is never believed to be below this: a second of quiet proves nothing.
 pub const DOWN_LOSS_FLOOR: f64 = 0.01;
 /// Nothing answered for this long is down, however slow the probes.
@@ -164,9 +165,9 @@ pub const UP_ANSWERS: u32 = 5;
 pub const UP_TIME: Duration = ms(1_000);
 
 /// Loss is damage once the evidence for `LOSS_DAMAGED_FACTOR` times the limit, against the limit, reaches this log
-/// likelihood ratio (Page's CUSUM): 1 in 90, at least four losses. 0.1 % random loss
-/// seldom reaches it against a limit of 1 %; how seldom is for `examples/selection_figures` to say.
-pub const LOSS_DAMAGE_EVIDENCE: f64 = 4.5;
+/// likelihood ratio (Page's CUSUM): 1 in 245. Against a limit of 1 % that is five losses in 50 probes: 0.1 % random loss
+/// does that once in years.
+pub const LOSS_DAMAGE_EVIDENCE: f64 = 5.5;
 /// The loss that the evidence is weighed for, as a multiple of the limit.
 pub const LOSS_DAMAGED_FACTOR: f64 = 4.0;
 /// Loss is mended once the evidence for half the limit, against the damaged rate, reaches this: about 200 clean probes
@@ -212,6 +213,9 @@ pub const FLAP_DECAY_HOLDS: u32 = 60;
 pub const DWELL: Duration = ms(5_000);
 /// A move for an SLA's sake waits no longer than this after a move, whatever the dwell.
 pub const SLA_DWELL_MAX: Duration = ms(5_000);
+/// A path that failed and has met the SLA for this long again is taken without a token for one that violates it: a flap of
+/// two paths then takes the time that mending does, and traffic does not stay where it suffers.
+pub const SLA_PROOF: Duration = ms(5_000);
 /// Voluntary moves that may follow each other.
 pub const MOVE_TOKENS: u32 = 4;
 /// A token comes back each of these: six voluntary moves an hour in the long run.

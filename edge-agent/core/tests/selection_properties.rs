@@ -389,3 +389,32 @@ proptest! {
         }
     }
 }
+
+/// What a soak found: a packet that arrives as one phase ends. Each as (path, delay, jitter, loss, bursts, duplicates, dead,
+/// lasts).
+#[test]
+fn what_arrives_between_two_phases_is_taken_in() {
+    type Row = (usize, u64, u64, u8, bool, bool, [bool; 2], u64);
+    let rows: [Row; 7] = [
+        (1, 134, 30, 0, false, true, [false, false], 12_117),
+        (0, 68, 104, 0, false, false, [true, false], 1_206),
+        (0, 165, 99, 4, false, true, [false, false], 6_374),
+        (1, 70, 35, 0, false, false, [false, false], 12_352),
+        (2, 107, 21, 0, false, false, [false, false], 12_055),
+        (0, 68, 60, 0, false, false, [false, false], 9_504),
+        (0, 1, 0, 0, false, false, [false, false], 100),
+    ];
+    let phases = rows.map(
+        |(path, delay_ms, jitter_ms, loss_percent, bursts, duplicates, dead, lasts_ms)| Phase {
+            path,
+            delay_ms,
+            jitter_ms,
+            loss_percent,
+            bursts,
+            duplicates,
+            dead,
+            lasts_ms,
+        },
+    );
+    simulate(1_090_297_804_756_357_438, &phases);
+}

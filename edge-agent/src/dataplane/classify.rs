@@ -29,6 +29,11 @@ impl Classifier {
         self.classes.iter().map(|class| class.id)
     }
 
+    /// What a class's outer headers say instead of the inner packet's own DSCP.
+    pub(super) fn wan_dscp(&self, index: usize) -> Option<u8> {
+        self.classes.get(index)?.wan_dscp
+    }
+
     /// The place of the first class that the packet fits.
     pub(super) fn classify(&self, segment: SegmentId, flow: &FlowKey) -> Option<usize> {
         self.classes.iter().position(|class| {

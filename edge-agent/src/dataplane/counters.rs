@@ -97,6 +97,8 @@ reasons! {
     SecondCopy = "second_copy",
     /// From a WAN: a copy of a duplicated packet so late that its window has moved on.
     LateCopy = "late_copy",
+    /// From a WAN: authentic, met congestion, and its sender can't be told but by a loss (RFC 6040).
+    CongestionUntold = "congestion_untold",
     /// From a WAN: the datagram is longer than the receive buffer.
     Truncated = "truncated",
     /// A receive call failed, mostly for an ICMP error, and was made again (not a packet; informational).
@@ -115,8 +117,14 @@ reasons! {
     NoPath = "no_path",
     /// From a TUN: no class matches.
     NoClass = "no_class",
-    /// From a TUN: longer than the tunnel's inner MTU.
+    /// From a TUN: longer than the tunnel's inner MTU, and not to be fragmented.
     TooBig = "too_big",
+    /// To a TUN: ICMP errors for packets that were too long (not dropped; informational).
+    TooBigTold = "too_big_told",
+    /// Packets that were too long and got no ICMP error: too many at once, or of a kind that deserves none (informational).
+    TooBigUntold = "too_big_untold",
+    /// From a TUN: too long, and sent in fragments (nothing is lost; informational).
+    Fragmented = "fragmented",
     /// To a WAN: the path has no outbound SA.
     NoSa = "no_sa",
     /// To a WAN: the path has no remote endpoint.

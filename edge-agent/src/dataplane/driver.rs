@@ -9,13 +9,13 @@ use std::time::Instant;
 
 use hawser_edge_core::id::{ClassId, PathId, SegmentId, Spi, TunnelId, UplinkId};
 use hawser_esp::gre::Protocol;
-use hawser_esp::wire::{GRE_LEN, INNER_OFFSET, PAYLOAD_OFFSET, sealed_len};
-use hawser_esp::{InboundSa, KeyMaterial, OutboundSa};
+use hawser_esp::wire::GRE_LEN;
+use hawser_esp::{BatchError, IvSeed, KeyMaterial, Mode, Packet, SaUsage, opener, sealer};
 
 use super::counters::{Counters, EspEvidence, SaCounters};
 use super::error::DataPlaneError;
 use super::event::{Event, EventReceivers};
-use super::path::{InboundEntry, PathState};
+use super::path::{InboundEntry, OutboundEntry, PathState};
 use super::shared::{InboundSas, OpenSockets, Shared, plain};
 use super::spec::{
     Choice, Family, ForwardingSpec, InboundSaSpec, OutboundSaSpec, SegmentSpec, UplinkSpec,
@@ -222,7 +222,8 @@ impl DataPlane for UserspaceDataPlane {
         let fault = |fault: String| DataPlaneError::Sa { fault };
         let material = KeyMaterial::new(sa.suite, sa.key_material.octets())
             .map_err(|error| fault(error.to_string()))?;
-        let inbound = InboundSa::new(sa.spi.0, &material, sa.esn, sa.replay_window_packets)
+        let window_packets = sa.replay_window_packets;
+        let inbound = opener(Mode::Gre, sa.spi.0, &material, sa.esn, window_packets)
             .map_err(|error| fault(error.to_string()))?;
         let since = self.shared.uptime(Instant::now());
         let entry = Arc::new(InboundEntry { sa: inbound, path, since });
@@ -244,9 +245,11 @@ impl DataPlane for UserspaceDataPlane {
         let fault = |fault: String| DataPlaneError::Sa { fault };
         let material = KeyMaterial::new(sa.suite, sa.key_material.octets())
             .map_err(|error| fault(error.to_string()))?;
-        let outbound = OutboundSa::new(sa.spi.0, &material, sa.esn)
-            .map_err(|error| fault(error.to_string()))?;
-        path.outbound.store(Some(Arc::new(outbound)));
+        let seed = IvSeed::new(rand::random());
+        let sa =
+            sealer(sa.spi.0, &material, sa.esn, &seed).map_err(|error| fault(error.to_string()))?;
+        let layout = sa.layout();
+        path.outbound.store(Some(Arc::new(OutboundEntry { sa, layout })));
         Ok(())
     }
 
@@ -277,11 +280,11 @@ impl DataPlane for UserspaceDataPlane {
         inner: &[u8],
     ) -> Result<(), DataPlaneError> {
         let path = self.path(path)?;
-        let limit_bytes = MAX_SEND_BYTES - sealed_len(GRE_LEN);
+        let outbound = path.outbound.load_full().ok_or(DataPlaneError::NoOutboundSa(path.id))?;
+        let limit_bytes = outbound.layout.max_payload(MAX_SEND_BYTES) - GRE_LEN;
         if inner.len() > limit_bytes {
             return Err(DataPlaneError::TooLong { length_bytes: inner.len(), limit_bytes });
         }
-        let outbound = path.outbound.load_full().ok_or(DataPlaneError::NoOutboundSa(path.id))?;
         let remote = to.or_else(|| path.remote.load().as_deref().copied());
         let remote = remote.ok_or(DataPlaneError::NoRemote(path.id))?;
         let sockets = self.shared.sockets.load();
@@ -289,17 +292,18 @@ impl DataPlane for UserspaceDataPlane {
             .get(&(path.uplink, path.family))
             .ok_or(DataPlaneError::UplinkDown(path.uplink))?;
 
-        let mut datagram = vec![0; sealed_len(GRE_LEN + inner.len())];
+        let (layout, payload_bytes) = (outbound.layout, GRE_LEN + inner.len());
+        let mut datagram = vec![0; layout.sealed_len(payload_bytes)];
+        let payload = &mut datagram[layout.payload_offset()..][..payload_bytes];
         let gre = path.gre(SegmentId::INFRASTRUCTURE, Protocol::Ipv6);
-        datagram[PAYLOAD_OFFSET..INNER_OFFSET].copy_from_slice(&gre.encode());
-        datagram[INNER_OFFSET..INNER_OFFSET + inner.len()].copy_from_slice(inner);
-        let mut block =
-            outbound.reserve(1).map_err(|_| DataPlaneError::SequenceExhausted(path.id))?;
-        block
-            .seal(&mut datagram, GRE_LEN + inner.len())
-            .map_err(|error| DataPlaneError::Sa { fault: error.to_string() })?;
-        drop(block);
-        socket.send(remote, &datagram, datagram.len()).map_err(|fault| {
+        payload[..GRE_LEN].copy_from_slice(&gre.encode());
+        payload[GRE_LEN..].copy_from_slice(inner);
+        let mut packet = Packet::gre(&mut datagram, payload_bytes);
+        outbound.sa.seal(std::slice::from_mut(&mut packet)).map_err(|error| match error {
+            BatchError::Exhausted(_) => DataPlaneError::SequenceExhausted(path.id),
+            BatchError::Seal(error) => DataPlaneError::Sa { fault: error.to_string() },
+        })?;
+        socket.send(remote, &datagram, datagram.len(), 0).map_err(|fault| {
             self.shared.drops.add(fault.reason, fault.packets);
             let source = io::Error::from_raw_os_error(fault.errno);
             DataPlaneError::Send { path: path.id, source }
@@ -383,8 +387,8 @@ impl DataPlane for UserspaceDataPlane {
     fn counters(&self) -> Counters {
         let table = self.shared.table.load();
         let outbound = |path: &Arc<PathState>| {
-            let sa = path.outbound.load_full()?;
-            Some((path.id, sa_counters(sa.spi(), sa.usage())))
+            let outbound = path.outbound.load_full()?;
+            Some((path.id, sa_counters(outbound.sa.spi(), outbound.sa.usage())))
         };
         let inbound = self.shared.inbound.load();
         let inbound =
@@ -398,7 +402,7 @@ impl DataPlane for UserspaceDataPlane {
     }
 }
 
-fn sa_counters(spi: u32, usage: hawser_esp::SaUsage) -> SaCounters {
+fn sa_counters(spi: u32, usage: SaUsage) -> SaCounters {
     SaCounters { spi, packets: usage.packets, bytes: usage.bytes }
 }
 

@@ -5,19 +5,18 @@ use std::time::Duration;
 
 use hawser_edge_core::id::SegmentId;
 use hawser_esp::gre::{Gre, Protocol};
-use hawser_esp::ip::{FlowKey, proto};
+use hawser_esp::ip::{FlowKey, Packet, clamp_mss, ecn, proto};
 use hawser_esp::offload::{SuperPacket, VnetHdr};
-use hawser_esp::wire::{GRE_SEQUENCED_LEN, sealed_len};
 
 use super::copies::NumberBlock;
 use super::counters::DropReason;
 use super::event::Event;
-use super::outbox::Outboxes;
+use super::outbox::{Outboxes, Piece};
 use super::route::{Route, Routes};
 use super::shared::Shared;
 use super::sys::tun::Tun;
 use super::sys::wait::Stop;
-use super::uplink::MAX_SEND_BYTES;
+use super::too_long::TooLong;
 
 /// The longest packet that a TUN device gives, and its virtio header.
 const READ_BYTES: usize = (1 << 16) + hawser_esp::offload::VNET_LEN;
@@ -28,19 +27,17 @@ const IDLE: Duration = Duration::from_secs(60);
 /// Reads the device until it is told to stop, or the device is gone.
 pub(super) fn run(shared: &Shared, tun: &Tun, segment: SegmentId, stop: &Stop) {
     let mut buffer = vec![0; READ_BYTES];
-    let mut outboxes = Outboxes::new();
+    let mut egress = Egress { segment, outboxes: Outboxes::new(), too_long: TooLong::new() };
     while !stop.told() {
         match tun.read(&mut buffer) {
             Ok(length) => {
-                if let Err((reason, packets)) =
-                    forward(shared, segment, &buffer[..length], &mut outboxes)
-                {
+                if let Err((reason, packets)) = egress.forward(shared, tun, &buffer[..length]) {
                     shared.drops.add(reason, packets);
                 }
-                outboxes.flush_overdue(shared);
+                egress.outboxes.flush_overdue(shared);
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                outboxes.flush(shared);
+                egress.outboxes.flush(shared);
                 if stop.readable(Some(tun.as_fd()), IDLE).is_err() {
                     std::thread::sleep(Duration::from_millis(10));
                 }
@@ -56,68 +53,110 @@ pub(super) fn run(shared: &Shared, tun: &Tun, segment: SegmentId, stop: &Stop) {
     }
 }
 
-/// Puts what was read into the outboxes, sealed; or says why not, and how many packets that were.
-fn forward(
-    shared: &Shared,
+struct Egress {
     segment: SegmentId,
-    read: &[u8],
-    outboxes: &mut Outboxes,
-) -> Result<(), (DropReason, u64)> {
-    let bad = (DropReason::BadPacket, 1);
-    let (vnet, bytes) = VnetHdr::parse(read).ok_or(bad)?;
-    let packet = SuperPacket::new(&vnet, bytes).map_err(|_| bad)?;
-    let flow = FlowKey::parse(bytes).map_err(|_| bad)?;
-    let count = packet.segments() as u32;
-    let all = |reason| (reason, u64::from(count));
-    let routes = Routes::find(shared, segment, &flow, count).map_err(all)?;
-    let longest = packet.segment_len();
-    if longest > routes.inner_mtu_bytes || sealed_len(GRE_SEQUENCED_LEN + longest) > MAX_SEND_BYTES
-    {
-        return Err(all(DropReason::TooBig));
-    }
-    let protocol = if flow.src.is_ipv4() { Protocol::Ipv4 } else { Protocol::Ipv6 };
-    let batch = Batch {
-        packet,
-        segment,
-        protocol,
+    outboxes: Outboxes,
+    too_long: TooLong,
+}
+
+impl Egress {
+    /// Puts what was read into the outboxes, sealed; or says why not, and how many packets that were.
+    fn forward(
+        &mut self,
+        shared: &Shared,
+        tun: &Tun,
+        read: &[u8],
+    ) -> Result<(), (DropReason, u64)> {
+        let bad = (DropReason::BadPacket, 1);
+        let (vnet, bytes) = VnetHdr::parse(read).ok_or(bad)?;
+        let packet = SuperPacket::new(&vnet, bytes).map_err(|_| bad)?;
+        let parsed = Packet::parse(bytes).map_err(|_| bad)?;
+        let flow = FlowKey::of(&parsed).map_err(|_| bad)?;
+        let count = packet.segments();
+        let all = |reason| (reason, count as u64);
+        let routes = Routes::find(shared, self.segment, &flow, count as u32).map_err(all)?;
+        let way = Way {
+            segment: self.segment,
+            protocol: if parsed.is_ipv6() { Protocol::Ipv6 } else { Protocol::Ipv4 },
+            tos: outer_tos(parsed.traffic_class(), routes.wan_dscp),
+        };
+        if packet.segment_len() > routes.inner_mtu_bytes {
+            let outboxes = &mut self.outboxes;
+            let pieces = self.too_long.cut(shared, tun, &packet, routes.inner_mtu_bytes);
+            let Some(pieces) = &pieces else { return Ok(()) };
+            // Fragments need numbers of their own, if any.
+            let count = pieces.count();
+            let routes = Routes::find(shared, self.segment, &flow, count as u32)
+                .map_err(|reason| (reason, count as u64))?;
+            for route in routes.all() {
+                way.push_all(shared, route, outboxes, routes.numbers, count, |index| {
+                    (pieces.len_of(index), move |out: &mut [u8]| pieces.write(index, out))
+                });
+            }
+            return Ok(());
+        }
         // A SYN is never part of a super-packet.
-        clamp_to: (count == 1 && flow.proto == proto::TCP).then_some(routes.inner_mtu_bytes),
-        numbers: routes.numbers,
-    };
-    let first = batch.seal(shared, &routes.first, outboxes);
-    let second = routes.second.map(|route| batch.seal(shared, &route, outboxes));
-    match (first, second) {
-        (Ok(()), _) | (_, Some(Ok(()))) => Ok(()),
-        (Err(reason), _) => Err(all(reason)),
+        let clamp_to = (count == 1 && flow.proto == proto::TCP).then_some(routes.inner_mtu_bytes);
+        for route in routes.all() {
+            let outboxes = &mut self.outboxes;
+            way.push_all(shared, route, outboxes, routes.numbers, count, |index| {
+                let write = move |out: &mut [u8]| {
+                    packet.write(index, out)?;
+                    if let Some(mtu_bytes) = clamp_to {
+                        clamp_mss(out, mtu_bytes);
+                    }
+                    Some(())
+                };
+                (packet.len_of(index), write)
+            });
+        }
+        Ok(())
     }
 }
 
-/// What was read, on its way to any path.
-struct Batch<'a> {
-    packet: SuperPacket<'a>,
+/// What the packets of one read have in common on every path.
+struct Way {
     segment: SegmentId,
     protocol: Protocol,
-    clamp_to: Option<usize>,
-    numbers: Option<NumberBlock>,
+    tos: u8,
 }
 
-impl Batch<'_> {
-    fn seal(
+impl Way {
+    /// `piece` gives each packet's length, and what writes it.
+    fn push_all<W: FnOnce(&mut [u8]) -> Option<()>>(
         &self,
         shared: &Shared,
         route: &Route,
         outboxes: &mut Outboxes,
-    ) -> Result<(), DropReason> {
-        let count = self.packet.segments();
-        let mut block =
-            route.outbound.reserve(count as u32).map_err(|_| DropReason::SequenceExhausted)?;
+        numbers: Option<NumberBlock>,
+        count: usize,
+        piece: impl Fn(usize) -> (usize, W),
+    ) {
         let gre = route.path.gre(self.segment, self.protocol);
         let outbox = outboxes.of(shared, route);
         for index in 0..count {
-            let sequence = self.numbers.map(|numbers| numbers.at(index));
+            let sequence = numbers.map(|numbers| numbers.at(index));
             let gre = Gre { sequence, ..gre }.encode();
-            outbox.push(shared, route, &mut block, &gre, self.clamp_to, &self.packet, index);
+            let (inner_bytes, write) = piece(index);
+            let piece = Piece { gre: &gre, inner_bytes, tos: self.tos };
+            outbox.push(shared, route, &piece, write);
         }
-        Ok(())
+    }
+}
+
+/// RFC 6040 section 4.1, normal mode: the outer header has the inner one's ECN, and its DSCP unless the class has one.
+fn outer_tos(inner: u8, wan_dscp: Option<u8>) -> u8 {
+    wan_dscp.map_or(inner, |dscp| dscp << 2 | inner & ecn::MASK)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_classes_dscp_takes_the_place_of_the_packets_and_ecn_stays() {
+        assert_eq!(outer_tos(0b101110_10, None), 0b101110_10);
+        assert_eq!(outer_tos(0b101110_01, Some(10)), 0b001010_01);
+        assert_eq!(outer_tos(0b000000_11, Some(0)), 0b000000_11);
     }
 }

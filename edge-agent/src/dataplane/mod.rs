@@ -21,6 +21,7 @@ mod spec;
 mod spread;
 mod sys;
 mod table;
+mod too_long;
 mod unreachable;
 mod uplink;
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use arc_swap::ArcSwapOption;
 use hawser_edge_core::id::{PathId, SegmentId, UplinkId, gre_key};
 use hawser_esp::gre::{Gre, Protocol};
-use hawser_esp::{InboundSa, OutboundSa, SequenceEvidence};
+use hawser_esp::{Layout, Opener, Sealer, SequenceEvidence};
 
 use super::counters::{EspEvidence, PathCounters};
 use super::spec::{Family, PathSpec};
@@ -22,7 +22,7 @@ pub(super) struct PathState {
     pub(super) uplink: UplinkId,
     pub(super) family: Family,
     pub(super) remote: ArcSwapOption<SocketAddr>,
-    pub(super) outbound: ArcSwapOption<OutboundSa>,
+    pub(super) outbound: ArcSwapOption<OutboundEntry>,
     sent: Tally,
     received: Tally,
     evidence: Evidence,
@@ -30,10 +30,17 @@ pub(super) struct PathState {
     source_seen_again_us: AtomicU64,
 }
 
+/// An outbound SA: what seals is chosen when it is installed, and called once a batch.
+#[derive(Debug)]
+pub(super) struct OutboundEntry {
+    pub(super) sa: Box<dyn Sealer>,
+    pub(super) layout: Layout,
+}
+
 /// An inbound SA and whose it is.
 #[derive(Debug)]
 pub(super) struct InboundEntry {
-    pub(super) sa: InboundSa,
+    pub(super) sa: Box<dyn Opener>,
     pub(super) path: Arc<PathState>,
     /// When it was installed, since the start of the data plane.
     pub(super) since: Duration,

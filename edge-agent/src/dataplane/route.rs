@@ -4,21 +4,20 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use hawser_edge_core::id::SegmentId;
-use hawser_esp::OutboundSa;
 use hawser_esp::ip::FlowKey;
 
 use super::copies::NumberBlock;
 use super::counters::DropReason;
-use super::path::PathState;
+use super::path::{OutboundEntry, PathState};
 use super::shared::{Shared, Sockets};
-use super::table::Way;
+use super::table::{Resolved, Way};
 use super::uplink::UplinkSocket;
 
 /// Where a packet goes.
 #[derive(Debug, Clone)]
 pub(super) struct Route {
     pub(super) path: Arc<PathState>,
-    pub(super) outbound: Arc<OutboundSa>,
+    pub(super) outbound: Arc<OutboundEntry>,
     pub(super) remote: SocketAddr,
     pub(super) socket: Arc<UplinkSocket>,
 }
@@ -34,6 +33,7 @@ impl Route {
     /// What this one sends may stand in one send call with what the other one sends.
     pub(super) fn leads_where(&self, other: &Route) -> bool {
         Arc::ptr_eq(&self.path, &other.path)
+            && Arc::ptr_eq(&self.outbound, &other.outbound)
             && Arc::ptr_eq(&self.socket, &other.socket)
             && self.remote == other.remote
     }
@@ -54,9 +54,16 @@ pub(super) struct Routes {
     /// Of packets that go on two, also while only one can send.
     pub(super) numbers: Option<NumberBlock>,
     pub(super) inner_mtu_bytes: usize,
+    /// Instead of the inner packet's own.
+    pub(super) wan_dscp: Option<u8>,
 }
 
 impl Routes {
+    /// Every way that each packet takes.
+    pub(super) fn all(&self) -> impl Iterator<Item = &Route> {
+        [&self.first].into_iter().chain(&self.second)
+    }
+
     /// For `count` packets of a flow.
     pub(super) fn find(
         shared: &Shared,
@@ -66,12 +73,12 @@ impl Routes {
     ) -> Result<Routes, DropReason> {
         let (table, sockets) = (shared.table.load(), shared.sockets.load());
         let usable = |path: &PathState| can_send(path, &sockets);
-        let (tunnel, way) = table.resolve(segment, flow, usable)?;
+        let Resolved { tunnel, way, wan_dscp } = table.resolve(segment, flow, usable)?;
         let inner_mtu_bytes = tunnel.inner_mtu_bytes;
         match way {
             Way::One(path) => {
                 let first = Route::of(path, &sockets)?;
-                Ok(Routes { first, second: None, numbers: None, inner_mtu_bytes })
+                Ok(Routes { first, second: None, numbers: None, inner_mtu_bytes, wan_dscp })
             }
             Way::Copies { paths, class, numbers } => {
                 let [a, b] = paths.map(|path| path.map(|path| Route::of(path, &sockets)));
@@ -82,7 +89,7 @@ impl Routes {
                     (None, None) => return Err(DropReason::NoPath),
                 };
                 let numbers = Some(numbers.take(class, count));
-                Ok(Routes { first, second, numbers, inner_mtu_bytes })
+                Ok(Routes { first, second, numbers, inner_mtu_bytes, wan_dscp })
             }
         }
     }

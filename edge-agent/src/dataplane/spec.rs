@@ -111,6 +111,8 @@ pub struct ClassSpec {
     pub segment: Option<SegmentId>,
     /// Empty: everything fits.
     pub matches: Vec<ClassMatch>,
+    /// The DSCP of its outer headers, 0 to 63; `None`: the inner packet's own.
+    pub wan_dscp: Option<u8>,
 }
 
 /// All non-empty fields must fit; within one field, any entry.

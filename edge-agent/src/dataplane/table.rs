@@ -109,13 +109,18 @@ impl Table {
         segment: SegmentId,
         flow: &FlowKey,
         usable: impl Fn(&PathState) -> bool,
-    ) -> Result<(&Tunnel, Way<'_>), DropReason> {
+    ) -> Result<Resolved<'_>, DropReason> {
         let routes = self.routes.get(&segment).ok_or(DropReason::UnknownSegment)?;
         let hops = routes.lookup(flow.dst).ok_or(DropReason::NoRoute)?;
         let class = self.classifier.classify(segment, flow).ok_or(DropReason::NoClass)?;
         hops.iter()
             .filter_map(|&number| self.tunnels.get(number))
             .find_map(|tunnel| Some((tunnel, tunnel.way(class, flow, &usable)?)))
+            .map(|(tunnel, way)| Resolved {
+                tunnel,
+                way,
+                wan_dscp: self.classifier.wan_dscp(class),
+            })
             .ok_or(DropReason::NoPath)
     }
 
@@ -163,6 +168,15 @@ impl Table {
     fn tunnel(&self, id: TunnelId) -> Option<&Tunnel> {
         self.tunnels.iter().find(|tunnel| tunnel.id == id)
     }
+}
+
+/// Where a packet goes.
+#[derive(Debug)]
+pub(super) struct Resolved<'t> {
+    pub(super) tunnel: &'t Tunnel,
+    pub(super) way: Way<'t>,
+    /// Of its outer header, if its class has one of its own.
+    pub(super) wan_dscp: Option<u8>,
 }
 
 /// How a packet goes.

@@ -120,13 +120,14 @@ impl UplinkSocket {
         }
     }
 
-    /// Sends datagrams of `stride_bytes`, the last of which may be shorter: at most [`MAX_SEGMENTS`] and
+    /// Sends datagrams of `stride_bytes` under one DSCP and ECN, the last of which may be shorter: at most [`MAX_SEGMENTS`] and
     /// [`MAX_SEND_BYTES`]. An error tells how many were not sent, and why.
     pub(super) fn send(
         &self,
         to: SocketAddr,
         datagrams: &[u8],
         stride_bytes: usize,
+        tos: u8,
     ) -> Result<(), SendFault> {
         let count = datagrams.len().div_ceil(stride_bytes.max(1)) as u64;
         let Some(open) = &*self.open.load() else {
@@ -134,16 +135,16 @@ impl UplinkSocket {
         };
         if count <= 1 {
             return self
-                .send_patiently(&open.fd, to, datagrams, None)
+                .send_patiently(&open.fd, to, datagrams, None, tos)
                 .map_err(|error| SendFault::from_io(&error, 1));
         }
-        let halted = match self.try_segmented(&open.fd, to, datagrams, stride_bytes) {
+        let halted = match self.try_segmented(&open.fd, to, datagrams, stride_bytes, tos) {
             Segmented::Sent => return Ok(()),
             Segmented::Failed(error) => return Err(SendFault::from_io(&error, count)),
             Segmented::Refused => true,
             Segmented::Off => false,
         };
-        self.send_singly(&open.fd, to, datagrams, stride_bytes)?;
+        self.send_singly(&open.fd, to, datagrams, stride_bytes, tos)?;
         if halted {
             // What the kernel refused in one piece it took one by one: the device can't segment.
             self.segmentation.store(false, Ordering::Relaxed);
@@ -157,12 +158,13 @@ impl UplinkSocket {
         to: SocketAddr,
         datagrams: &[u8],
         stride_bytes: usize,
+        tos: u8,
     ) -> Segmented {
         let Ok(segment_bytes) = u16::try_from(stride_bytes) else { return Segmented::Off };
         if !self.segmentation.load(Ordering::Relaxed) {
             return Segmented::Off;
         }
-        match self.send_patiently(fd, to, datagrams, Some(segment_bytes)) {
+        match self.send_patiently(fd, to, datagrams, Some(segment_bytes), tos) {
             Ok(()) => Segmented::Sent,
             Err(error) if is_refusal(&error) => Segmented::Refused,
             Err(error) => Segmented::Failed(error),
@@ -175,10 +177,11 @@ impl UplinkSocket {
         to: SocketAddr,
         datagrams: &[u8],
         stride_bytes: usize,
+        tos: u8,
     ) -> Result<(), SendFault> {
         let mut fault: Option<SendFault> = None;
         for datagram in datagrams.chunks(stride_bytes) {
-            if let Err(error) = self.send_patiently(fd, to, datagram, None) {
+            if let Err(error) = self.send_patiently(fd, to, datagram, None, tos) {
                 let packets = fault.as_ref().map_or(0, |fault| fault.packets) + 1;
                 fault = Some(SendFault::from_io(&error, packets));
             }
@@ -192,10 +195,11 @@ impl UplinkSocket {
         to: SocketAddr,
         datagrams: &[u8],
         segment_bytes: Option<u16>,
+        tos: u8,
     ) -> io::Result<()> {
         let full =
             |error: &io::Error| matches!(error.raw_os_error(), Some(libc::EAGAIN | libc::ENOBUFS));
-        match udp::send(fd, to, datagrams, segment_bytes) {
+        match udp::send(fd, to, datagrams, segment_bytes, tos) {
             Err(error) if full(&error) && self.is_patient() => {
                 let begun = Instant::now();
                 if error.raw_os_error() == Some(libc::EAGAIN) {
@@ -205,7 +209,7 @@ impl UplinkSocket {
                     std::thread::sleep(PATIENCE / 4);
                 }
                 self.lose_patience(begun.elapsed() * IMPATIENCE_FACTOR);
-                udp::send(fd, to, datagrams, segment_bytes)
+                udp::send(fd, to, datagrams, segment_bytes, tos)
             }
             other => other,
         }
@@ -247,7 +251,7 @@ impl UplinkSocket {
     pub(super) fn send_keepalive(&self, to: SocketAddr) -> io::Result<()> {
         let open = self.open.load();
         let Some(open) = &*open else { return Err(io::ErrorKind::NetworkDown.into()) };
-        udp::send(&open.fd, to, &KEEPALIVE, None)
+        udp::send(&open.fd, to, &KEEPALIVE, None, 0)
     }
 
     fn send_at_once(
@@ -261,12 +265,12 @@ impl UplinkSocket {
             && datagrams.len() > stride_bytes
             && self.segmentation.load(Ordering::Relaxed)
         {
-            match udp::send(fd, to, datagrams, Some(segment_bytes)) {
+            match udp::send(fd, to, datagrams, Some(segment_bytes), 0) {
                 Err(error) if is_refusal(&error) => {}
                 sent => return sent,
             }
         }
-        datagrams.chunks(stride_bytes).try_for_each(|datagram| udp::send(fd, to, datagram, None))
+        datagrams.chunks(stride_bytes).try_for_each(|datagram| udp::send(fd, to, datagram, None, 0))
     }
 }
 

@@ -10,15 +10,19 @@ use hawser_edge_core::generation::{ApplyReason, GenerationId};
 use hawser_edge_core::history::{Names, PathName};
 use hawser_edge_core::id::{PathId, UplinkId};
 use hawser_edge_core::reconcile::Observed;
+use hawser_esp::Suite;
 
 use super::host_task::{HostHandle, chain};
 use super::path::PathRuntime;
 use super::selection::sla_classes;
-use super::{Engine, Timer, forwarding};
+use super::{Engine, Timer, clock, forwarding, waivers};
 use crate::control::{Order, OrderReply, RevertOrder};
 use crate::dataplane::{AdoptedPath, DataPlaneError};
 use crate::peer::{HelloFacts, PathKeying, PeerConfig};
-use hawser_edge_core::keys::{KeySuite, SpiPair};
+use hawser_edge_core::keys::SpiPair;
+
+/// Keys that last less are asked for their use more often.
+const SHORT_LIVED_BYTES: u64 = 1 << 30;
 
 /// The host's part of an order is done.
 pub(super) struct Done {
@@ -41,6 +45,9 @@ impl Engine {
     pub(super) fn on_order(&mut self, order: Order) {
         // At boot an interface may come later: what is there is used meanwhile.
         let strict = order.reason == ApplyReason::Offered;
+        if strict && let Some(faults) = waivers::expired(&order.state, clock::unix_ms()) {
+            return refuse(Some(order.id), Some(order.reply), faults);
+        }
         tracing::info!(generation = %order.id, reason = ?order.reason, "applying");
         self.start_apply(Some(order.id), order.state, Some(order.reply), strict);
     }
@@ -109,9 +116,8 @@ impl Engine {
     /// Everything but the host's kernel. On a fault the old table stays.
     fn enact(&mut self, edge: Arc<EdgeState>) -> Result<(), Fault> {
         self.open_uplinks(&edge).map_err(|e| dataplane_fault("uplinks", &e))?;
-        let mtus = self.mtus(&edge);
         self.reach_generation(&edge);
-        let table = forwarding::table(&edge, &mtus, |route| self.usable_next_hops(route));
+        let table = self.table(&edge);
         if let Err(error) = self.dataplane.apply(table) {
             if let Some(old) = self.edge.clone() {
                 self.reach_generation(&old);
@@ -121,7 +127,12 @@ impl Engine {
         self.adopted.extend(self.dataplane.adopted().into_iter().map(|a| (a.path, a)));
         self.close_uplinks(&edge);
         self.edge = Some(edge.clone());
+        self.tell_waivers();
+        let suites = edge.tunnels.values().map(|tunnel| tunnel.profile.suite);
+        self.short_lived_keys =
+            suites.filter_map(Suite::byte_limit).any(|bytes| bytes < SHORT_LIVED_BYTES);
         self.refresh_paths(&edge);
+        self.refresh_pmtus();
         self.configure_pacer(&edge);
         self.refresh_all_endpoints();
         self.refresh_hello();
@@ -130,6 +141,7 @@ impl Engine {
         self.refresh_selectors(&edge);
         self.history.names(names(&edge));
         self.refresh_carrier(&edge);
+        self.refresh_lans(&edge);
         // Reports cost more than probes: not over an uplink that is paid by volume, while there is another.
         let mut uplinks: Vec<&Uplink> = edge.uplinks.values().collect();
         uplinks.sort_by_key(|uplink| (uplink.usage, uplink.id));
@@ -188,6 +200,7 @@ impl Engine {
         }
         for id in old.into_keys() {
             self.timers.set(Timer::Path(id), None);
+            self.timers.set(Timer::Pmtu(id), None);
         }
     }
 
@@ -195,7 +208,7 @@ impl Engine {
     /// the one or the other.
     pub(super) fn refresh_table(&mut self) {
         let Some(edge) = self.edge.clone() else { return };
-        let table = forwarding::table(&edge, &self.mtus(&edge), |r| self.usable_next_hops(r));
+        let table = self.table(&edge);
         if let Err(error) = self.dataplane.apply(table) {
             tracing::warn!(
                 code = error.code(),
@@ -236,7 +249,9 @@ impl Engine {
                 self.on_carrier(uplink.id, up);
             }
         }
+        self.refresh_lans(&edge);
         if changed {
+            self.refresh_pmtus();
             self.refresh_table();
             self.refresh_hello();
             self.report_local_facts();
@@ -267,6 +282,7 @@ impl Engine {
         }
         self.paths.clear();
         self.selections.clear();
+        self.told_peers.clear();
         self.reach.clear(self.clock.now());
         self.pacer = Default::default();
         self.timers = Default::default();
@@ -347,20 +363,19 @@ fn names(edge: &EdgeState) -> Names {
 
 fn peer_config(tunnel: &Tunnel, adopted: &BTreeMap<PathId, AdoptedPath>) -> PeerConfig {
     let profile = &tunnel.profile;
-    let keying = KeySuite::from_name(&profile.suite).map(|suite| PathKeying {
-        suite,
+    let keying = PathKeying {
+        suite: profile.suite,
         esn: profile.esn,
         replay_window_packets: profile.replay_window_packets,
         rekey_after_bytes: profile.rekey_after_bytes,
-    });
+    };
     PeerConfig {
         edge: tunnel.peer_edge_id,
         edge_name: tunnel.peer_edge.clone(),
         tunnel: tunnel.id,
         rekey_after: Duration::from_secs(u64::from(profile.rekey_after_s)),
         known_key: None,
-        // `decode` let no unknown suite through.
-        paths: tunnel.paths.keys().filter_map(|&id| Some((id, keying?))).collect(),
+        paths: tunnel.paths.keys().map(|&id| (id, keying)).collect(),
         kept: tunnel
             .paths
             .keys()

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use hawser_edge_core::config::Lan;
 use hawser_edge_core::id::{PathId, TunnelId, UplinkId};
 
 use super::Engine;
@@ -24,6 +25,13 @@ impl Engine {
         if changed {
             self.report_local_facts();
         }
+        for device in edge.lans.iter().map(Lan::device) {
+            if let (Some(&up), Some(link)) = (heard.get(&device), self.seen.links.get_mut(&device))
+            {
+                link.running = up;
+            }
+        }
+        self.refresh_lans(&edge);
     }
 
     /// An uplink's carrier came or went.

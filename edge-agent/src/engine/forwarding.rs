@@ -5,9 +5,11 @@ mod tests;
 
 use std::collections::BTreeMap;
 
-use hawser_edge_core::config::{ClassMode, EdgeState, Match, Route, Tunnel};
+use hawser_edge_core::config::{ClassMode, EdgeState, Match, Path, Route, Tunnel};
 use hawser_edge_core::id::{PathId, SegmentId, TunnelId, UplinkId};
 use hawser_edge_core::reconcile::tun_name;
+use hawser_esp::wire::{GRE_LEN, GRE_SEQUENCED_LEN};
+use hawser_esp::{Carrier, Suite};
 
 use crate::dataplane::{
     ClassMatch, ClassSpec, Family, ForwardingSpec, LanSpec, PathSpec, RouteSpec, SegmentSpec,
@@ -20,40 +22,51 @@ pub type UplinkMtus = BTreeMap<UplinkId, u32>;
 /// Ethernet's (RFC 894).
 pub const USUAL_MTU_BYTES: u32 = 1500;
 /// What every IPv6 link must carry (RFC 8200 section 5): an inner MTU never falls below it.
-const LEAST_INNER_MTU_BYTES: usize = 1280;
+pub const LEAST_INNER_MTU_BYTES: u16 = 1280;
 
-/// The inner MTU of one path, in bytes: with room for a sequence number, if any class may need it.
-pub fn path_mtu(edge: &EdgeState, path: PathId, mtus: &UplinkMtus) -> u16 {
-    let Some((_, path)) = edge.paths().find(|(_, p)| p.id == path) else {
-        return LEAST_INNER_MTU_BYTES as u16;
+/// The inner MTU that the links at both ends of a path allow under the suite of its profile, in bytes. `sealing` is the
+/// suite of the keys in use, which may still be another: the narrower of the two holds.
+pub fn path_mtu(edge: &EdgeState, path: PathId, mtus: &UplinkMtus, sealing: Option<Suite>) -> u16 {
+    let Some((tunnel, path)) = edge.paths().find(|(_, p)| p.id == path) else {
+        return LEAST_INNER_MTU_BYTES;
     };
     let of = |uplink| mtus.get(&uplink).copied().unwrap_or(USUAL_MTU_BYTES);
     let outer = of(path.local_uplink).min(of(path.remote_uplink));
+    let suites = [Some(tunnel.profile.suite), sealing];
+    let allowed =
+        suites.into_iter().flatten().map(|suite| inner_mtu_within(edge, suite, path, outer));
+    allowed.min().unwrap_or_default().max(LEAST_INNER_MTU_BYTES)
+}
+
+/// The longest inner packet whose outer packet is not longer than `outer_bytes`; 0 if none is.
+pub fn inner_mtu_within(edge: &EdgeState, suite: Suite, path: &Path, outer_bytes: u32) -> u16 {
+    let outer = outer_bytes as usize;
+    let inner = suite.layout().inner_mtu(outer, path.ipv6, Carrier::Udp, gre_bytes(edge));
+    u16::try_from(inner).unwrap_or(u16::MAX)
+}
+
+/// With room for a sequence number, if any class may need it.
+pub fn gre_bytes(edge: &EdgeState) -> usize {
     let duplicates = edge.traffic_classes.iter().any(|class| class.mode == ClassMode::Duplicate);
-    let inner = if duplicates {
-        hawser_esp::wire::inner_mtu_sequenced(outer as usize, path.ipv6)
-    } else {
-        hawser_esp::wire::inner_mtu(outer as usize, path.ipv6)
-    };
-    inner.clamp(LEAST_INNER_MTU_BYTES, usize::from(u16::MAX)) as u16
+    if duplicates { GRE_SEQUENCED_LEN } else { GRE_LEN }
 }
 
 /// The least over a tunnel's paths: a move stalls no flow.
-fn tunnel_mtu(edge: &EdgeState, tunnel: &Tunnel, mtus: &UplinkMtus) -> u16 {
-    let paths = tunnel.paths.keys().map(|&path| path_mtu(edge, path, mtus));
-    paths.min().unwrap_or(LEAST_INNER_MTU_BYTES as u16)
+fn tunnel_mtu(tunnel: &Tunnel, mtu_of: &impl Fn(PathId) -> u16) -> u16 {
+    tunnel.paths.keys().map(|&path| mtu_of(path)).min().unwrap_or(LEAST_INNER_MTU_BYTES)
 }
 
-/// The whole table. `next_hops` says which of a route's next hops may be used now, best first.
+/// The whole table. `mtu_of` is each path's inner MTU, `next_hops` says which of a route's next hops may be used now, best first.
 pub fn table(
     edge: &EdgeState,
-    mtus: &UplinkMtus,
+    mtu_of: impl Fn(PathId) -> u16,
     next_hops: impl Fn(&Route) -> Vec<TunnelId>,
 ) -> ForwardingSpec {
     let tunnels: Vec<TunnelSpec> =
-        edge.tunnels.values().map(|tunnel| tunnel_spec(edge, tunnel, mtus)).collect();
-    let least = tunnels.iter().map(|t| t.inner_mtu_bytes).min();
-    let mtu_bytes = least.unwrap_or(LEAST_INNER_MTU_BYTES as u16);
+        edge.tunnels.values().map(|tunnel| tunnel_spec(tunnel, &mtu_of)).collect();
+    // What is too long for a narrower tunnel is fragmented or told of by the data plane.
+    let most = tunnels.iter().map(|t| t.inner_mtu_bytes).max();
+    let mtu_bytes = most.unwrap_or(LEAST_INNER_MTU_BYTES);
     ForwardingSpec {
         segments: edge
             .segments
@@ -77,6 +90,7 @@ pub fn table(
                 id: class.id,
                 segment: class.segment,
                 matches: class.matches.iter().map(class_match).collect(),
+                wan_dscp: class.wan_dscp,
             })
             .collect(),
         lans: edge
@@ -91,7 +105,7 @@ pub fn table(
     }
 }
 
-fn tunnel_spec(edge: &EdgeState, tunnel: &Tunnel, mtus: &UplinkMtus) -> TunnelSpec {
+fn tunnel_spec(tunnel: &Tunnel, mtu_of: &impl Fn(PathId) -> u16) -> TunnelSpec {
     let mut peer_sources: BTreeMap<SegmentId, Vec<_>> = BTreeMap::new();
     for &(segment, prefix) in &tunnel.peer_sources {
         peer_sources.entry(segment).or_default().push(prefix);
@@ -109,7 +123,7 @@ fn tunnel_spec(edge: &EdgeState, tunnel: &Tunnel, mtus: &UplinkMtus) -> TunnelSp
             })
             .collect(),
         peer_sources,
-        inner_mtu_bytes: tunnel_mtu(edge, tunnel, mtus),
+        inner_mtu_bytes: tunnel_mtu(tunnel, mtu_of),
     }
 }
 

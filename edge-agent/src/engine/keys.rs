@@ -37,6 +37,7 @@ impl Engine {
             }
             PeerEvent::PeerSeen { .. } => {}
             PeerEvent::Reachability { edge, message } => self.on_reachability(edge, &message),
+            PeerEvent::Selections { edge, message } => self.on_peer_selections(edge, &message),
             PeerEvent::KeyChanged { edge, old, new } => {
                 let message = format!("the peer's key changed from {old} to {new}");
                 self.event("PEER_KEY_CHANGED", &self.edge_name(edge), &message);
@@ -59,14 +60,19 @@ impl Engine {
     }
 
     fn install_outbound(&mut self, sa: OutboundSaSpec) -> Result<(), DataPlaneError> {
-        let path = sa.path;
+        let (path, suite) = (sa.path, sa.suite);
         self.dataplane.install_outbound(sa)?;
+        let mut another = false;
         if let Some(runtime) = self.paths.get_mut(&path) {
             runtime.keyed = true;
+            another = runtime.sealing.replace(suite).is_some_and(|was| was != suite);
             runtime.keyed_at.get_or_insert(self.clock.now());
             // Probes begin with the first keys.
             let deadline = runtime.next_deadline();
             self.timers.set(Timer::Path(path), deadline);
+        }
+        if another {
+            self.refresh_pmtus();
         }
         Ok(())
     }
@@ -101,6 +107,7 @@ impl Engine {
             .any(|(uplink, mtu)| self.peer_mtus.insert(*uplink, *mtu) != Some(*mtu));
         self.hello_endpoints.extend(facts.endpoints);
         if changed {
+            self.refresh_pmtus();
             self.refresh_table();
         }
         self.refresh_endpoints(edge);

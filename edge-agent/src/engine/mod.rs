@@ -14,17 +14,21 @@ mod forwarding;
 mod gaps;
 mod host_task;
 mod keys;
+mod lans;
 mod pacing;
 mod path;
 mod peer_word;
 mod peering;
+mod pmtu;
 mod probes;
 mod reach;
 mod report;
 mod run;
 mod selection;
+mod symmetric;
 mod timers;
 mod views;
+mod waivers;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
@@ -38,6 +42,7 @@ use hawser_edge_core::reach::Reach;
 use hawser_edge_core::reconcile::Observed;
 use hawser_edge_core::select::Selector;
 use hawser_proto::agent::v1 as wire;
+use hawser_proto::peer::v1::Selections;
 use tokio::sync::{mpsc, watch};
 
 use crate::control::ControlHandle;
@@ -64,6 +69,7 @@ enum Timer {
     Reach,
     Pace(TunnelId),
     Keepalive(UplinkId),
+    Pmtu(PathId),
 }
 
 /// A selection that the engine holds: the selector and since when its path carries.
@@ -98,6 +104,8 @@ struct Engine {
     peers_up: BTreeSet<EdgeId>,
     paths: BTreeMap<PathId, PathRuntime>,
     selections: BTreeMap<(TunnelId, ClassId), Selection>,
+    /// What peers that follow this edge were last told of symmetric classes.
+    told_peers: BTreeMap<TunnelId, Selections>,
     reach: Reach,
     pacer: Pacer,
     timers: Timers<Timer>,
@@ -114,6 +122,10 @@ struct Engine {
     adopted: BTreeMap<PathId, crate::dataplane::AdoptedPath>,
     /// What the controller was told of why classes are where they are.
     told: explain::Told,
+    /// The day on which the suites under a waiver were last told of.
+    waivers_told_day: u64,
+    /// A suite is in use whose keys last a few megabytes.
+    short_lived_keys: bool,
     /// The operator's flag wins over the controller's wish.
     telemetry_fixed: bool,
 }

@@ -5,9 +5,11 @@ use std::net::SocketAddr;
 use hawser_edge_core::config;
 use hawser_edge_core::endpoint::EndpointTracker;
 use hawser_edge_core::id::{EdgeId, TunnelId};
+use hawser_edge_core::pmtu::Pmtu;
 use hawser_edge_core::probe::{Cadence, Intervals, ProbeConfig, ProbeSession};
 use hawser_edge_core::sla::{PathMonitor, Reach, SlaClass};
 use hawser_edge_core::time::Micros;
+use hawser_esp::Suite;
 
 use super::clock::Clock;
 use super::gaps::Gaps;
@@ -35,6 +37,8 @@ pub struct PathRuntime {
     pub answered_since: Option<Micros>,
     /// It has an outbound SA.
     pub keyed: bool,
+    /// The suite of that SA.
+    pub sealing: Option<Suite>,
     /// When it got the first one.
     pub keyed_at: Option<Micros>,
     /// Nothing is sent on it.
@@ -43,6 +47,8 @@ pub struct PathRuntime {
     pub wanted: bool,
     /// Losses in a row, as the pacer last heard of it.
     pub losing: bool,
+    /// How long packets may be on it; `None` until its links are known.
+    pub pmtu: Option<Pmtu>,
     /// How often it got fresh keys.
     pub keyings: u64,
     /// As last reported in an event.
@@ -89,9 +95,11 @@ impl PathRuntime {
             answered_since: None,
             keyed: adopted.is_some(),
             keyed_at: adopted.map(|_| now),
+            sealing: None,
             silent: false,
             wanted: false,
             losing: false,
+            pmtu: None,
             keyings: 0,
             reach: Reach::Connecting,
         }

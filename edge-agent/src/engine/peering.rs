@@ -5,7 +5,7 @@ use std::sync::Arc;
 use hawser_edge_core::config::EdgeState;
 use hawser_edge_core::id::{EdgeId, PathId};
 use hawser_edge_core::keys::SaUsage;
-use hawser_proto::peer::v1::Reachability;
+use hawser_proto::peer::v1::{Reachability, Selections};
 use tokio::sync::{mpsc, watch};
 
 use super::host_task::chain;
@@ -121,6 +121,16 @@ impl Peering {
     ) -> Result<(), CommandError> {
         let handle = self.handle.as_ref().ok_or(CommandError::Closed)?;
         handle.advertise(edge, messages)
+    }
+
+    /// Tells a peer what carries its symmetric classes, now and after each reconnect.
+    pub(super) fn tell_selections(
+        &self,
+        edge: EdgeId,
+        told: Selections,
+    ) -> Result<(), CommandError> {
+        let handle = self.handle.as_ref().ok_or(CommandError::Closed)?;
+        handle.tell_selections(edge, told)
     }
 
     /// The next event; for ever none before the start.

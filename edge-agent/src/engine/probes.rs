@@ -31,8 +31,7 @@ impl Engine {
                 self.refresh_table();
             }
             Event::Unreachable { uplink, to, .. } => self.on_unreachable(uplink, to),
-            // Counted by the data plane; MTUs are still taken from links and hellos alone.
-            Event::TooBig { .. } => {}
+            Event::TooBig { uplink, to, mtu_bytes } => self.on_too_big(uplink, to, mtu_bytes),
             Event::KeysLost { path } => self.on_keys_lost(path),
             Event::UplinkReady { uplink, family, port } => {
                 let name = self.uplink_name(uplink);
@@ -87,7 +86,9 @@ impl Engine {
                 let Some(path) = self.paths.get_mut(&id) else { return };
                 match path.session.handle_reply(&packet, received) {
                     Ok(reply) => {
-                        if let ReplyKind::Challenge { octets } = reply.kind {
+                        if let ReplyKind::Challenge { octets } = reply.kind
+                            && !self.on_pmtu_answer(id, octets, now)
+                        {
                             self.on_challenge_answer(id, from, octets, now);
                         }
                         reply.peer_digest
@@ -213,6 +214,7 @@ impl Engine {
         if was != reach {
             self.report_soon = true;
             self.on_reach(id, was, reach);
+            self.pmtu_reach(id, reach, now);
             if reach == Reach::Down {
                 self.suspect_siblings(tunnel, id, now);
             }

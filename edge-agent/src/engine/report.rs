@@ -7,7 +7,7 @@ use hawser_edge_core::keys::SaUsage;
 use hawser_edge_core::sla::{Reach, SlaState};
 use hawser_proto::agent::v1 as wire;
 
-use super::{Engine, clock, endpoints, forwarding};
+use super::{Engine, clock, endpoints};
 use crate::dataplane::Counters;
 
 impl Engine {
@@ -64,6 +64,9 @@ impl Engine {
             all.insert(name.to_owned(), n);
         }
         all.extend(endpoint.into_iter().map(|(name, n)| (name.to_owned(), n)));
+        for name in self.waived_tunnels() {
+            *all.entry(name.to_owned()).or_default() += 1;
+        }
         all.retain(|_, n| *n > 0);
         all
     }
@@ -92,7 +95,7 @@ impl Engine {
                 selected_for: self.selected_for(id),
                 verdicts: self.verdicts(id),
                 rekeys: path.keyings.saturating_sub(1),
-                inner_mtu_bytes: u32::from(forwarding::path_mtu(&edge, id, &mtus)),
+                inner_mtu_bytes: u32::from(self.inner_mtu(&edge, &mtus, id)),
                 remote_endpoint: path.remote.map(|r| r.to_string()).unwrap_or_default(),
             });
         }

@@ -1,5 +1,6 @@
 //! Starts every part, then runs the engine until it is told to stop.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -26,6 +27,8 @@ use crate::peer::PeerRoutes;
 const TELEMETRY_INTERVAL: Duration = Duration::from_secs(10);
 /// How often key usage is looked at: far less than a budget of bytes lasts.
 const USAGE_INTERVAL: Duration = Duration::from_secs(1);
+/// The same while a suite is in use whose keys last a few megabytes.
+const SHORT_LIVED_USAGE_INTERVAL: Duration = Duration::from_millis(100);
 /// After a change: long enough to gather what changes with it.
 const REPORT_SOON: Duration = Duration::from_millis(200);
 const INTERNAL_EVENTS: usize = 16;
@@ -165,6 +168,7 @@ pub async fn run(options: Options, stop: CancellationToken) -> Result<(), Engine
     let (internal, internal_inbox) = mpsc::channel(INTERNAL_EVENTS);
     let clock = Clock::start();
     let engine = Engine {
+        told_peers: BTreeMap::new(),
         reach: Reach::new(clock.now()),
         clock,
         own: Own { fleet: identity.fleet().to_owned(), edge: identity.edge().to_owned() },
@@ -194,6 +198,8 @@ pub async fn run(options: Options, stop: CancellationToken) -> Result<(), Engine
         history,
         adopted: Default::default(),
         told: Default::default(),
+        waivers_told_day: 0,
+        short_lived_keys: false,
         telemetry_fixed: options.telemetry_interval.is_some(),
     };
     let inboxes = Inboxes {
@@ -264,6 +270,8 @@ impl Engine {
     async fn run(mut self, mut inboxes: Inboxes, stop: CancellationToken) {
         let mut usage = interval(USAGE_INTERVAL);
         usage.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        let mut usage_of_old = interval(SHORT_LIVED_USAGE_INTERVAL);
+        usage_of_old.set_missed_tick_behavior(MissedTickBehavior::Skip);
         let mut next_report = Instant::now() + self.telemetry_interval;
         loop {
             let timer = self.timers.next().map(|at| Instant::from_std(self.clock.instant(at)));
@@ -290,8 +298,10 @@ impl Engine {
                 Some(query) = inboxes.queries.recv() => self.on_query(query),
                 _ = usage.tick() => {
                     self.report_usage();
+                    self.tell_waivers_daily();
                     self.history.hand_over();
                 }
+                _ = usage_of_old.tick(), if self.short_lived_keys => self.report_usage(),
                 () = sleep_until(next_report) => {
                     self.report();
                     next_report = Instant::now() + self.telemetry_interval;
@@ -321,6 +331,7 @@ impl Engine {
                 Timer::Reach => self.drive_reach(now),
                 Timer::Pace(tunnel) => self.refresh_cadence(tunnel, now),
                 Timer::Keepalive(uplink) => self.on_keepalive_timer(uplink),
+                Timer::Pmtu(id) => self.on_pmtu_timer(id),
             }
         }
     }

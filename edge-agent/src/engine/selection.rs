@@ -42,6 +42,7 @@ impl Engine {
         for (tunnel, class) in old.into_keys() {
             self.timers.set(Timer::Selection(tunnel, class), None);
         }
+        self.told_peers.retain(|tunnel, _| edge.tunnels.contains_key(tunnel));
         let tunnels: Vec<TunnelId> = edge.tunnels.keys().copied().collect();
         for tunnel in tunnels {
             self.select_tunnel(tunnel, None, now);
@@ -77,6 +78,7 @@ impl Engine {
                 self.record(&edge, &decision);
             }
         }
+        self.tell_peer(&edge, tunnel);
         self.feed_reach(tunnel, now);
     }
 

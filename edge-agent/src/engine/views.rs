@@ -9,7 +9,7 @@ use hawser_edge_core::time::Micros;
 use hawser_proto::agent::v1 as wire;
 
 use super::path::PathRuntime;
-use super::{Engine, clock, forwarding};
+use super::{Engine, clock};
 use crate::control::local::{
     AdviceView, CandidateView, ControllerView, DecisionView, GenerationsView, LocalAnswer,
     LocalQuery, NextHopView, PathView, QueryKind, SelectionView, StatusView, TunnelView,
@@ -122,7 +122,7 @@ impl Engine {
                 loss_rx_ppm: figures.loss_rx_ppm,
                 tx_bytes: traffic.tx_bytes,
                 rx_bytes: traffic.rx_bytes,
-                inner_mtu_bytes: u32::from(forwarding::path_mtu(&edge, path.id, &mtus)),
+                inner_mtu_bytes: u32::from(self.inner_mtu(&edge, &mtus, path.id)),
                 rekeys: runtime.keyings.saturating_sub(1),
                 remote_endpoint: runtime.remote.map(|r| r.to_string()).unwrap_or_default(),
                 selected_for: self.selected_for(path.id),

@@ -105,6 +105,6 @@ fn try_links() -> Result<(), String> {
 
 fn try_nft() -> Result<(), String> {
     let script = "table inet t { chain c { type filter hook output priority 0; \
-                  meta l4proto gre rt ipsec missing drop; }; }\n";
+                  meta l4proto 47 rt ipsec missing drop; }; }\n";
     super::script::Script::default().load_other(script).map_err(|error| error.source.to_string())
 }

@@ -14,8 +14,8 @@ use std::time::Duration;
 use hawser_edge_core::id::{EdgeId, PathId, Spi};
 use hawser_edge_core::keys::{Agreement, ConnectionNo, SaUsage};
 use hawser_edge_core::time::Micros;
-use hawser_proto::peer::v1::Reachability;
 use hawser_proto::peer::v1::peer_message::Message;
+use hawser_proto::peer::v1::{Reachability, Selections};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
@@ -48,6 +48,8 @@ pub(super) enum Input {
     Usage(PathId, SaUsage),
     /// Tell the peer.
     Advertise(Vec<Reachability>),
+    /// Tell the peer.
+    TellSelections(Selections),
     /// The set of revoked serials changed.
     Revoked,
     /// The tunnel is gone.
@@ -74,6 +76,8 @@ pub(super) struct Actor {
     last_refusal: Option<&'static str>,
     /// The parts of the last advertisement.
     advertised: Vec<Reachability>,
+    /// As last told.
+    selections: Option<Selections>,
 }
 
 impl Actor {
@@ -99,6 +103,7 @@ impl Actor {
             last_boot: None,
             last_refusal: None,
             advertised: Vec::new(),
+            selections: None,
         };
         actors.spawn(async move {
             let edge = actor.config.edge;
@@ -152,6 +157,10 @@ impl Actor {
                     self.send_current(Message::Reachability(part.clone()));
                 }
                 self.advertised = parts;
+            }
+            Input::TellSelections(told) => {
+                self.send_current(Message::Selections(told.clone()));
+                self.selections = Some(told);
             }
             Input::Revoked => self.close_revoked().await,
             Input::Remove => {}

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use hawser_edge_core::id::{EdgeId, PathId, Spi, TunnelId, UplinkId};
 use hawser_edge_core::keys::{KeySuite, SaUsage, SpiPair};
-use hawser_proto::peer::v1::Reachability;
+use hawser_proto::peer::v1::{Reachability, Selections};
 use tokio::sync::oneshot;
 
 use crate::dataplane::{InboundSaSpec, OutboundSaSpec};
@@ -258,6 +258,13 @@ pub enum PeerEvent {
         /// As received: to be checked.
         message: Reachability,
     },
+    /// What the peer sends its symmetric classes on.
+    Selections {
+        /// The peer.
+        edge: EdgeId,
+        /// As received: to be checked.
+        message: Selections,
+    },
     /// The peer's certificate has another public key than the last one seen.
     KeyChanged {
         /// The peer.
@@ -305,4 +312,5 @@ pub(super) enum Command {
     Rekey(PathId),
     Usage(PathId, SaUsage),
     Advertise(EdgeId, Vec<Reachability>),
+    TellSelections(EdgeId, Selections),
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use hawser_edge_core::id::{EdgeId, PathId};
 use hawser_edge_core::keys::SaUsage;
-use hawser_proto::peer::v1::Reachability;
+use hawser_proto::peer::v1::{Reachability, Selections};
 use tokio::sync::{mpsc, watch};
 
 use super::api::{Command, CommandError, HelloFacts, PeerConfig};
@@ -60,6 +60,11 @@ impl PeerHandle {
     /// Tells the peer what this edge can reach, now and after each reconnect: all parts of it, in order.
     pub fn advertise(&self, edge: EdgeId, parts: Vec<Reachability>) -> Result<(), CommandError> {
         self.command(Command::Advertise(edge, parts))
+    }
+
+    /// Tells the peer what this edge sends its symmetric classes on, now and after each reconnect.
+    pub fn tell_selections(&self, edge: EdgeId, told: Selections) -> Result<(), CommandError> {
+        self.command(Command::TellSelections(edge, told))
     }
 
     /// What has been counted since the start.

@@ -192,11 +192,16 @@ impl Manager {
         match command {
             Command::Rekey(path) => self.tell_owner(path, Input::Rekey(path)).await,
             Command::Usage(path, usage) => self.tell_owner(path, Input::Usage(path, usage)).await,
-            Command::Advertise(edge, parts) => {
-                if let Some((_, actor)) = self.actors.get(&edge) {
-                    let _ = actor.send(Input::Advertise(parts)).await;
-                }
+            Command::Advertise(edge, parts) => self.tell(edge, Input::Advertise(parts)).await,
+            Command::TellSelections(edge, told) => {
+                self.tell(edge, Input::TellSelections(told)).await;
             }
+        }
+    }
+
+    async fn tell(&self, edge: EdgeId, input: Input) {
+        if let Some((_, actor)) = self.actors.get(&edge) {
+            let _ = actor.send(input).await;
         }
     }
 

@@ -184,6 +184,10 @@ fn profile(plan: &Plan<'_>, name: &ProfileName) -> wire::TunnelProfile {
     wire::TunnelProfile {
         name: profile.name.to_string(),
         suite: profile.suite.name().to_owned(),
+        waiver: profile.waiver.as_ref().map(|waiver| wire::Waiver {
+            ends_unix_s: waiver.until.ends_unix_s(),
+            reason: waiver.reason.clone(),
+        }),
         rekey_after_s: profile.rekey_after_s,
         rekey_after_bytes: profile.rekey_after_bytes,
         replay_window_packets: profile.replay_window_packets,
@@ -242,6 +246,7 @@ fn traffic_class(class: &TrafficClass, id: u32, segment_id: u32) -> wire::Traffi
         symmetric: class.symmetric,
         mode: mode.into(),
         balance_by: balance_by.into(),
+        wan_dscp: class.wan_dscp.map(u32::from),
     }
 }
 

@@ -31,6 +31,7 @@ pub(super) const CLASS_FIELDS: &[&str] = &[
     "match",
     "sla",
     "mode",
+    "wan_dscp",
     "balance_by",
     "when_none_meets",
     "prefer_uplinks",
@@ -67,7 +68,13 @@ fn traffic_class(reader: &mut Reader, node: &Node, place: &Place<'_>) -> Traffic
         dwell_ms: milliseconds(reader, &fields, "dwell_s", 2.0, 3_600.0),
         symmetric: reader.flag(&fields, "symmetric", false),
         mode: mode(reader, &fields),
+        wan_dscp: wan_dscp(reader, &fields),
     }
+}
+
+fn wan_dscp(reader: &mut Reader, fields: &Fields<'_>) -> Option<u8> {
+    fields.get("wan_dscp")?;
+    u8::try_from(reader.integer(fields, "wan_dscp", -1, 0..=63)).ok()
 }
 
 fn mode(reader: &mut Reader, fields: &Fields<'_>) -> ClassMode {

@@ -63,6 +63,7 @@ pub(crate) const MAPPINGS: &[(&str, &[&str])] = &[
     ("transports", TRANSPORTS_FIELDS),
     ("sla_classes[]", sla::SLA_FIELDS),
     ("tunnel_profiles[]", profile::PROFILE_FIELDS),
+    ("tunnel_profiles[].waiver", profile::WAIVER_FIELDS),
     ("traffic_classes[]", class::CLASS_FIELDS),
     ("traffic_classes[].match[]", class::MATCH_FIELDS),
     ("sites[]", site::SITE_FIELDS),

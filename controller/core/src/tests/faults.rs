@@ -1,6 +1,6 @@
 //! Each fault at its place, and several at once.
 
-use crate::{Fault, code, parse, validate};
+use crate::{Fault, Suite, code, expired_waivers, parse, validate};
 
 const FAULTY: &str = include_str!("../../testdata/faulty.yaml");
 
@@ -223,6 +223,27 @@ fn numbers_words_and_ports_are_within_bounds() {
         ),
         ("aes-256-gcm", "3des-cbc", &[("SUITE_WEAK", "tunnel_profiles[0].suite")]),
         ("aes-256-gcm", "rot13", &[("SUITE_UNKNOWN", "tunnel_profiles[0].suite")]),
+        ("aes-256-gcm", "3des-cbc-sha1-96", &[("WAIVER_MISSING", "tunnel_profiles[0].suite")]),
+        (
+            "aes-256-gcm",
+            "sm4-gcm, waiver: {until: 2026-12-31, reason: none}",
+            &[("WAIVER_UNUSED", "tunnel_profiles[0].waiver")],
+        ),
+        (
+            "aes-256-gcm",
+            "des-cbc-md5-96, waiver: {until: 2026-02-29, reason: \"an old peer\"}",
+            &[("DATE_INVALID", "tunnel_profiles[0].waiver.until")],
+        ),
+        (
+            "aes-256-gcm",
+            "des-cbc-md5-96, waiver: {until: 2026-02-28}",
+            &[("MISSING_FIELD", "tunnel_profiles[0].waiver.reason")],
+        ),
+        (
+            "aes-256-gcm",
+            "des-cbc-md5-96, waiver: {until: 2026-02-28, reason: \" \"}",
+            &[("OUT_OF_RANGE", "tunnel_profiles[0].waiver.reason")],
+        ),
         ("max_rtt_ms: 150", "max_rtt_ms: 0", &[("SLA_LIMIT_ZERO", "sla_classes[0].max_rtt_ms")]),
         ("max_loss_pct: 1", "max_loss_pct: -1", &[("OUT_OF_RANGE", "sla_classes[0].max_loss_pct")]),
         (
@@ -231,6 +252,11 @@ fn numbers_words_and_ports_are_within_bounds() {
             &[("SLA_WITHOUT_LIMIT", "sla_classes[0]")],
         ),
         ("dscp: [46]", "dscp: [64]", &[("OUT_OF_RANGE", "traffic_classes[0].match[0].dscp[0]")]),
+        (
+            "sla: voice}",
+            "sla: voice, wan_dscp: 64}",
+            &[("OUT_OF_RANGE", "traffic_classes[0].wan_dscp")],
+        ),
         ("dscp: [46]", "dscp: [af44]", &[("OUT_OF_RANGE", "traffic_classes[0].match[0].dscp[0]")]),
         (
             "protocol: [udp]",
@@ -323,6 +349,23 @@ fn topologies_join_sites_that_exist_and_can_be_joined() {
             &[("SITE_WITHOUT_EDGE", "sites[1]")],
         ),
     ]);
+}
+
+#[test]
+fn a_waiver_ends_with_its_last_day_and_its_document_can_still_be_read() {
+    let waived = "3des-cbc-sha1-96, waiver: {until: 2026-03-31, reason: \"the old plant\"}";
+    let fleet = parse(GOOD.replacen("aes-256-gcm", waived, 1).as_bytes()).unwrap();
+    let first_of_april = 1_775_001_600;
+    assert_eq!(expired_waivers(&fleet, first_of_april - 1), []);
+    let faults = expired_waivers(&fleet, first_of_april);
+    assert_eq!(places(&faults), [("WAIVER_EXPIRED", "tunnel_profiles[0].waiver.until")]);
+}
+
+#[test]
+fn suites_and_what_needs_a_waiver_are_those_of_the_engine() {
+    use hawser_esp::Suite as Engine;
+    let ours = Suite::ALL.map(|suite| (suite.name(), suite.requires_waiver()));
+    assert_eq!(ours, Engine::ALL.map(|suite| (suite.name(), suite.requires_waiver())));
 }
 
 #[test]

@@ -5,12 +5,13 @@ use std::fmt::Display;
 use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
 
+use hawser_esp::Suite;
 use hawser_proto::config::v1 as wire;
 use ipnet::IpNet;
 
 use super::{
     BalanceBy, ClassMode, EdgeState, FEATURES, Lan, Match, Path, PeerUplink, Profile, Route,
-    Sensitivity, SlaLimits, TrafficClass, Tunnel, Uplink, UplinkUse,
+    Sensitivity, SlaLimits, TrafficClass, Tunnel, Uplink, UplinkUse, Waiver,
 };
 use crate::id::{ClassId, EdgeId, PathId, SegmentId, TunnelId, UplinkId};
 
@@ -323,12 +324,17 @@ impl Decoder {
     fn profile(&mut self, profile: Option<&wire::TunnelProfile>, path: &str) -> Profile {
         let profile = profile.cloned().unwrap_or_default();
         let path = format!("{path}.profile");
-        if !["aes-128-gcm", "aes-256-gcm", "chacha20-poly1305"].contains(&profile.suite.as_str()) {
+        let suite = profile.suite.parse::<Suite>().unwrap_or_else(|error| {
+            let mend = "choose another one, or update the agent";
+            self.fault("SUITE_UNKNOWN", format!("{path}.suite"), error.to_string(), mend);
+            Suite::Aes128Gcm
+        });
+        if suite.requires_waiver() && profile.waiver.is_none() {
             self.fault(
-                "SUITE_UNKNOWN",
-                format!("{path}.suite"),
-                format!("this agent has no suite “{}”", profile.suite),
-                "choose aes-128-gcm, aes-256-gcm or chacha20-poly1305, or update the agent",
+                "WAIVER_MISSING",
+                format!("{path}.waiver"),
+                format!("{suite} is for old peers only"),
+                "choose another suite, or give a waiver with its last day",
             );
         }
         if !(64..=4096).contains(&profile.replay_window_packets) {
@@ -355,7 +361,10 @@ impl Decoder {
         }
         Profile {
             name: profile.name,
-            suite: profile.suite,
+            suite,
+            waiver: profile
+                .waiver
+                .map(|waiver| Waiver { ends_unix_s: waiver.ends_unix_s, reason: waiver.reason }),
             rekey_after_s: profile.rekey_after_s,
             rekey_after_bytes: profile.rekey_after_bytes,
             replay_window_packets: profile.replay_window_packets,
@@ -474,6 +483,11 @@ impl Decoder {
                 .enumerate()
                 .map(|(m, rule)| self.rule(rule, &format!("{path}.matches[{m}]")))
                 .collect();
+            let wan_dscp = class.wan_dscp.map(|dscp| u8::try_from(dscp).unwrap_or(u8::MAX));
+            if wan_dscp.is_some_and(|dscp| dscp > 63) {
+                let at = format!("traffic_classes[{i}].wan_dscp");
+                self.fault("OUT_OF_RANGE", at, "a DSCP is 0 to 63", MEND_CONTROLLER);
+            }
             classes.push(TrafficClass {
                 id: ClassId(class.id),
                 name: class.name.clone(),
@@ -486,6 +500,7 @@ impl Decoder {
                 dwell_ms: class.dwell_ms,
                 symmetric: class.symmetric,
                 mode: mode(class),
+                wan_dscp,
             });
         }
         if classes.last().is_none_or(|c| !c.matches.is_empty()) {

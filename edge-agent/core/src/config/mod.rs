@@ -7,6 +7,7 @@ mod tests;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 
+use hawser_esp::Suite;
 use ipnet::IpNet;
 
 use crate::id::{ClassId, EdgeId, PathId, SegmentId, TunnelId, UplinkId};
@@ -132,7 +133,9 @@ pub struct Path {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Profile {
     pub name: String,
-    pub suite: String,
+    pub suite: Suite,
+    /// Of a suite that is for old peers only.
+    pub waiver: Option<Waiver>,
     pub rekey_after_s: u32,
     pub rekey_after_bytes: u64,
     pub replay_window_packets: u32,
@@ -141,6 +144,14 @@ pub struct Profile {
     pub probe_idle_interval_ms: u32,
     /// Losses in a row below which a path is never down; 0: the default.
     pub down_after_probes: u32,
+}
+
+/// Lets an old suite be used for a while.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Waiver {
+    /// The first second after its last day.
+    pub ends_unix_s: u64,
+    pub reason: String,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -188,6 +199,8 @@ pub struct TrafficClass {
     pub dwell_ms: u32,
     pub symmetric: bool,
     pub mode: ClassMode,
+    /// DSCP of the outer headers; `None`: that of the packet inside.
+    pub wan_dscp: Option<u8>,
 }
 
 /// How a class uses its paths.

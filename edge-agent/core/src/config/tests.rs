@@ -1,3 +1,4 @@
+use hawser_esp::Suite;
 use hawser_proto::config::v1 as wire;
 
 use super::{FEATURES, decode};
@@ -86,6 +87,24 @@ fn a_sound_generation_gets_its_types() {
     assert_eq!(state.path_name(PathId(77)), "isp-a → hq-1 isp-a");
     assert_eq!(state.overlay_prefixes().len(), 1);
     assert!(state.segments.contains_key(&SegmentId(1)));
+}
+
+#[test]
+fn every_suite_is_taken_and_an_old_one_only_under_a_waiver() {
+    for suite in Suite::ALL {
+        let mut edge = edge();
+        let profile = edge.tunnels[0].profile.as_mut().expect("profile");
+        profile.suite = suite.name().into();
+        if suite.requires_waiver() {
+            let faults = decode(&edge).expect_err("no waiver");
+            let place = ("WAIVER_MISSING", "tunnels[0].profile.waiver");
+            assert_eq!((faults[0].code, faults[0].path.as_str()), place);
+            let waiver = wire::Waiver { ends_unix_s: 86_400, reason: "an old peer".into() };
+            edge.tunnels[0].profile.as_mut().expect("profile").waiver = Some(waiver);
+        }
+        let state = decode(&edge).expect("sound");
+        assert_eq!(state.tunnels[&TunnelId(5)].profile.suite, suite);
+    }
 }
 
 #[test]

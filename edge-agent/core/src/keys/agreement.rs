@@ -21,10 +21,10 @@ use std::time::Duration;
 
 use hawser_proto::peer::v1::{KeyAnswer, KeyConfirm, KeyOffer, KeyRefusal, RekeyRequest};
 
+use super::KeySuite;
 use super::inbound::{Dropped, InboundSas};
 use super::message::KeyMessage;
 use super::schedule::{Nonce, SaContext};
-use super::suite::KeySuite;
 use crate::id::{EdgeId, PathId, Spi};
 use crate::time::Micros;
 

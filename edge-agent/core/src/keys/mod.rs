@@ -9,7 +9,6 @@ mod message;
 mod pairing;
 mod rekey;
 mod schedule;
-mod suite;
 #[cfg(test)]
 mod tests;
 
@@ -17,6 +16,8 @@ pub use agreement::{
     ANSWER_TIMEOUT, Agreement, ConnectionNo, EPOCH_INTERVAL, Effect, Ignored, MAX_RETRY, Role,
     SpiPair, Terms,
 };
+/// How an SA's packets are protected, as the intent, `KeyOffer` and the key schedule name it.
+pub use hawser_esp::Suite as KeySuite;
 pub use inbound::{DRAIN, MAX_INBOUND};
 pub use message::KeyMessage;
 pub use pairing::{Candidate, Verdict, judge};
@@ -25,4 +26,3 @@ pub use schedule::{
     EXPORTER_BYTES, EXPORTER_LABEL, MAX_FURTHER_SECRET_BYTES, NONCE_BYTES, Nonce, SaContext,
     ScheduleError, derive,
 };
-pub use suite::KeySuite;

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::KeySuite;
 use crate::time::Micros;
 
 /// When a tunnel's keys are replaced. Time opens a fresh connection, bytes and packets raise the epoch.
@@ -13,6 +14,8 @@ pub struct RekeyLimits {
     pub after_bytes: u64,
     /// Extended sequence numbers: 64 bits instead of 32.
     pub esn: bool,
+    /// The cipher sets a limit too.
+    pub suite: KeySuite,
 }
 
 /// What has been sent under one outbound SA.
@@ -47,12 +50,16 @@ impl RekeyLimits {
     }
 
     /// What `usage` asks for. Three quarters of the sequence numbers is the time for new ones: what is left carries
-    /// minutes of the fastest traffic.
+    /// minutes of the fastest traffic. Of a cipher's bytes it is a quarter: DES and 3DES have 8 MiB, a second's traffic.
     pub fn judge(&self, usage: SaUsage) -> UsageVerdict {
         let last = self.last_sequence();
-        if usage.packets >= last {
+        // A limit, or none.
+        let beyond =
+            |share| self.suite.byte_limit().is_some_and(|last| usage.bytes >= last / share);
+        if usage.packets >= last || beyond(1) {
             UsageVerdict::Exhausted
         } else if usage.packets >= last / 4 * 3
+            || beyond(4)
             || (self.after_bytes > 0 && usage.bytes >= self.after_bytes)
         {
             UsageVerdict::NewEpoch

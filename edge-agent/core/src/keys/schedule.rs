@@ -5,7 +5,7 @@ use std::fmt;
 use ring::hkdf;
 use zeroize::Zeroizing;
 
-use super::suite::KeySuite;
+use super::KeySuite;
 use crate::id::{EdgeId, PathId, Spi};
 
 /// The exporter's label (RFC 8446 section 7.5).
@@ -80,7 +80,7 @@ impl SaContext {
         out
     }
 
-    /// Exports and derives this SA's key: `suite.material_bytes()` octets. `export` is the TLS exporter of the connection:
+    /// Exports and derives this SA's key: `suite.key_material_len()` octets. `export` is the TLS exporter of the connection:
     /// (output, label, context).
     pub fn into_key<E>(
         self,
@@ -91,7 +91,7 @@ impl SaContext {
         let mut exported = Zeroizing::new([0; EXPORTER_BYTES]);
         export(exported.as_mut_slice(), EXPORTER_LABEL, &context)
             .map_err(|_| ScheduleError::Exporter)?;
-        derive(exported.as_slice(), &context, further, self.suite.material_bytes())
+        derive(exported.as_slice(), &context, further, self.suite.key_material_len())
     }
 }
 
@@ -136,7 +136,7 @@ pub enum ScheduleError {
     },
 }
 
-/// Key, then salt: `suite_bytes` octets. `exported` is the exporter's output for [`EXPORTER_LABEL`] and the same encoded
+/// Key, then salt or integrity key: `suite_bytes` octets. `exported` is the exporter's output for [`EXPORTER_LABEL`] and the same encoded
 /// context; `further` are other secrets of both ends, in their agreed order, possibly none.
 pub fn derive(
     exported: &[u8],

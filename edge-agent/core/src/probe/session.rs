@@ -137,6 +137,10 @@ impl ProbeSession {
 
     /// An inner packet that asks the peer to echo `octets`; to be sent to the address in question.
     pub fn challenge(&mut self, octets: [u8; 8], now: Micros) -> Vec<u8> {
+        self.ask(octets, 0, now)
+    }
+
+    fn ask(&mut self, octets: [u8; 8], least_bytes: usize, now: Micros) -> Vec<u8> {
         self.challenges = self.challenges.wrapping_add(1);
         let packet = SenderPacket {
             sequence: self.challenges,
@@ -146,7 +150,12 @@ impl ProbeSession {
             digest: Vec::new(),
             challenge: Some(octets),
         };
-        self.encapsulate(Kind::Request, &packet.encode(0))
+        self.encapsulate(Kind::Request, &packet.encode(least_bytes))
+    }
+
+    /// The same, with an inner packet of `inner_bytes`: to see whether it passes. The answer is as long.
+    pub fn padded(&mut self, octets: [u8; 8], inner_bytes: u16, now: Micros) -> Vec<u8> {
+        self.ask(octets, usize::from(inner_bytes).saturating_sub(stamp::HEADERS_BYTES), now)
     }
 
     /// Reflects a request that was read from the socket at `received`.

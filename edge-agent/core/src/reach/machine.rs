@@ -11,7 +11,7 @@ use super::group::{Group, Hop, Hops, candidate};
 use super::words::{Refusal, Words};
 use super::{EVENT_TOKENS, HopExplanation, NextHopDecision, Prefix, VIA_MAX};
 use crate::bucket::TokenBucket;
-use crate::config::EdgeState;
+use crate::config::{EdgeState, Lan};
 use crate::id::{EdgeId, TunnelId};
 use crate::policy;
 use crate::select::{Advice, ClassPolicy};
@@ -46,7 +46,10 @@ pub struct Reach {
     pub(super) me: EdgeId,
     drained: bool,
     leaf: bool,
-    own: BTreeSet<Prefix>,
+    /// Own prefixes, each with the device of its LAN.
+    pub(super) lans: BTreeSet<(String, Prefix)>,
+    /// Devices of LANs without a link.
+    pub(super) dark: BTreeSet<String>,
     /// Of the class that matches everything: hold and dwell.
     pub(super) policy: Option<ClassPolicy>,
     pub(super) hops: Hops,
@@ -87,7 +90,8 @@ impl Reach {
             me: EdgeId(0),
             drained: false,
             leaf: true,
-            own: BTreeSet::new(),
+            lans: BTreeSet::new(),
+            dark: BTreeSet::new(),
             policy: None,
             hops: Hops::new(),
             routes: BTreeMap::new(),
@@ -114,8 +118,11 @@ impl Reach {
         self.me = state.edge_id;
         (self.drained, self.leaf) = (state.drained, state.leaf);
         let lans = state.lans.iter();
-        self.own =
-            lans.flat_map(|lan| lan.prefixes.iter().map(|p| (lan.segment, p.trunc()))).collect();
+        let of = |lan: &Lan| {
+            let (device, segment) = (lan.device(), lan.segment);
+            lan.prefixes.clone().into_iter().map(move |p| (device.clone(), (segment, p.trunc())))
+        };
+        self.lans = lans.flat_map(of).collect();
         self.policy = state.tunnels.values().next().zip(state.traffic_classes.last()).map(
             |(tunnel, class)| ClassPolicy {
                 class_name: "next hop".to_owned(),
@@ -161,6 +168,16 @@ impl Reach {
             group.dirty |= group.key.next_hops.contains(&tunnel);
         }
         self.dirty = true;
+    }
+
+    /// The devices of LANs that have no link: what is reached through them alone is withdrawn, so that another origin of
+    /// it is taken.
+    pub fn handle_dark_lans(&mut self, dark: BTreeSet<String>, now: Micros) {
+        if dark != self.dark {
+            let before = std::mem::replace(&mut self.dark, dark);
+            self.report_lans(&before, now);
+            self.dirty = true;
+        }
     }
 
     /// A session with a peer began. Without one its last word holds.
@@ -297,7 +314,8 @@ impl Reach {
 
     /// What can be told: the own LANs, and what is reached for others.
     fn base(&mut self) -> Base {
-        let own = self.own.iter().map(|prefix| Entry {
+        let lit = self.lans.iter().filter(|(device, _)| !self.dark.contains(device));
+        let own = lit.map(|(_, prefix)| Entry {
             prefix: *prefix,
             next_hop: None,
             via: vec![self.me],

@@ -1,5 +1,7 @@
 //! What people are told of reachability: decisions, and events at a bounded rate.
 
+use std::collections::BTreeSet;
+
 use ipnet::IpNet;
 
 use super::NextHopDecision;
@@ -48,6 +50,23 @@ impl Reach {
                 false => ("NEXT_HOP_UNDRAINED", "it is drained no more"),
             };
             self.event(code, name, message.to_owned(), now);
+        }
+    }
+
+    /// LANs lost their link, or have it again.
+    pub(super) fn report_lans(&mut self, before: &BTreeSet<String>, now: Micros) {
+        let changed: Vec<String> = before.symmetric_difference(&self.dark).cloned().collect();
+        for device in changed {
+            let own = self.lans.iter().filter(|(on, _)| *on == device);
+            let prefixes: Vec<IpNet> = own.map(|(_, prefix)| prefix.1).collect();
+            if prefixes.is_empty() {
+                continue;
+            }
+            let (code, what) = match self.dark.contains(&device) {
+                true => ("LAN_DOWN", "is withdrawn: the interface has no link"),
+                false => ("LAN_UP", "is advertised again"),
+            };
+            self.event(code, device, format!("{} {what}", listed(prefixes.iter())), now);
         }
     }
 

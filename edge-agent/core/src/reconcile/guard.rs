@@ -84,11 +84,12 @@ fn add_own_traffic(script: &mut String, uplinks: &str, ipsec: bool) {
         writeln!(script, "\t\toifname {uplinks} ip saddr @own4 ip daddr @overlay4 counter drop");
     let _ =
         writeln!(script, "\t\toifname {uplinks} ip6 saddr @own6 ip6 daddr @overlay6 counter drop");
-    let _ = writeln!(script, "\t\toifname {uplinks} meta l4proto gre {sent}counter drop");
+    // By number: a minimal system has no /etc/protocols to look names up in.
+    let _ = writeln!(script, "\t\toifname {uplinks} meta l4proto 47 {sent}counter drop");
     script.push_str(
         "\t}\n\tchain input {\n\t\ttype filter hook input priority -150; policy accept;\n",
     );
-    let _ = writeln!(script, "\t\tiifname {uplinks} meta l4proto gre {received}counter drop");
+    let _ = writeln!(script, "\t\tiifname {uplinks} meta l4proto 47 {received}counter drop");
     script.push_str("\t}\n");
 }
 

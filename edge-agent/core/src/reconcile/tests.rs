@@ -168,7 +168,7 @@ fn the_guard_names_uplinks_prefixes_and_segments() {
         "elements = { 10.0.0.0/8, 10.9.0.0/24 }",
         "elements = { fd00::/16 }",
         "iifname { \"hawser1\", \"lan0\" } oifname { \"hawser2\", \"lan1\" } counter drop",
-        "meta l4proto gre counter drop",
+        "meta l4proto 47 counter drop",
     ] {
         assert!(script.contains(line), "no {line:?} in\n{script}");
     }

@@ -81,8 +81,8 @@ impl Selector {
     }
 
     pub(super) fn members_decision(&self, choice: &Choice, now: Micros) -> Decision {
-        let wish =
-            Wish { to: self.current, cause: Cause::Members, not_before: now, needs_token: false };
+        let (to, cause) = (self.current, Cause::Members);
+        let wish = Wish { to, cause, not_before: now, needs_token: false, free_from: now };
         let named = |paths: &[PathId]| -> Vec<String> {
             paths.iter().map(|&path| self.name(path)).collect()
         };
@@ -219,9 +219,8 @@ impl Selector {
     fn held(&self, now: Micros) -> Vec<Held> {
         let wishes = self.wishes(now);
         let held = wishes.into_iter().filter_map(|wish| {
-            let token = if wish.needs_token { self.tokens.next_token(now) } else { now };
             let path = wish.to?;
-            let until = wish.not_before.max(token);
+            let until = wish.at(&self.tokens, now);
             let remaining = until.since(now);
             if remaining.is_zero() {
                 return None;
@@ -229,7 +228,9 @@ impl Selector {
             let candidate = self.candidates.iter().find(|c| c.spec.path == path)?;
             let seconds = remaining.as_millis().div_ceil(1_000);
             let proven = candidate.proven_at(&self.policy).unwrap_or(now);
-            let because = if token > wish.not_before {
+            let because = if until > wish.not_before && until == wish.free_from {
+                format!("it failed lately, and must meet the SLA for another {seconds} s")
+            } else if until > wish.not_before {
                 format!("the budget of voluntary moves is spent for another {seconds} s")
             } else if proven >= until {
                 format!("it must meet the SLA for another {seconds} s")

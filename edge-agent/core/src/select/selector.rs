@@ -1,5 +1,6 @@
 //! The state machine.
 
+use std::cmp::Ordering;
 use std::collections::BTreeSet;
 
 use super::candidate::{Candidate, Rank};
@@ -38,6 +39,16 @@ pub(super) struct Wish {
     pub(super) cause: Cause,
     pub(super) not_before: Micros,
     pub(super) needs_token: bool,
+    /// A move that needs a token needs none from then on.
+    pub(super) free_from: Micros,
+}
+
+impl Wish {
+    /// When it can be carried out, as things stand.
+    pub(super) fn at(&self, tokens: &TokenBucket, now: Micros) -> Micros {
+        let paid = if self.needs_token { tokens.next_token(now).min(self.free_from) } else { now };
+        self.not_before.max(paid)
+    }
 }
 
 impl Selector {
@@ -136,7 +147,8 @@ impl Selector {
         self.refresh(now);
         let wish = self.wish(now).filter(|wish| wish.not_before <= now);
         self.config_changed = false;
-        match wish.filter(|wish| !wish.needs_token || self.tokens.take(now)) {
+        let free = |wish: &Wish| !wish.needs_token || wish.free_from <= now;
+        match wish.filter(|wish| free(wish) || self.tokens.take(now)) {
             Some(wish) => Some(self.carry_out(wish, now)),
             None => self.change_members(now),
         }
@@ -161,10 +173,7 @@ impl Selector {
         let balanced = matches!(self.policy.mode, ClassMode::Balance(_));
         let proven = self.candidates.iter().filter(|_| balanced);
         let proven = proven.filter_map(|c| c.proven_at(&self.policy));
-        let wishes = self.wishes(now).into_iter().map(|wish| {
-            let token = if wish.needs_token { self.tokens.next_token(now) } else { now };
-            wish.not_before.max(token)
-        });
+        let wishes = self.wishes(now).into_iter().map(|wish| wish.at(&self.tokens, now));
         wishes.chain(advice).chain(proven).filter(|&at| at > now).min()
     }
 
@@ -221,8 +230,10 @@ impl Selector {
                     to,
                     cause: Cause::SlaViolated,
                     not_before: self.last_move + self.policy.dwell.min(policy::SLA_DWELL_MAX),
-                    // Two paths that fail in turn must not make a flap of each turn.
+                    // Two paths that fail in turn must not make a flap of each turn, nor must traffic stay where it suffers
+                    // for as long as a hold may take.
                     needs_token: best.unproven(&self.policy, now),
+                    free_from: best.meets_since.unwrap_or(now) + policy::SLA_PROOF,
                 }]
             }
             _ => self.voluntary(current, now),
@@ -254,19 +265,24 @@ impl Selector {
 
     fn voluntary_to(&self, to: &Candidate, current: &Candidate, now: Micros) -> Option<Wish> {
         let wish = |cause, not_before, needs_token| {
-            Some(Wish { to: Some(to.spec.path), cause, not_before, needs_token })
+            let free_from = Micros(u64::MAX);
+            Some(Wish { to: Some(to.spec.path), cause, not_before, needs_token, free_from })
         };
         let dwelt = self.last_move + self.policy.dwell;
+        let (ours, theirs) = (to.standing(&self.policy), current.standing(&self.policy));
+        let follows = ours.advised_against == theirs.advised_against
+            && theirs.not_peers_choice
+            && !ours.not_peers_choice;
         if current.state() != SlaState::Meets {
             let severity = |c: &Candidate| c.health.crossed.severity();
-            let less = to.state() == SlaState::Violates && severity(to) < severity(current);
-            return if less { wish(Cause::SlaViolated, dwelt, true) } else { None };
+            return match severity(to).cmp(&severity(current)) {
+                _ if to.state() != SlaState::Violates => None,
+                Ordering::Less => wish(Cause::SlaViolated, dwelt, true),
+                Ordering::Equal if follows => wish(Cause::BetterPath, now, false),
+                _ => None,
+            };
         }
-        let (ours, theirs) = (to.standing(&self.policy), current.standing(&self.policy));
         if ours < theirs {
-            let follows = ours.advised_against == theirs.advised_against
-                && theirs.not_peers_choice
-                && !ours.not_peers_choice;
             let free = !to.unproven(&self.policy, now);
             if free && self.config_changed {
                 return wish(Cause::Config, now, false);
@@ -368,5 +384,5 @@ impl Selector {
 }
 
 fn at_once(to: Option<PathId>, cause: Cause) -> Wish {
-    Wish { to, cause, not_before: Micros(0), needs_token: false }
+    Wish { to, cause, not_before: Micros(0), needs_token: false, free_from: Micros(0) }
 }

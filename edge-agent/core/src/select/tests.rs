@@ -308,6 +308,10 @@ fn the_follower_of_a_symmetric_class_goes_where_the_peer_is() {
     set(&mut selector, C, SlaState::Violates, s(120));
     assert_eq!(moved(&mut selector, s(120)), Some((Cause::SlaViolated, Some(A))));
     assert_eq!(selector.poll(s(121)), None, "not into a violated SLA");
+    for path in [A, B] {
+        set(&mut selector, path, SlaState::Violates, s(130));
+    }
+    assert_eq!(moved(&mut selector, s(130)), Some((Cause::BetterPath, Some(C))), "as bad as ours");
 }
 
 #[test]
@@ -418,4 +422,48 @@ fn a_path_that_shares_an_uplink_is_taken_when_there_is_no_other() {
     }
     set(&mut selector, PathId(11), SlaState::Down, s(101));
     assert_eq!(moved(&mut selector, s(101)), Some((Cause::PathDown, Some(PathId(12)))));
+}
+
+#[test]
+fn two_paths_that_violate_in_turn_are_left_without_tokens_too_once_the_other_has_met_the_sla_again()
+{
+    let mut selector =
+        settled_with(ClassPolicy { failback_hold: Duration::from_secs(600), ..policy() });
+    set(&mut selector, C, SlaState::Down, s(101));
+    let mut moves = 0;
+    // Every 40 s the path in use is damaged; the other one has met its SLA for 20 s by then.
+    for turn in 0..30u64 {
+        let at = s(200 + turn * 40);
+        let used = selector.selected().unwrap();
+        let other = if used == A { B } else { A };
+        set(&mut selector, other, SlaState::Meets, at);
+        let bad = at + Duration::from_secs(20);
+        set(&mut selector, used, SlaState::Violates, bad);
+        moves += u32::from(moved(&mut selector, bad) == Some((Cause::SlaViolated, Some(other))));
+    }
+    assert_eq!(moves, 30);
+    // One that has only just met it again costs a token, and there are none left but those that came back.
+    let tokens = selector.explain(s(1_400)).tokens_left;
+    assert!(tokens > 0, "they were not needed");
+}
+
+#[test]
+fn a_path_that_failed_and_meets_the_sla_for_a_moment_costs_a_token() {
+    let mut selector = settled();
+    set(&mut selector, C, SlaState::Down, s(101));
+    let mut now = s(200);
+    let mut taken = 0;
+    // Two paths that meet their SLA for a second each.
+    for _ in 0..40 {
+        let used = selector.selected().unwrap();
+        let other = if used == A { B } else { A };
+        set(&mut selector, used, SlaState::Violates, now);
+        set(&mut selector, other, SlaState::Meets, now);
+        let _ = selector.poll(now);
+        now = now + Duration::from_secs(6);
+        set(&mut selector, other, SlaState::Violates, now - Duration::from_secs(5));
+        set(&mut selector, other, SlaState::Meets, now - Duration::from_secs(1));
+        taken += u32::from(moved(&mut selector, now).is_some());
+    }
+    assert!(taken <= policy::MOVE_TOKENS, "{taken}");
 }

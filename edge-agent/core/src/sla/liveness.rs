@@ -128,7 +128,7 @@ impl Liveness {
     /// Losses in a row that make silence of `DOWN_RUN_TIME` count.
     fn silent_run(&self) -> u32 {
         let dense = self.interval * policy::DOWN_SILENT_RUN <= policy::DOWN_RUN_TIME;
-        let run = if dense { policy::DOWN_SILENT_RUN } else { policy::DOWN_MIN_RUN };
+        let run = policy::DOWN_SILENT_RUN + u32::from(!dense);
         run.max(self.min_run)
     }
 

@@ -75,7 +75,7 @@ fn states_are_ordered_best_first() {
 
 #[test]
 fn the_run_that_says_down_grows_with_the_usual_loss() {
-    for (loss, run) in [(0.0, 3), (0.01, 3), (0.05, 5), (0.0975, 6), (0.2, 8), (0.9, 8)] {
+    for (loss, run) in [(0.0, 4), (0.01, 4), (0.05, 6), (0.0975, 7), (0.2, 8), (0.9, 8)] {
         assert_eq!(needed_run(loss), run, "at {loss}");
     }
 }
@@ -92,9 +92,9 @@ fn a_path_that_never_answered_is_connecting_and_the_first_answer_brings_it_up() 
 }
 
 #[test]
-fn three_losses_in_a_row_are_down_on_a_clean_path_two_are_not() {
+fn four_losses_in_a_row_are_down_on_a_clean_path_three_are_not() {
     let mut path = Path::up();
-    path.losses(2);
+    path.losses(3);
     assert_eq!(path.monitor.reach(), Reach::Up);
     path.losses(1);
     assert_eq!(path.state(), SlaState::Down);
@@ -132,8 +132,8 @@ fn late_replies_break_a_run_of_losses() {
     let sequence = path.sequence - 1;
     let settled = Settled::default();
     path.monitor.handle_sample(&Sample { sequence, sent, known, outcome, settled, ipdv: None });
-    path.losses(3);
-    assert_eq!(path.monitor.reach(), Reach::Up, "one loss in 53 probes before: four are needed");
+    path.losses(4);
+    assert_eq!(path.monitor.reach(), Reach::Up, "one loss in 53 probes before: five are needed");
     path.losses(1);
     assert_eq!(path.monitor.reach(), Reach::Down);
 }
@@ -171,7 +171,7 @@ fn what_the_peer_hears_keeps_a_path_up_whose_way_back_is_dead() {
     assert_eq!(path.monitor.health(CLASS, true).state, SlaState::Down, "both ways do not");
     let quality = path.monitor.quality(path.now).figures;
     assert_eq!(quality.loss_tx_ppm, 0);
-    path.losses(3);
+    path.losses(4);
     assert_eq!(path.state(), SlaState::Down);
 }
 
@@ -237,7 +237,7 @@ fn a_peer_can_not_vouch_for_probes_that_were_not_sent() {
         ..DigestEntry::default()
     };
     path.monitor.handle_peer_digest(&entry, path.now);
-    path.losses(3);
+    path.losses(4);
     assert_eq!(path.state(), SlaState::Down);
 }
 
@@ -246,11 +246,11 @@ fn a_few_losses_among_many_probes_violate_the_limit_and_one_does_not() {
     let mut path = Path::up();
     let lost = Outcome::Lost { way: Some(Way::Forward) };
     path.feed(lost);
-    path.answers(10, 40);
+    path.answers(5, 40);
     assert_eq!(path.state(), SlaState::Meets);
-    for _ in 0..3 {
+    for _ in 0..4 {
         path.feed(lost);
-        path.answers(10, 40);
+        path.answers(5, 40);
     }
     assert_eq!(path.crossed(), [Limit::LossTx]);
     let crossed = path.monitor.health(CLASS, false).crossed.iter().next().unwrap();

@@ -12,7 +12,8 @@ pub const SENDER_PORT: u16 = 49_862;
 
 const IPV6_BYTES: usize = 40;
 const UDP_BYTES: usize = 8;
-const HEADERS_BYTES: usize = IPV6_BYTES + UDP_BYTES;
+/// What stands before STAMP in the inner packet.
+pub const HEADERS_BYTES: usize = IPV6_BYTES + UDP_BYTES;
 const NEXT_HEADER_UDP: u8 = 17;
 /// Nothing routes a probe: what came farther is not ours (RFC 5082).
 const HOP_LIMIT: u8 = 255;
@@ -122,11 +123,13 @@ fn edge(packet: &[u8], at: usize) -> Option<EdgeId> {
 
 /// Of the UDP datagram with the pseudo-header of RFC 8200 section 8.1; zero over a packet whose field is right.
 fn checksum(packet: &[u8]) -> u16 {
+    // Words of 32 bits: their sum folds to that of the 16-bit ones (RFC 1071 section 2).
     let words = |octets: &[u8]| -> u64 {
-        octets
-            .chunks(2)
-            .map(|pair| u64::from(pair[0]) << 8 | u64::from(pair.get(1).copied().unwrap_or(0)))
-            .sum()
+        let words = octets.chunks_exact(4);
+        let mut last = [0; 4];
+        last[..words.remainder().len()].copy_from_slice(words.remainder());
+        let sum: u64 = words.map(|word| u64::from(u32::from_be_bytes(array(word, 0)))).sum();
+        sum + u64::from(u32::from_be_bytes(last))
     };
     let mut sum = words(&packet[8..40])
         + words(&packet[IPV6_BYTES..])

@@ -9,7 +9,9 @@ mod tests;
 mod timestamp;
 mod tlv;
 
-pub use inner::{Kind, ProbePacket, SENDER_PORT, STAMP_PORT, address, decapsulate, encapsulate};
+pub use inner::{
+    HEADERS_BYTES, Kind, ProbePacket, SENDER_PORT, STAMP_PORT, address, decapsulate, encapsulate,
+};
 pub use packet::{BASE_BYTES, Reflected, ReflectorPacket, SenderPacket, reflect, request_bytes};
 pub use timestamp::{ErrorEstimate, Timestamp, TimestampFormat};
 pub use tlv::{DigestEntry, MAX_DIGEST_ENTRIES, MAX_TLVS, Tlv, TlvKind, Tlvs, flag, tlv_type};

@@ -13,7 +13,7 @@
 //! 44 TLVs                                44 TLVs
 //! ```
 
-use super::tlv::{self, DigestEntry, TlvKind};
+use super::tlv::{self, DigestEntry};
 use super::{Error, ErrorEstimate, Timestamp, u16_at, u32_at, u64_at};
 
 /// Both base packets.
@@ -76,10 +76,10 @@ impl SenderPacket {
         out.extend(self.ssid.to_be_bytes());
         out.resize(BASE_BYTES, 0);
         if !self.digest.is_empty() {
-            tlv::put(&mut out, &TlvKind::Digest(self.digest.clone()));
+            tlv::put_digest(&mut out, &self.digest);
         }
         if let Some(octets) = self.challenge {
-            tlv::put(&mut out, &TlvKind::Challenge(octets));
+            tlv::put_challenge(&mut out, octets);
         }
         let missing = least_bytes.saturating_sub(out.len());
         tlv::put_padding(&mut out, missing);

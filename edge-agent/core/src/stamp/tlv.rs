@@ -138,20 +138,29 @@ impl<'a> Iterator for Tlvs<'a> {
 impl Tlv<'_> {
     /// What it means; `Err(true)` if its length does not fit its type, `Err(false)` if the type is not known.
     pub(super) fn decode(&self) -> Result<TlvKind, bool> {
+        self.check()?;
         match self.kind {
             tlv_type::EXTRA_PADDING => Ok(TlvKind::ExtraPadding),
             tlv_type::CHALLENGE => self.value.try_into().map(TlvKind::Challenge).map_err(|_| true),
-            tlv_type::DIGEST => {
-                if !self.value.len().is_multiple_of(ENTRY_BYTES)
-                    || self.value.len() / ENTRY_BYTES > MAX_DIGEST_ENTRIES
-                {
-                    return Err(true);
-                }
+            _ => {
                 let entries = self.value.chunks_exact(ENTRY_BYTES).map(decode_entry);
                 Ok(TlvKind::Digest(entries.filter(|e| e.path.0 != 0).collect()))
             }
-            _ => Err(false),
         }
+    }
+
+    /// As `decode`, which costs more.
+    fn check(&self) -> Result<(), bool> {
+        let length = self.value.len();
+        let fits = match self.kind {
+            tlv_type::EXTRA_PADDING => true,
+            tlv_type::CHALLENGE => length == CHALLENGE_BYTES,
+            tlv_type::DIGEST => {
+                length.is_multiple_of(ENTRY_BYTES) && length / ENTRY_BYTES <= MAX_DIGEST_ENTRIES
+            }
+            _ => return Err(false),
+        };
+        if fits { Ok(()) } else { Err(true) }
     }
 }
 
@@ -181,21 +190,19 @@ pub(super) fn digest_bytes(entries: usize) -> usize {
     }
 }
 
-pub(super) fn put(out: &mut Vec<u8>, kind: &TlvKind) {
-    // A sender sets U and clears M and I (RFC 8972 section 4).
-    match kind {
-        TlvKind::ExtraPadding => out.extend([flag::U, tlv_type::EXTRA_PADDING, 0, 0]),
-        TlvKind::Challenge(octets) => {
-            out.extend([flag::U, tlv_type::CHALLENGE, 0, CHALLENGE_BYTES as u8]);
-            out.extend(octets);
-        }
-        TlvKind::Digest(entries) => {
-            let entries = &entries[..entries.len().min(MAX_DIGEST_ENTRIES)];
-            out.extend([flag::U, tlv_type::DIGEST]);
-            out.extend(((entries.len() * ENTRY_BYTES) as u16).to_be_bytes());
-            entries.iter().for_each(|e| out.extend(encode_entry(e)));
-        }
-    }
+// A sender sets U and clears M and I (RFC 8972 section 4).
+
+pub(super) fn put_challenge(out: &mut Vec<u8>, octets: [u8; CHALLENGE_BYTES]) {
+    out.extend([flag::U, tlv_type::CHALLENGE, 0, CHALLENGE_BYTES as u8]);
+    out.extend(octets);
+}
+
+/// As far as it fits.
+pub(super) fn put_digest(out: &mut Vec<u8>, entries: &[DigestEntry]) {
+    let entries = &entries[..entries.len().min(MAX_DIGEST_ENTRIES)];
+    out.extend([flag::U, tlv_type::DIGEST]);
+    out.extend(((entries.len() * ENTRY_BYTES) as u16).to_be_bytes());
+    entries.iter().for_each(|e| out.extend(encode_entry(e)));
 }
 
 /// Extra Padding of exactly `bytes` with its header; nothing below the header's four.
@@ -213,9 +220,9 @@ pub(super) fn reflect(tlvs: &mut [u8], digest: &[DigestEntry]) {
     let mut walk = Tlvs::new(&received);
     for tlv in walk.by_ref() {
         let flags = &mut tlvs[tlv.offset];
-        match tlv.decode() {
-            Ok(TlvKind::ExtraPadding | TlvKind::Challenge(_)) => *flags = 0,
-            Ok(TlvKind::Digest(_)) => {
+        match tlv.check() {
+            Ok(()) if tlv.kind != tlv_type::DIGEST => *flags = 0,
+            Ok(()) => {
                 *flags = 0;
                 let start = tlv.offset + HEADER_BYTES;
                 let value = &mut tlvs[start..start + tlv.value.len()];

@@ -134,7 +134,8 @@ impl World {
                 return true;
             }
             let next = self.next_event();
-            if next >= end {
+            // What comes at the end itself belongs to this run: the next one may begin nowhere but after it.
+            if next > end {
                 self.now = end;
                 return false;
             }

@@ -2,16 +2,22 @@
 //!
 //! A view is made by a check of lengths; after that its accessors can't fail.
 
+mod congestion;
 mod flow;
+mod fragment;
 mod mss;
+mod too_big;
 mod transport;
 mod v4;
 mod v6;
 
 use std::net::IpAddr;
 
+pub use congestion::{Decapsulated, decapsulate_ecn, ecn};
 pub use flow::FlowKey;
+pub use fragment::Fragments;
 pub use mss::{MssClamp, clamp_mss};
+pub use too_big::{MAX_ERROR_BYTES, too_big};
 pub use transport::{Tcp, Udp, tcp_flags};
 pub use v4::Ipv4;
 pub use v6::Ipv6;

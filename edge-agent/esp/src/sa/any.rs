@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::inbound::{InboundSa, Mode, Opened, Received};
+use super::inbound::{InboundSa, Mode, Opened, Received, SequenceEvidence};
 use super::outbound::{BatchError, OutboundSa};
 use super::packet::Packet;
 use super::{SaError, SaUsage};
@@ -39,6 +39,7 @@ macro_rules! by_suite {
         }
     };
 }
+
 /// An outbound SA of any suite.
 pub trait Sealer: fmt::Debug + Send + Sync {
     fn spi(&self) -> u32;
@@ -68,8 +69,9 @@ pub trait Opener: fmt::Debug + Send + Sync {
     /// Opens one datagram in place.
     fn open(&self, datagram: &mut [u8]) -> Result<Opened, DropReason>;
 
-    /// Opens datagrams in place, with one lock of the window, and writes each outcome.
-    fn open_batch(&self, datagrams: &mut [Received<'_>]);
+    /// Opens datagrams in place, with one lock of the window, and writes each outcome; gives what their sequence
+    /// numbers told.
+    fn open_batch(&self, datagrams: &mut [Received<'_>]) -> SequenceEvidence;
 }
 
 /// Makes an outbound SA. `seed` is fresh randomness for this SA alone.
@@ -178,10 +180,11 @@ impl<T: Transform> Opener for InboundSa<T> {
         InboundSa::open(self, datagram)
     }
 
-    fn open_batch(&self, datagrams: &mut [Received<'_>]) {
+    fn open_batch(&self, datagrams: &mut [Received<'_>]) -> SequenceEvidence {
         let mut batch = self.batch();
         for received in datagrams {
             received.outcome = Some(batch.open(received.datagram));
         }
+        batch.evidence()
     }
 }

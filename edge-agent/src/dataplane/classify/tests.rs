@@ -10,7 +10,7 @@ const BRANCH: ClassId = ClassId(3);
 const DEFAULT: ClassId = ClassId(9);
 
 fn classifier() -> Classifier {
-    let class = |id, segment, matches| ClassSpec { id, segment, matches };
+    let class = |id, segment, matches| ClassSpec { id, segment, matches, wan_dscp: None };
     Classifier::new(vec![
         class(
             VOICE,

@@ -20,8 +20,8 @@ const RECEIVE_BYTES: usize = 1 << 16;
 /// Calls that may fail for the error of another datagram, before the one whose error counts.
 const PENDING_TRIES: usize = 2;
 
-/// Octets of ancillary data for one c_int; eight-octet aligned as `cmsghdr` wants.
-const CONTROL_WORDS: usize = 4;
+/// Octets of ancillary data for two c_ints; eight-octet aligned as `cmsghdr` wants.
+const CONTROL_WORDS: usize = 8;
 
 /// Opens a socket bound to the interface and to the port on all its addresses.
 pub(crate) fn open(interface: &str, family: Family, port: u16) -> io::Result<OwnedFd> {
@@ -34,12 +34,14 @@ pub(crate) fn open(interface: &str, family: Family, port: u16) -> io::Result<Own
     let any: SocketAddr = match family {
         Family::V4 => {
             set_option(fd, libc::IPPROTO_IP, libc::IP_MTU_DISCOVER, libc::IP_PMTUDISC_PROBE)?;
+            set_option(fd, libc::IPPROTO_IP, libc::IP_RECVTOS, 1)?;
             (Ipv4Addr::UNSPECIFIED, port).into()
         }
         Family::V6 => {
             socket.set_only_v6(true)?;
             set_option(fd, libc::IPPROTO_IPV6, libc::IPV6_MTU_DISCOVER, libc::IPV6_PMTUDISC_PROBE)?;
             set_option(fd, libc::IPPROTO_IPV6, libc::IPV6_DONTFRAG, 1)?;
+            set_option(fd, libc::IPPROTO_IPV6, libc::IPV6_RECVTCLASS, 1)?;
             (Ipv6Addr::UNSPECIFIED, port).into()
         }
     };
@@ -65,7 +67,7 @@ pub(in super::super) fn interface_index(interface: &str) -> Option<u32> {
     nix::net::if_::if_nametoindex(interface).ok()
 }
 
-/// Sends `payload`, cut by the kernel every `segment_bytes`.
+/// Sends `payload`, cut by the kernel every `segment_bytes`, with this DSCP and ECN.
 ///
 /// An ICMP error of an earlier datagram makes one call fail, which has sent nothing: it is made again.
 pub(in super::super) fn send(
@@ -73,14 +75,15 @@ pub(in super::super) fn send(
     to: SocketAddr,
     payload: &[u8],
     segment_bytes: Option<u16>,
+    tos: u8,
 ) -> io::Result<()> {
     for _ in 0..PENDING_TRIES {
-        match send_once(fd, to, payload, segment_bytes) {
+        match send_once(fd, to, payload, segment_bytes, tos) {
             Err(error) if error.raw_os_error().is_some_and(may_be_of_another) => {}
             result => return result,
         }
     }
-    send_once(fd, to, payload, segment_bytes)
+    send_once(fd, to, payload, segment_bytes, tos)
 }
 
 /// What ICMP's errors become (`icmp_err_convert` and `icmpv6_err_convert` of Linux). Some of it may be of this call too.
@@ -105,32 +108,66 @@ fn send_once(
     to: SocketAddr,
     payload: &[u8],
     segment_bytes: Option<u16>,
+    tos: u8,
 ) -> io::Result<()> {
+    // RFC 791 and RFC 2460 have the octet in different places; so has the kernel.
+    let class = if to.is_ipv4() {
+        (libc::IPPROTO_IP, libc::IP_TOS)
+    } else {
+        (libc::IPPROTO_IPV6, libc::IPV6_TCLASS)
+    };
     let to = SockAddr::from(to);
     let mut piece =
         libc::iovec { iov_base: payload.as_ptr().cast_mut().cast(), iov_len: payload.len() };
-    let mut control = [0u64; CONTROL_WORDS];
+    let mut control = Control { words: [0; CONTROL_WORDS], used_bytes: 0 };
+    if let Some(segment_bytes) = segment_bytes {
+        control.push((libc::SOL_UDP, libc::UDP_SEGMENT), segment_bytes);
+    }
+    // The socket's own default is zero.
+    if tos != 0 {
+        control.push(class, libc::c_int::from(tos));
+    }
     // SAFETY: msghdr is plain data, for which zero is a valid value.
     let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
     message.msg_name = to.as_ptr().cast_mut().cast();
     message.msg_namelen = to.len();
     message.msg_iov = &raw mut piece;
     message.msg_iovlen = 1;
-    if let Some(segment_bytes) = segment_bytes {
-        message.msg_control = control.as_mut_ptr().cast();
-        // SAFETY: `control` is aligned and long enough for one header and a u16; both macros stay within
-        // msg_controllen, which is set to what the message takes.
-        unsafe {
-            message.msg_controllen = libc::CMSG_SPACE(size_of::<u16>() as libc::c_uint) as usize;
-            let header = libc::CMSG_FIRSTHDR(&raw const message);
-            (*header).cmsg_level = libc::SOL_UDP;
-            (*header).cmsg_type = libc::UDP_SEGMENT;
-            (*header).cmsg_len = libc::CMSG_LEN(size_of::<u16>() as libc::c_uint) as usize;
-            libc::CMSG_DATA(header).cast::<u16>().write_unaligned(segment_bytes);
-        }
+    if control.used_bytes > 0 {
+        message.msg_control = control.words.as_mut_ptr().cast();
+        message.msg_controllen = control.used_bytes;
     }
     // SAFETY: every pointer in `message` is to a live local or to `payload`, and the kernel only reads them.
     check_len(unsafe { libc::sendmsg(fd.as_raw_fd(), &raw const message, 0) }).map(drop)
+}
+
+/// Ancillary data of one message: at most two values of eight octets.
+struct Control {
+    words: [u64; CONTROL_WORDS],
+    used_bytes: usize,
+}
+
+impl Control {
+    fn push<T>(&mut self, (level, kind): (libc::c_int, libc::c_int), value: T) {
+        const { assert!(size_of::<T>() <= 8) };
+        // SAFETY: CMSG_SPACE and CMSG_LEN only compute.
+        let (space, length) = unsafe {
+            let size = size_of::<T>() as libc::c_uint;
+            (libc::CMSG_SPACE(size) as usize, libc::CMSG_LEN(size) as usize)
+        };
+        assert!(self.used_bytes + space <= size_of_val(&self.words), "room for two values");
+        // SAFETY: the entry begins within `words` at a multiple of eight octets (CMSG_SPACE rounds up), and header and
+        // value end within it, as was just checked.
+        unsafe {
+            let entry = self.words.as_mut_ptr().cast::<u8>().add(self.used_bytes);
+            let header = entry.cast::<libc::cmsghdr>();
+            (*header).cmsg_level = level;
+            (*header).cmsg_type = kind;
+            (*header).cmsg_len = length;
+            libc::CMSG_DATA(header).cast::<T>().write_unaligned(value);
+        }
+        self.used_bytes += space;
+    }
 }
 
 /// Buffers for one thread's receive calls.
@@ -148,6 +185,8 @@ pub(in super::super) struct Received<'a> {
     pub(in super::super) octets: &'a mut [u8],
     /// Every datagram but the last of the run is this long.
     pub(in super::super) stride_bytes: usize,
+    /// DSCP and ECN of the outer header: of all datagrams of the run, for others are not coalesced.
+    pub(in super::super) tos: u8,
     /// It was longer than the buffer.
     pub(in super::super) truncated: bool,
 }
@@ -206,10 +245,12 @@ impl Receiver {
             let length = (header.msg_len as usize).min(RECEIVE_BYTES);
             // SAFETY: the kernel filled this name with `msg_namelen` octets; the storage is plain data to copy.
             let from = unsafe { SockAddr::new(std::ptr::read(name), header.msg_hdr.msg_namelen) };
+            let told = Told::of(&header.msg_hdr);
             Some(Received {
                 from: from.as_socket()?,
                 octets: &mut buffer[..length],
-                stride_bytes: coalesced_stride(&header.msg_hdr).unwrap_or(length),
+                stride_bytes: told.stride_bytes.unwrap_or(length),
+                tos: told.tos,
                 truncated: header.msg_hdr.msg_flags & libc::MSG_TRUNC != 0,
             })
         })
@@ -221,19 +262,37 @@ impl Receiver {
     }
 }
 
-/// The length of the datagrams of a coalesced run.
-fn coalesced_stride(header: &libc::msghdr) -> Option<usize> {
-    // SAFETY: `header` is one that recvmmsg filled: its control buffer is alive and msg_controllen octets of it are
-    // valid, which is what the CMSG macros walk.
-    unsafe {
-        let mut control = libc::CMSG_FIRSTHDR(header);
-        while !control.is_null() {
-            if (*control).cmsg_level == libc::SOL_UDP && (*control).cmsg_type == libc::UDP_GRO {
-                let stride = libc::CMSG_DATA(control).cast::<libc::c_int>().read_unaligned();
-                return usize::try_from(stride).ok().filter(|&stride| stride > 0);
+/// What the kernel told of a datagram.
+#[derive(Debug, Clone, Copy, Default)]
+struct Told {
+    /// The length of the datagrams of a coalesced run.
+    stride_bytes: Option<usize>,
+    tos: u8,
+}
+
+impl Told {
+    fn of(header: &libc::msghdr) -> Told {
+        let mut told = Told::default();
+        // SAFETY: `header` is one that recvmmsg filled: its control buffer is alive and msg_controllen octets of it are
+        // valid, which is what the CMSG macros walk. Entries of these types hold what is read: ip(7), ipv6(7), udp(7).
+        unsafe {
+            let mut control = libc::CMSG_FIRSTHDR(header);
+            while !control.is_null() {
+                let data = libc::CMSG_DATA(control);
+                match ((*control).cmsg_level, (*control).cmsg_type) {
+                    (libc::SOL_UDP, libc::UDP_GRO) => {
+                        let stride = usize::try_from(data.cast::<libc::c_int>().read_unaligned());
+                        told.stride_bytes = stride.ok().filter(|&stride| stride > 0);
+                    }
+                    (libc::IPPROTO_IP, libc::IP_TOS) => told.tos = data.read(),
+                    (libc::IPPROTO_IPV6, libc::IPV6_TCLASS) => {
+                        told.tos = data.cast::<libc::c_int>().read_unaligned() as u8;
+                    }
+                    _ => {}
+                }
+                control = libc::CMSG_NXTHDR(header, control);
             }
-            control = libc::CMSG_NXTHDR(header, control);
         }
+        told
     }
-    None
 }

@@ -9,7 +9,7 @@ use super::super::counters::DropReason;
 use super::super::spec::{
     ClassMatch, ClassSpec, Family, ForwardingSpec, PathSpec, RouteSpec, SegmentSpec, TunnelSpec,
 };
-use super::{Table, Way};
+use super::{Resolved, Table, Way};
 
 const MAIN: SegmentId = SegmentId(1);
 const GUEST: SegmentId = SegmentId(2);
@@ -54,8 +54,8 @@ fn spec() -> ForwardingSpec {
             route(GUEST, "10.0.0.0/8", &[BACKUP]),
         ],
         classes: vec![
-            ClassSpec { id: VOICE, segment: None, matches: vec![voice] },
-            ClassSpec { id: DEFAULT, segment: None, matches: vec![] },
+            ClassSpec { id: VOICE, segment: None, matches: vec![voice], wan_dscp: Some(46) },
+            ClassSpec { id: DEFAULT, segment: None, matches: vec![], wan_dscp: None },
         ],
         lans: vec![],
     }
@@ -78,7 +78,7 @@ fn to(destination: &str, dscp: u8) -> FlowKey {
 }
 
 fn path_of(table: &Table, segment: SegmentId, flow: &FlowKey) -> Result<u32, DropReason> {
-    match table.resolve(segment, flow, |_| true)?.1 {
+    match table.resolve(segment, flow, |_| true)?.way {
         Way::One(path) => Ok(path.id.0),
         Way::Copies { .. } => panic!("no class is duplicated"),
     }
@@ -104,6 +104,8 @@ fn classes_are_selected_apart() {
     table.select(HUB, VOICE, Choice::Path(PathId(1)));
     table.select(HUB, DEFAULT, Choice::Path(PathId(2)));
     assert_eq!(path_of(&table, MAIN, &to("10.2.0.1", 46)), Ok(1));
+    let dscp = |dscp| table.resolve(MAIN, &to("10.2.0.1", dscp), |_| true).expect("a way").wan_dscp;
+    assert_eq!((dscp(46), dscp(0)), (Some(46), None), "each class has its own mark");
     assert_eq!(path_of(&table, MAIN, &to("10.2.0.1", 0)), Ok(2));
 }
 
@@ -115,7 +117,7 @@ fn a_spread_class_takes_a_usable_path_and_without_one_says_why() {
     let path = |usable: &dyn Fn(u32) -> bool, last: u8| {
         let flow = to(&format!("10.2.0.{last}"), 0);
         match table.resolve(MAIN, &flow, |path| usable(path.id.0)) {
-            Ok((_, Way::One(path))) => Some(path.id.0),
+            Ok(Resolved { way: Way::One(path), .. }) => Some(path.id.0),
             _ => None,
         }
     };
@@ -140,7 +142,7 @@ fn a_duplicated_class_takes_those_of_its_two_paths_that_are_there() {
         (98, 99, None),
     ] {
         table.select(HUB, DEFAULT, Choice::Both(PathId(a), PathId(b)));
-        let ids = match table.resolve(MAIN, &flow, |_| true).expect("a way").1 {
+        let ids = match table.resolve(MAIN, &flow, |_| true).expect("a way").way {
             Way::Copies { paths, .. } => Some(paths.map(|path| path.map(|path| path.id.0))),
             Way::One(path) => {
                 assert_eq!(path.id, PathId(3), "the next hop's");

@@ -54,11 +54,15 @@ pub fn lan(edge: u8, ipv6: bool) -> IpAddr {
 
 /// The key of one direction and epoch of a path: fresh for each, as GCM asks.
 pub fn key(path: PathId, sender: u8, epoch: u8) -> KeyMaterial {
+    key_of(SUITE, path, sender, epoch)
+}
+
+fn key_of(suite: Suite, path: PathId, sender: u8, epoch: u8) -> KeyMaterial {
     let octet = |place: u8| {
         let mix = [path.0 as u8, sender, epoch, place];
         mix.iter().fold(7u8, |sum, value| sum.wrapping_mul(31).wrapping_add(*value))
     };
-    KeyMaterial::new((0..SUITE.key_material_len() as u8).map(octet).collect())
+    KeyMaterial::new((0..suite.key_material_len() as u8).map(octet).collect())
 }
 
 /// The SPI that `receiver` picked.
@@ -98,10 +102,14 @@ impl Pair {
 
     /// Installs an epoch's SAs in the order of the architecture: inbound at both ends first.
     pub fn rekey(&self, path: PathId, epoch: u8) {
-        self.b.install_inbound(path, epoch);
-        self.a.install_inbound(path, epoch);
-        self.a.install_outbound(path, epoch);
-        self.b.install_outbound(path, epoch);
+        self.rekey_to(SUITE, path, epoch);
+    }
+
+    pub fn rekey_to(&self, suite: Suite, path: PathId, epoch: u8) {
+        self.b.install_inbound_of(suite, path, epoch);
+        self.a.install_inbound_of(suite, path, epoch);
+        self.a.install_outbound_of(suite, path, epoch);
+        self.b.install_outbound_of(suite, path, epoch);
     }
 
     pub fn select(&self, veth: usize) {
@@ -195,29 +203,33 @@ impl Edge {
             routes: prefixes
                 .map(|prefix| RouteSpec { segment: SEGMENT, prefix, next_hops: vec![TUNNEL] })
                 .to_vec(),
-            classes: vec![ClassSpec { id: CLASS, segment: None, matches: vec![] }],
+            classes: vec![ClassSpec { id: CLASS, segment: None, matches: vec![], wan_dscp: None }],
             lans: vec![],
         }
     }
 
     pub fn install_inbound(&self, path: PathId, epoch: u8) {
+        self.install_inbound_of(SUITE, path, epoch);
+    }
+
+    fn install_inbound_of(&self, suite: Suite, path: PathId, epoch: u8) {
         let sa = InboundSaSpec {
             spi: spi(path, self.number, epoch),
             path,
-            suite: SUITE,
-            key_material: key(path, self.peer(), epoch),
+            suite,
+            key_material: key_of(suite, path, self.peer(), epoch),
             esn: true,
             replay_window_packets: WINDOW,
         };
         self.driver.install_inbound(sa).expect("inbound SA");
     }
 
-    pub fn install_outbound(&self, path: PathId, epoch: u8) {
+    fn install_outbound_of(&self, suite: Suite, path: PathId, epoch: u8) {
         let sa = OutboundSaSpec {
             path,
             spi: spi(path, self.peer(), epoch),
-            suite: SUITE,
-            key_material: key(path, self.number, epoch),
+            suite,
+            key_material: key_of(suite, path, self.number, epoch),
             esn: true,
         };
         self.driver.install_outbound(sa).expect("outbound SA");

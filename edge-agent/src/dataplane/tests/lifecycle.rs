@@ -166,7 +166,8 @@ fn a_full_socket_drops_and_does_not_stall_the_other_path() {
     let quick = ClassId(7);
     for edge in [&pair.a, &pair.b] {
         let mut spec = edge.spec(Family::V4);
-        let class = ClassSpec { id: quick, segment: None, matches: vec![pings.clone()] };
+        let class =
+            ClassSpec { id: quick, segment: None, matches: vec![pings.clone()], wan_dscp: None };
         spec.classes.insert(0, class);
         edge.apply(spec);
         edge.driver.select(TUNNEL, quick, Choice::Path(PATHS[1]));

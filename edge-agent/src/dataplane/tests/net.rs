@@ -25,6 +25,11 @@ impl Net {
         net
     }
 
+    /// Where other processes find it while this one lives.
+    pub fn path(&self) -> String {
+        format!("/proc/{}/fd/{}", std::process::id(), self.handle.as_raw_fd())
+    }
+
     /// Runs `work` on a thread that is in the namespace; threads and processes that it starts are in it too.
     pub fn enter<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
         thread::scope(|scope| {
@@ -64,7 +69,7 @@ impl Net {
         peer_name: &str,
         peers: &[&str],
     ) {
-        let handle = format!("/proc/{}/fd/{}", std::process::id(), peer.handle.as_raw_fd());
+        let handle = peer.path();
         self.ip(&format!("link add {name} type veth peer name {peer_name} netns {handle}"));
         for (net, name, addresses) in [(self, name, addresses), (peer, peer_name, peers)] {
             for address in addresses {

@@ -135,7 +135,7 @@ fn random_octet(state: &mut u64) -> u8 {
     (state.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 56) as u8
 }
 
-fn udp_bursts_arrive_intact(pair: &Pair, ipv6: bool) {
+pub(super) fn udp_bursts_arrive_intact(pair: &Pair, ipv6: bool) {
     use std::net::UdpSocket;
     let bind = |net: &super::net::Net, edge| {
         net.enter(|| UdpSocket::bind((lan(edge, ipv6), 0))).expect("bind")
@@ -232,7 +232,7 @@ fn a_selection_moves_traffic_without_loss() {
 }
 
 /// Sends 3,000 packets in 0.6 s with five changes on the way; gives how many did not arrive.
-fn lost_while(pair: &Pair, change: impl Fn(u8) + Sync) -> usize {
+pub(super) fn lost_while(pair: &Pair, change: impl Fn(u8) + Sync) -> usize {
     const PACKETS: u32 = 3_000;
     let (from, to) = pair.lan_sockets();
     let arrived = thread::spawn(move || {

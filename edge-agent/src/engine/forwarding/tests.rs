@@ -1,5 +1,6 @@
 use hawser_edge_core::config::{self, EdgeState};
 use hawser_edge_core::id::{ClassId, PathId, SegmentId, TunnelId, UplinkId};
+use hawser_esp::Suite;
 use hawser_proto::config::v1 as wire;
 
 use super::{UplinkMtus, path_mtu, table, uplinks};
@@ -65,19 +66,50 @@ fn edge() -> EdgeState {
 fn the_inner_mtu_follows_the_narrower_end_of_a_path() {
     let edge = edge();
     let mtus = UplinkMtus::from([(UplinkId(10), 1500), (UplinkId(11), 1492)]);
-    assert_eq!(path_mtu(&edge, PathId(1), &mtus), 1430);
-    assert_eq!(path_mtu(&edge, PathId(2), &mtus), 1422, "our uplink is narrower");
-    assert_eq!(path_mtu(&edge, PathId(3), &mtus), 1410, "IPv6 outside costs 20 more");
+    assert_eq!(path_mtu(&edge, PathId(1), &mtus, None), 1430);
+    assert_eq!(path_mtu(&edge, PathId(2), &mtus, None), 1422, "our uplink is narrower");
+    assert_eq!(path_mtu(&edge, PathId(3), &mtus, None), 1410, "IPv6 outside costs 20 more");
     let far = UplinkMtus::from([(UplinkId(20), 1400)]);
-    assert_eq!(path_mtu(&edge, PathId(1), &far), 1330, "the peer's uplink is narrower");
+    assert_eq!(path_mtu(&edge, PathId(1), &far, None), 1330, "the peer's uplink is narrower");
     let tiny = UplinkMtus::from([(UplinkId(20), 900)]);
-    assert_eq!(path_mtu(&edge, PathId(1), &tiny), 1280, "never below IPv6's least");
+    assert_eq!(path_mtu(&edge, PathId(1), &tiny, None), 1280, "never below IPv6's least");
+}
+
+#[test]
+fn the_inner_mtu_is_the_suites() {
+    let mut edge = edge();
+    let mtus = UplinkMtus::from([(UplinkId(10), 1500)]);
+    // 1500 less outer headers, ESP header, IV and ICV, down to whole blocks, less trailer and GRE.
+    for (suite, mtu_bytes) in [
+        (Suite::ChaCha20Poly1305, 1430),
+        (Suite::Sm4Gcm, 1430),
+        (Suite::Aes128CbcSha256, 1414),
+        (Suite::Aes256CbcSha512, 1398),
+        (Suite::Sm4CbcSm3Half, 1414),
+        (Suite::TripleDesCbcSha1, 1430),
+        (Suite::NullSha256, 1438),
+    ] {
+        for tunnel in edge.tunnels.values_mut() {
+            tunnel.profile.suite = suite;
+        }
+        assert_eq!(path_mtu(&edge, PathId(1), &mtus, None), mtu_bytes, "{suite}");
+    }
+}
+
+#[test]
+fn keys_of_another_suite_hold_the_mtu_down_until_they_are_replaced() {
+    let edge = edge();
+    let mtus = UplinkMtus::from([(UplinkId(10), 1500)]);
+    let under = |sealing| path_mtu(&edge, PathId(1), &mtus, sealing);
+    assert_eq!(under(Some(Suite::Aes128CbcSha256)), 1414);
+    assert_eq!(under(Some(Suite::NullSha256)), 1430, "the profile's own is the narrower");
 }
 
 #[test]
 fn a_tunnel_and_its_lan_take_the_least_of_its_paths() {
     let edge = edge();
-    let spec = table(&edge, &UplinkMtus::from([(UplinkId(11), 1492)]), |r| r.next_hops.clone());
+    let mtus = UplinkMtus::from([(UplinkId(11), 1492)]);
+    let spec = table(&edge, |path| path_mtu(&edge, path, &mtus, None), |r| r.next_hops.clone());
     assert_eq!(spec.tunnels[0].inner_mtu_bytes, 1410);
     assert_eq!(spec.segments[0].mtu_bytes, 1410);
     assert_eq!(spec.segments[0].tun_name, "hawser1");

@@ -2,15 +2,15 @@
 
 use hawser_edge_core::id::PathId;
 use hawser_edge_core::keys::{
-    Agreement, ConnectionNo, Effect, Ignored, KeyMessage, KeySuite, RekeyLimits, SaContext,
-    SaUsage, ScheduleError, Terms, UsageVerdict,
+    Agreement, ConnectionNo, Effect, Ignored, KeyMessage, RekeyLimits, SaContext, SaUsage,
+    ScheduleError, Terms, UsageVerdict,
 };
 use hawser_proto::peer::v1::KeyRefusal;
 use hawser_proto::peer::v1::peer_message::Message;
 use tokio::sync::oneshot;
 
 use super::{Actor, Input};
-use crate::dataplane::{InboundSaSpec, KeyMaterial, OutboundSaSpec, Suite};
+use crate::dataplane::{InboundSaSpec, KeyMaterial, OutboundSaSpec};
 use crate::peer::api::{InstallFailed, PeerEvent};
 use crate::peer::shared::add;
 
@@ -83,6 +83,7 @@ impl Actor {
             after: self.config.rekey_after,
             after_bytes: keying.rekey_after_bytes,
             esn: keying.esn,
+            suite: keying.suite,
         };
         let verdict = limits.judge(usage);
         if verdict == UsageVerdict::Fine {
@@ -160,7 +161,7 @@ impl Actor {
         context: SaContext,
     ) -> Option<Answer> {
         let keying = *self.config.paths.get(&path)?;
-        let (spi, suite) = (context.spi, suite(context.suite));
+        let (spi, suite) = (context.spi, context.suite);
         let key_material = self.export(connection, context)?;
         let (esn, replay_window_packets) = (keying.esn, keying.replay_window_packets);
         let sa = InboundSaSpec { spi, path, suite, key_material, esn, replay_window_packets };
@@ -177,7 +178,7 @@ impl Actor {
         context: SaContext,
     ) -> Option<Answer> {
         let esn = self.config.paths.get(&path)?.esn;
-        let (spi, suite) = (context.spi, suite(context.suite));
+        let (spi, suite) = (context.spi, context.suite);
         let key_material = self.export(connection, context)?;
         let sa = OutboundSaSpec { path, spi, suite, key_material, esn };
         let (done, answer) = oneshot::channel();
@@ -202,13 +203,5 @@ async fn installed(answer: Option<Answer>) -> bool {
     match answer {
         Some(answer) => matches!(answer.await, Ok(Ok(()))),
         None => false,
-    }
-}
-
-fn suite(suite: KeySuite) -> Suite {
-    match suite {
-        KeySuite::Aes128Gcm => Suite::Aes128Gcm,
-        KeySuite::Aes256Gcm => Suite::Aes256Gcm,
-        KeySuite::ChaCha20Poly1305 => Suite::ChaCha20Poly1305,
     }
 }

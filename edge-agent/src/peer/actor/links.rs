@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use hawser_edge_core::id::PathId;
-use hawser_edge_core::keys::{Candidate, ConnectionNo, RekeyLimits, Role, SpiPair, Verdict, judge};
+use hawser_edge_core::keys::{
+    Candidate, ConnectionNo, KeySuite, RekeyLimits, Role, SpiPair, Verdict, judge,
+};
 use hawser_edge_core::time::Micros;
 use hawser_proto::peer::v1::peer_message::Message;
 use hawser_proto::peer::v1::{KeyRefusal, Superseded};
@@ -157,6 +159,9 @@ impl Actor {
         for part in self.advertised.clone() {
             self.send(no, Message::Reachability(part));
         }
+        if let Some(told) = self.selections.clone() {
+            self.send(no, Message::Selections(told));
+        }
         if before.is_none()
             && let Some(key) = self.last_key
         {
@@ -170,7 +175,9 @@ impl Actor {
     /// what is due.
     pub(super) fn limit_current(&mut self) {
         let now = self.shared.now();
-        let limits = RekeyLimits { after: self.config.rekey_after, after_bytes: 0, esn: true };
+        // Time is the same for every suite.
+        let (after, suite) = (self.config.rekey_after, KeySuite::Aes128Gcm);
+        let limits = RekeyLimits { after, after_bytes: 0, esn: true, suite };
         let Some(link) = self.current.and_then(|no| self.links.get_mut(&no)) else { return };
         if link.opened_here {
             let next = limits.next_connection(now, rand::random());
@@ -218,7 +225,13 @@ impl Actor {
                 let edge = self.config.edge;
                 self.shared.tell(PeerEvent::Reachability { edge, message }).await;
             }
-            Message::Reachability(_) => add(&self.shared.counts.messages_ignored),
+            Message::Selections(message) if current => {
+                let edge = self.config.edge;
+                self.shared.tell(PeerEvent::Selections { edge, message }).await;
+            }
+            Message::Reachability(_) | Message::Selections(_) => {
+                add(&self.shared.counts.messages_ignored)
+            }
             message => self.on_key_message(no, message),
         }
     }

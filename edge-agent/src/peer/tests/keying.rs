@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use hawser_edge_core::id::{EdgeId, PathId};
 use hawser_edge_core::keys::{KeySuite, SaUsage};
-use hawser_proto::peer::v1::{Reachability, ReachablePrefix};
+use hawser_proto::peer::v1::{Reachability, ReachablePrefix, Selection, Selections};
 
 use super::authority::Authority;
 use super::node::{Node, all_joined, eventually, joined, keying, peer};
@@ -38,6 +38,22 @@ async fn both_ends_have_equal_keys_for_each_path_and_direction_and_no_two_are_al
     let told = Reachability { sequence: 7, ..Default::default() };
     b.handle.as_ref().unwrap().advertise(EdgeId(1), vec![told]).unwrap();
     a.sees("Reachability { sequence: 7").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_carries_symmetric_classes_is_told_and_told_again_on_a_new_connection() {
+    let (a, b) = pair(&[1]).await;
+    let told = Selections { selections: vec![Selection { class_id: 4, path_id: 1 }] };
+    a.handle.as_ref().unwrap().tell_selections(EdgeId(2), told).unwrap();
+    let text = "Selections { selections: [Selection { class_id: 4, path_id: 1 }] }";
+    b.sees(text).await;
+    // A timed rekey opens a new connection.
+    for (node, other) in [(&a, 2), (&b, 1)] {
+        let mut config = peer(other, &[1]);
+        config.rekey_after = Duration::from_millis(700);
+        node.configure([config]);
+    }
+    eventually("it is told again", || b.saw(text) > 1).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -6,7 +6,8 @@ use crate::time::Micros;
 
 #[test]
 fn use_asks_for_an_epoch_before_it_is_exhausted() {
-    let limits = |esn, after_bytes| RekeyLimits { after: Duration::ZERO, after_bytes, esn };
+    let suite = KeySuite::Aes128Gcm;
+    let limits = |esn, after_bytes| RekeyLimits { after: Duration::ZERO, after_bytes, esn, suite };
     let quarter = 1 << 30;
     for (esn, after_bytes, bytes, packets, want) in [
         (true, 0, u64::MAX, 1, UsageVerdict::Fine),
@@ -25,8 +26,21 @@ fn use_asks_for_an_epoch_before_it_is_exhausted() {
 }
 
 #[test]
+fn a_cipher_that_wears_out_asks_for_an_epoch_in_time_and_then_ends() {
+    let limits =
+        |suite| RekeyLimits { after: Duration::ZERO, after_bytes: 1 << 36, esn: true, suite };
+    let judge = |suite, bytes| limits(suite).judge(SaUsage { bytes, packets: 1 });
+    let (old, limit) = (KeySuite::TripleDesCbcSha1, 8 << 20);
+    assert_eq!(judge(old, limit / 4 - 1), UsageVerdict::Fine);
+    assert_eq!(judge(old, limit / 4), UsageVerdict::NewEpoch);
+    assert_eq!(judge(old, limit), UsageVerdict::Exhausted);
+    assert_eq!(judge(KeySuite::Aes128Gcm, limit), UsageVerdict::Fine);
+}
+
+#[test]
 fn the_next_connection_is_opened_up_to_a_tenth_early_never_late() {
-    let limits = RekeyLimits { after: Duration::from_secs(100), after_bytes: 0, esn: true };
+    let suite = KeySuite::Aes128Gcm;
+    let limits = RekeyLimits { after: Duration::from_secs(100), after_bytes: 0, esn: true, suite };
     let opened = Micros(5);
     let at = |random| limits.next_connection(opened, random).since(opened);
     assert_eq!(at(0), Duration::from_secs(100));

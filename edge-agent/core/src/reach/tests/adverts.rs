@@ -38,6 +38,21 @@ fn a_leaf_tells_of_its_own_lans_alone() {
 }
 
 #[test]
+fn a_lan_without_a_link_is_withdrawn_at_once_and_told_again_when_it_has_one() {
+    let mut bench = Bench::new(&generation());
+    bench.told.clear();
+    bench.reach.handle_dark_lans(["lan0".to_owned()].into(), bench.now);
+    bench.pump();
+    assert!(bench.told.iter().all(|(at, ..)| *at == bench.now) && bench.told.len() == 2);
+    assert!(names(&bench.last_told(HUB)).is_empty());
+    bench.reach.handle_dark_lans(["lan0".to_owned()].into(), bench.now);
+    bench.reach.handle_dark_lans(["eth7".to_owned()].into(), bench.now);
+    bench.pass(1_000);
+    assert_eq!(names(&bench.last_told(HUB)), [OWN]);
+    assert_eq!(bench.events.iter().filter(|code| code.starts_with("LAN_")).count(), 2);
+}
+
+#[test]
 fn bad_news_is_told_at_once_and_good_news_is_gathered() {
     let mut bench = Bench::new(&generation());
     bench.told.clear();
