@@ -6,8 +6,11 @@ PACKAGES_TELEMETRY := prometheus python3-venv
 PACKAGES_BENCH := iperf3 util-linux
 PACKAGES_PEERS := wireguard-go wireguard-tools strongswan-swanctl charon-systemd libcharon-extra-plugins \
 	libstrongswan-standard-plugins
+# A whole Linux kernel as an ordinary process, and what its scenarios run.
+PACKAGES_KERNEL := qemu-system-x86 kmod busybox-static strongswan-swanctl charon-systemd
 CARGO ?= cargo
 SHELL := bash
+comma := ,
 
 .PHONY: help
 help: ## This list
@@ -27,10 +30,23 @@ demo: setup build ## The main job: three sites, a failure, a healing, and why (K
 
 .PHONY: test
 test: setup ## Every test, the lab's scenarios too (root)
-	@tools/setup $(PACKAGES_TEST)
+	@tools/setup $(PACKAGES_TEST) $(PACKAGES_KERNEL)
+	@tools/kernel target/kernel
 	@# Binaries together with the tests: one set of features, so nothing is compiled twice.
 	$(CARGO) build --workspace --bins --tests
 	$(CARGO) test --workspace --no-fail-fast
+
+.PHONY: lab-kernel
+lab-kernel: setup build ## Scenarios inside a full Linux kernel → target/reports/kernel.json (ONLY=NAME,NAME)
+	@tools/setup $(PACKAGES_KERNEL)
+	@tools/kernel target/kernel
+	@target/debug/hawser-lab kernel run $(subst $(comma), ,$(ONLY))
+
+.PHONY: lab-kernel-shell
+lab-kernel-shell: setup build ## A shell in that kernel
+	@tools/setup $(PACKAGES_KERNEL)
+	@tools/kernel target/kernel
+	@target/debug/hawser-lab kernel shell
 
 .PHONY: package
 package: build ## Debian packages of the binaries → target/debian

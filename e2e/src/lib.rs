@@ -9,6 +9,7 @@
 //! - [`demo`]: the main job as an operator sees it.
 //! - [`bench`]: how fast, and how calm, link selection is.
 //! - [`telemetry`]: dashboards, rules and pushes against a real Prometheus and a real receiver.
+//! - [`kernel`]: the kernel lab: scenarios inside a full Linux kernel that is an ordinary process.
 //! - [`report`]: figures, goals, and the files they are written to.
 //!
 //! Linux only, and root only. See `hawser-lab --help` for use by hand.
@@ -19,6 +20,7 @@ pub mod clock;
 pub mod demo;
 pub mod fleet;
 pub(crate) mod instrument;
+pub mod kernel;
 pub mod lab;
 pub mod report;
 pub(crate) mod screen;

@@ -58,6 +58,9 @@ pub enum Command {
     Paths(ShowArgs),
     /// Which path carries what, and why
     Why(WhyArgs),
+    /// Keep the uplinks' sockets open while no agent runs; the kernel driver starts it
+    #[command(hide = true)]
+    Hold,
     /// Export the probe history: one CSV for each pair of uplinks of each tunnel
     Record(RecordArgs),
     /// Print a completion script
@@ -89,6 +92,20 @@ pub struct RunArgs {
     pub log_json: bool,
     #[command(flatten)]
     pub metrics: hawser_telemetry::MetricsFlags,
+    /// Who forwards packets
+    #[arg(long, value_enum, env = "HAWSER_EDGE_DRIVER", default_value_t = Driver::Userspace)]
+    pub driver: Driver,
+}
+
+/// The drivers of the data plane; both speak the same on the wire.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Driver {
+    /// This process: TUN devices, runs on any kernel
+    Userspace,
+    /// The kernel: XFRM and GRE; traffic goes on while no agent runs
+    Kernel,
+    /// The kernel where it can, else this process
+    Auto,
 }
 
 #[derive(Debug, Args)]
@@ -161,6 +178,13 @@ pub fn main(run: impl FnOnce(&Path, RunArgs) -> ExitCode) -> ExitCode {
             show(&cli.state_dir, &kind, args.json)
         }
         Command::Record(args) => record_command(&cli.state_dir, args),
+        Command::Hold => match crate::kernel::holder::run(&cli.state_dir) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                complain("HOLDER", &error, "");
+                EXIT_FAILED.into()
+            }
+        },
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "hawser-edge", &mut script);

@@ -6,4 +6,5 @@ pub mod dataplane;
 pub mod engine;
 pub mod history;
 pub mod host;
+pub mod kernel;
 pub mod peer;

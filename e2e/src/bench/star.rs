@@ -51,6 +51,7 @@ pub(super) fn star(count: usize, manner: Manner, seed: u64) -> Result<FleetSpec,
         edges: sites
             .iter()
             .map(|site| EdgePlace {
+                driver: None,
                 edge: format!("{site}-1"),
                 site: site.clone(),
                 node: site.clone(),

@@ -1,5 +1,6 @@
 //! `hawser-lab`, for use by hand.
 
+mod kernel;
 mod show;
 mod tool;
 pub(crate) mod wait;
@@ -43,6 +44,9 @@ enum Command {
     /// Instruments to run at a node: packet watcher, stream sender and receiver
     #[command(subcommand)]
     Tool(tool::Tool),
+    /// Scenarios, or a shell, inside a full Linux kernel that is an ordinary process
+    #[command(subcommand)]
+    Kernel(kernel::Kernel),
     #[command(hide = true)]
     Supervise(Supervise),
 }
@@ -125,6 +129,7 @@ pub fn main() -> ExitCode {
         Command::Down(args) => attach(args.name).and_then(Lab::down).map(|()| ExitCode::SUCCESS),
         Command::Status(args) => status(args),
         Command::Tool(tool) => Ok(tool::run(tool)),
+        Command::Kernel(command) => Ok(kernel::run(command)),
         Command::Supervise(args) => {
             let Supervise { name, folder, detach } = args;
             Ok(supervisor::run(&supervisor::Options { name, folder, detach }))

@@ -97,7 +97,10 @@ impl Agent {
     /// The program can't be started.
     pub fn start(&mut self, lab: &Lab) -> Result<(), FleetError> {
         let task = Task::new(&self.program).arg("--state-dir").arg(&self.state).arg("run");
-        let task = task.args(&self.args).log(&self.log);
+        let mut task = task.args(&self.args).log(&self.log);
+        if let Some(driver) = self.place.driver {
+            task = task.args(["--driver", driver]);
+        }
         self.process = Some(lab.spawn(&self.place.node, &task)?);
         Ok(())
     }

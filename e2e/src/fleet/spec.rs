@@ -30,6 +30,8 @@ pub struct EdgePlace {
     pub node: String,
     /// The computer on its LAN.
     pub host: String,
+    /// The driver of its data plane, as `hawser-edge run --driver` has it; none: the default.
+    pub driver: Option<&'static str>,
 }
 
 impl EdgePlace {
@@ -39,6 +41,7 @@ impl EdgePlace {
             site: site.to_owned(),
             node: site.to_owned(),
             host: format!("{site}-host"),
+            driver: None,
         }
     }
 }
@@ -126,6 +129,15 @@ impl FleetSpec {
             agent_args: Vec::new(),
             controller_args: Vec::new(),
         })
+    }
+
+    /// With that driver at an edge.
+    #[must_use]
+    pub fn with_driver(mut self, edge: &str, driver: &'static str) -> Self {
+        for place in self.edges.iter_mut().filter(|place| place.edge == edge) {
+            place.driver = Some(driver);
+        }
+        self
     }
 
     pub(super) fn place(&self, edge: &str) -> Result<&EdgePlace, FleetError> {

@@ -157,6 +157,7 @@ fn table(peer: u8, suite: Suite) -> ForwardingSpec {
         inner_mtu_bytes: mtu_bytes,
     };
     ForwardingSpec {
+        lans: vec![],
         segments: vec![SegmentSpec { id: SEGMENT, tun_name: "hawser1".into(), mtu_bytes }],
         tunnels: [measured]
             .into_iter()

@@ -14,9 +14,9 @@ use hawser_esp::{BatchError, IvSeed, KeyMaterial, Mode, Packet, SaUsage, opener,
 
 use super::counters::{Counters, EspEvidence, SaCounters};
 use super::error::DataPlaneError;
-use super::event::EventReceivers;
+use super::event::{Event, EventReceivers};
 use super::path::{InboundEntry, OutboundEntry, PathState};
-use super::shared::{InboundSas, Shared, plain};
+use super::shared::{InboundSas, OpenSockets, Shared, plain};
 use super::spec::{
     Choice, Family, ForwardingSpec, InboundSaSpec, OutboundSaSpec, SegmentSpec, UplinkSpec,
 };
@@ -69,6 +69,18 @@ impl UserspaceDataPlane {
         let (shared, receivers) = Shared::new();
         let driver = UserspaceDataPlane { shared: Arc::new(shared), control: Mutex::default() };
         (driver, receivers)
+    }
+
+    /// As [`new`](Self::new), with sockets from elsewhere: for the kernel driver, whose table stays empty here.
+    pub(crate) fn with_sockets(sockets_from: Box<dyn OpenSockets>) -> (Self, EventReceivers) {
+        let (shared, receivers) = Shared::with_sockets(sockets_from);
+        let driver = UserspaceDataPlane { shared: Arc::new(shared), control: Mutex::default() };
+        (driver, receivers)
+    }
+
+    /// Tells the engine something that another driver learnt.
+    pub(crate) fn emit(&self, event: Event) {
+        self.shared.emit(event);
     }
 
     fn lock(&self) -> MutexGuard<'_, Control> {

@@ -81,6 +81,12 @@ pub enum Event {
         /// The outer MTU that it names, in bytes; 0: none.
         mtu_bytes: u32,
     },
+    /// Somebody else removed associations of the path from the kernel. They never come back: their numbers would begin
+    /// anew. The path needs fresh keys.
+    KeysLost {
+        /// Whose keys.
+        path: PathId,
+    },
     /// A socket of the uplink is open.
     UplinkReady {
         /// Which uplink.

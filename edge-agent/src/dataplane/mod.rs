@@ -1,4 +1,4 @@
-//! The data plane: one trait, the userspace driver behind it.
+//! The data plane: one trait, and the userspace driver behind it. The kernel driver is in `crate::kernel`.
 //!
 //! The engine says what must be forwarded ([`ForwardingSpec`]), installs security associations, and stores one path per
 //! tunnel and class; packets never wait for it. What the data plane learns comes back as [`Event`]s.
@@ -29,10 +29,13 @@ pub use counters::{Counters, DropReason, EspEvidence, PathCounters, SaCounters};
 pub use driver::UserspaceDataPlane;
 pub use error::DataPlaneError;
 pub use event::{Event, EventReceivers, FabricDatagram};
+pub(crate) use shared::OpenSockets;
 pub use spec::{
-    Choice, ClassMatch, ClassSpec, Family, ForwardingSpec, InboundSaSpec, KeyMaterial,
-    OutboundSaSpec, PathSpec, RouteSpec, SegmentSpec, Suite, TunnelSpec, UplinkSpec,
+    AdoptedPath, Choice, ClassMatch, ClassSpec, Family, ForwardingSpec, InboundSaSpec, KeyMaterial,
+    LanSpec, OutboundSaSpec, PathSpec, RouteSpec, SegmentSpec, Suite, TunnelSpec, UplinkSpec,
 };
+pub(crate) use sys::udp::open as open_socket;
+pub(crate) use table::check as check_forwarding;
 
 use std::io;
 use std::net::SocketAddr;
@@ -47,6 +50,12 @@ pub trait DataPlane: Send + Sync {
     /// Replaces the whole forwarding table at once. Paths that stay keep their remote, SAs, counters and selections;
     /// paths that go lose theirs. On an error the old table stays.
     fn apply(&self, spec: ForwardingSpec) -> Result<(), DataPlaneError>;
+
+    /// What a former run of this agent left working, as far as the first table names it; told once. Such paths need no keys,
+    /// and carry what they carried. Drivers whose associations end with their process have none.
+    fn adopted(&self) -> Vec<AdoptedPath> {
+        Vec::new()
+    }
 
     /// Accepts `sa.spi` from now on, beside older SAs of the same path.
     fn install_inbound(&self, sa: InboundSaSpec) -> Result<(), DataPlaneError>;

@@ -1,7 +1,9 @@
 //! What the threads and the engine's calls share. Readers never lock.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::net::{SocketAddr, SocketAddrV6};
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -15,6 +17,7 @@ use super::event::{Event, EventReceivers, FabricDatagram};
 use super::path::InboundEntry;
 use super::spec::Family;
 use super::sys::tun::Tun;
+use super::sys::udp;
 use super::table::Table;
 use super::uplink::UplinkSocket;
 
@@ -22,6 +25,21 @@ use super::uplink::UplinkSocket;
 const EVENT_CAPACITY: usize = 4_096;
 /// About a megabyte of QUIC.
 const DATAGRAM_CAPACITY: usize = 1_024;
+
+/// Opens the uplinks' sockets: bound to the interface, and to the port on all its addresses.
+pub(crate) trait OpenSockets: std::fmt::Debug + Send + Sync {
+    fn open(&self, interface: &str, family: Family, port: u16) -> io::Result<OwnedFd>;
+}
+
+/// Sockets that end with this process.
+#[derive(Debug)]
+struct Own;
+
+impl OpenSockets for Own {
+    fn open(&self, interface: &str, family: Family, port: u16) -> io::Result<OwnedFd> {
+        udp::open(interface, family, port)
+    }
+}
 
 pub(super) type InboundSas = BTreeMap<Spi, Arc<InboundEntry>>;
 pub(super) type Sockets = BTreeMap<(UplinkId, Family), Arc<UplinkSocket>>;
@@ -34,6 +52,7 @@ pub(super) struct Shared {
     pub(super) sockets: ArcSwap<Sockets>,
     pub(super) tuns: ArcSwap<Tuns>,
     pub(super) drops: Drops,
+    pub(super) sockets_from: Box<dyn OpenSockets>,
     events: mpsc::Sender<Event>,
     datagrams: mpsc::Sender<FabricDatagram>,
     started: Instant,
@@ -41,6 +60,10 @@ pub(super) struct Shared {
 
 impl Shared {
     pub(super) fn new() -> (Self, EventReceivers) {
+        Self::with_sockets(Box::new(Own))
+    }
+
+    pub(super) fn with_sockets(sockets_from: Box<dyn OpenSockets>) -> (Self, EventReceivers) {
         let (events, events_end) = mpsc::channel(EVENT_CAPACITY);
         let (datagrams, datagrams_end) = mpsc::channel(DATAGRAM_CAPACITY);
         let shared = Shared {
@@ -49,6 +72,7 @@ impl Shared {
             sockets: ArcSwap::default(),
             tuns: ArcSwap::default(),
             drops: Drops::new(),
+            sockets_from,
             events,
             datagrams,
             started: Instant::now(),

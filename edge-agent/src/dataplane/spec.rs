@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 
 use hawser_edge_core::id::{ClassId, EdgeId, PathId, SegmentId, Spi, TunnelId, UplinkId};
@@ -21,6 +22,19 @@ pub struct ForwardingSpec {
     pub routes: Vec<RouteSpec>,
     /// In order of match. What none matches is dropped, so the last one should match everything.
     pub classes: Vec<ClassSpec>,
+    /// The site's own LANs: a driver that forwards by the kernel's routes must tell them from the overlay.
+    pub lans: Vec<LanSpec>,
+}
+
+/// A LAN of this site.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LanSpec {
+    /// It belongs to this segment.
+    pub segment: SegmentId,
+    /// The network interface.
+    pub device: String,
+    /// Its own prefixes.
+    pub prefixes: Vec<IpNet>,
 }
 
 /// A segment's TUN device. The data plane makes it, sets its MTU and brings it up; addresses and routes are not its own.
@@ -170,6 +184,19 @@ pub struct OutboundSaSpec {
     pub key_material: KeyMaterial,
     /// Extended sequence numbers.
     pub esn: bool,
+}
+
+/// A path whose associations outlived the agent that installed them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AdoptedPath {
+    /// The path.
+    pub path: PathId,
+    /// Where its packets go.
+    pub remote: SocketAddr,
+    /// Of its newest inbound SA.
+    pub inbound: Spi,
+    /// Of its outbound SA.
+    pub outbound: Spi,
 }
 
 /// An uplink's sockets: one per address family, bound to the interface, not to an address.

@@ -235,7 +235,8 @@ fn fault(place: String, fault: impl Into<String>) -> DataPlaneError {
     DataPlaneError::Spec { place, fault: fault.into() }
 }
 
-fn check(spec: &ForwardingSpec) -> Result<(), DataPlaneError> {
+/// What no driver could make true.
+pub(crate) fn check(spec: &ForwardingSpec) -> Result<(), DataPlaneError> {
     for (what, count, limit) in [
         ("tunnels", spec.tunnels.len(), MAX_TUNNELS),
         ("routes", spec.routes.len(), MAX_ROUTES),

@@ -82,7 +82,7 @@ impl UplinkSocket {
         if let Some(open) = self.open.load_full() {
             return Some(open);
         }
-        match self.try_open() {
+        match self.try_open(shared) {
             Ok((open, port)) => {
                 self.open.store(Some(open.clone()));
                 self.failed.store(false, Ordering::Relaxed);
@@ -96,10 +96,10 @@ impl UplinkSocket {
         }
     }
 
-    fn try_open(&self) -> io::Result<(Arc<OpenSocket>, u16)> {
+    fn try_open(&self, shared: &Shared) -> io::Result<(Arc<OpenSocket>, u16)> {
         let gone = || io::Error::new(io::ErrorKind::NotFound, "the interface does not exist");
         let interface_index = udp::interface_index(&self.interface).ok_or_else(gone)?;
-        let fd = udp::open(&self.interface, self.family, self.port)?;
+        let fd = shared.sockets_from.open(&self.interface, self.family, self.port)?;
         let port = udp::local_port(&fd)?;
         Ok((Arc::new(OpenSocket { fd, interface_index }), port))
     }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use hawser_edge_core::config::{EdgeState, Fault, Path, Tunnel, Uplink};
 use hawser_edge_core::generation::{ApplyReason, GenerationId};
 use hawser_edge_core::history::{Names, PathName};
-use hawser_edge_core::id::UplinkId;
+use hawser_edge_core::id::{PathId, UplinkId};
 use hawser_edge_core::reconcile::Observed;
 use hawser_esp::Suite;
 
@@ -17,8 +17,9 @@ use super::path::PathRuntime;
 use super::selection::sla_classes;
 use super::{Engine, Timer, clock, forwarding, waivers};
 use crate::control::{Order, OrderReply, RevertOrder};
-use crate::dataplane::DataPlaneError;
+use crate::dataplane::{AdoptedPath, DataPlaneError};
 use crate::peer::{HelloFacts, PathKeying, PeerConfig};
+use hawser_edge_core::keys::SpiPair;
 
 /// Keys that last less are asked for their use more often.
 const SHORT_LIVED_BYTES: u64 = 1 << 30;
@@ -123,6 +124,7 @@ impl Engine {
             }
             return Err(dataplane_fault("tunnels", &error));
         }
+        self.adopted.extend(self.dataplane.adopted().into_iter().map(|a| (a.path, a)));
         self.close_uplinks(&edge);
         self.edge = Some(edge.clone());
         self.tell_waivers();
@@ -134,7 +136,8 @@ impl Engine {
         self.configure_pacer(&edge);
         self.refresh_all_endpoints();
         self.refresh_hello();
-        self.peers.configure(&edge, edge.tunnels.values().map(peer_config));
+        let adopted = &self.adopted;
+        self.peers.configure(&edge, edge.tunnels.values().map(|t| peer_config(t, adopted)));
         self.refresh_selectors(&edge);
         self.history.names(names(&edge));
         self.refresh_carrier(&edge);
@@ -186,7 +189,11 @@ impl Engine {
                     kept.monitor.set_down_after(tunnel.profile.down_after_probes);
                     kept
                 }
-                _ => PathRuntime::new(*path, tunnel, edge.edge_id, sla_classes(edge), &self.clock),
+                _ => {
+                    let adopted = self.adopted.get(&path.id);
+                    let classes = sla_classes(edge);
+                    PathRuntime::new(*path, tunnel, edge.edge_id, classes, adopted, &self.clock)
+                }
             };
             self.paths.insert(path.id, runtime);
             self.timers.set(Timer::Path(path.id), Some(now));
@@ -354,7 +361,7 @@ fn names(edge: &EdgeState) -> Names {
     Names { edge: edge.edge.clone(), site: edge.site.clone(), paths }
 }
 
-fn peer_config(tunnel: &Tunnel) -> PeerConfig {
+fn peer_config(tunnel: &Tunnel, adopted: &BTreeMap<PathId, AdoptedPath>) -> PeerConfig {
     let profile = &tunnel.profile;
     let keying = PathKeying {
         suite: profile.suite,
@@ -369,5 +376,11 @@ fn peer_config(tunnel: &Tunnel) -> PeerConfig {
         rekey_after: Duration::from_secs(u64::from(profile.rekey_after_s)),
         known_key: None,
         paths: tunnel.paths.keys().map(|&id| (id, keying)).collect(),
+        kept: tunnel
+            .paths
+            .keys()
+            .filter_map(|id| adopted.get(id))
+            .map(|a| (a.path, SpiPair { ours: a.inbound, theirs: a.outbound }))
+            .collect(),
     }
 }

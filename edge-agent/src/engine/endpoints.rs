@@ -65,7 +65,9 @@ impl Engine {
     /// What a packet has proven beats what anybody says, while it works and until they say something else.
     fn offer_remote(&mut self, id: PathId, candidates: Vec<SocketAddr>) {
         let Some(path) = self.paths.get_mut(&id) else { return };
-        let news = path.candidates != candidates && path.reach != Reach::Up;
+        // Where it was found to be already: what others say first is no news then.
+        let known = path.remote.is_some() && path.candidates.is_empty();
+        let news = path.candidates != candidates && path.reach != Reach::Up && !known;
         let first = candidates.first().copied();
         path.candidates = candidates;
         if (path.remote.is_none() || news)

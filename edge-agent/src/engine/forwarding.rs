@@ -12,8 +12,8 @@ use hawser_esp::wire::{GRE_LEN, GRE_SEQUENCED_LEN};
 use hawser_esp::{Carrier, Suite};
 
 use crate::dataplane::{
-    ClassMatch, ClassSpec, Family, ForwardingSpec, PathSpec, RouteSpec, SegmentSpec, TunnelSpec,
-    UplinkSpec,
+    ClassMatch, ClassSpec, Family, ForwardingSpec, LanSpec, PathSpec, RouteSpec, SegmentSpec,
+    TunnelSpec, UplinkSpec,
 };
 
 /// Outer MTUs by uplink, ours and our peers', in bytes. One that is not known counts as [`USUAL_MTU_BYTES`].
@@ -91,6 +91,15 @@ pub fn table(
                 segment: class.segment,
                 matches: class.matches.iter().map(class_match).collect(),
                 wan_dscp: class.wan_dscp,
+            })
+            .collect(),
+        lans: edge
+            .lans
+            .iter()
+            .map(|lan| LanSpec {
+                segment: lan.segment,
+                device: lan.device(),
+                prefixes: lan.prefixes.clone(),
             })
             .collect(),
     }

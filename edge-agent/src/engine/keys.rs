@@ -78,6 +78,19 @@ impl Engine {
         Ok(())
     }
 
+    /// Nothing is sent on the path until it has fresh ones; selection leaves it as one that is not there.
+    pub(super) fn on_keys_lost(&mut self, id: PathId) {
+        let Some(path) = self.paths.get_mut(&id).filter(|path| path.keyed) else { return };
+        path.keyed = false;
+        let tunnel = path.tunnel;
+        let message = "somebody removed its security associations; fresh keys are asked for";
+        self.event("KEYS_LOST", &self.path_name(id), message);
+        if self.peers.rekey(id).is_err() {
+            self.count("rekey_dropped");
+        }
+        self.select_tunnel(tunnel, Some(id), self.clock.now());
+    }
+
     fn rekeyed(&mut self, id: PathId, epoch: u64, fresh_connection: bool) {
         let Some(path) = self.paths.get_mut(&id) else { return };
         path.keyings += 1;

@@ -119,6 +119,8 @@ struct Engine {
     advice: facts::Advised,
     /// What became of every probe, for the disk.
     history: History,
+    /// What a former run left in the data plane.
+    adopted: BTreeMap<PathId, crate::dataplane::AdoptedPath>,
     /// What the controller was told of why classes are where they are.
     told: explain::Told,
     metrics: metrics::Metrics,

@@ -14,6 +14,7 @@ use hawser_esp::Suite;
 use super::clock::Clock;
 use super::gaps::Gaps;
 use super::peer_word::PeerWord;
+use crate::dataplane::AdoptedPath;
 
 /// A path of the generation in force.
 pub struct PathRuntime {
@@ -57,15 +58,17 @@ pub struct PathRuntime {
 }
 
 impl PathRuntime {
-    /// A path that nothing is known of yet.
+    /// A path that nothing is known of yet, but what a former run left working.
     pub fn new(
         config: config::Path,
         tunnel: &config::Tunnel,
         local: EdgeId,
         classes: Vec<SlaClass>,
+        adopted: Option<&AdoptedPath>,
         clock: &Clock,
     ) -> PathRuntime {
         let now = clock.now();
+        let remote = adopted.map(|adopted| adopted.remote);
         let probes = ProbeConfig {
             path: config.id,
             local,
@@ -86,14 +89,14 @@ impl PathRuntime {
             peer: tunnel.peer_edge_id,
             session,
             monitor,
-            tracker: EndpointTracker::new(None, now),
+            tracker: EndpointTracker::new(remote, now),
             gaps: Gaps::default(),
             peer_word: PeerWord::default(),
-            remote: None,
+            remote,
             candidates: Vec::new(),
             answered_since: None,
-            keyed: false,
-            keyed_at: None,
+            keyed: adopted.is_some(),
+            keyed_at: adopted.map(|_| now),
             sa_since: None,
             sealing: None,
             silent: false,

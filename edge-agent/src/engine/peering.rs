@@ -10,7 +10,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::host_task::chain;
 use crate::control;
-use crate::dataplane::{FabricDatagram, UserspaceDataPlane};
+use crate::dataplane::{DataPlane, FabricDatagram};
 use crate::peer::{
     self, CommandError, DataPlaneSender, HelloFacts, PeerConfig, PeerEvent, PeerHandle, PeerRoutes,
     PeerSettings, PeerTimers, RevokedSerials,
@@ -20,7 +20,7 @@ use crate::peer::{
 pub(super) struct Parts {
     pub identity: Arc<control::Identity>,
     pub boot_id: String,
-    pub dataplane: Arc<UserspaceDataPlane>,
+    pub dataplane: Arc<dyn DataPlane>,
     pub datagrams: mpsc::Receiver<FabricDatagram>,
     pub routes: Arc<PeerRoutes>,
 }
@@ -106,6 +106,11 @@ impl Peering {
 
     pub(super) fn report_usage(&self, path: PathId, usage: SaUsage) -> Result<(), CommandError> {
         self.handle.as_ref().map_or(Ok(()), |handle| handle.report_usage(path, usage))
+    }
+
+    /// Asks for fresh keys of a path.
+    pub(super) fn rekey(&self, path: PathId) -> Result<(), CommandError> {
+        self.handle.as_ref().map_or(Ok(()), |handle| handle.rekey(path))
     }
 
     /// Tells a peer what this edge reaches, now and after each reconnect.

@@ -32,6 +32,7 @@ impl Engine {
             }
             Event::Unreachable { uplink, to, .. } => self.on_unreachable(uplink, to),
             Event::TooBig { uplink, to, mtu_bytes } => self.on_too_big(uplink, to, mtu_bytes),
+            Event::KeysLost { path } => self.on_keys_lost(path),
             Event::UplinkReady { uplink, family, port } => {
                 let name = self.uplink_name(uplink);
                 self.event(

@@ -17,10 +17,11 @@ use tracing_subscriber::EnvFilter;
 use super::clock::{Clock, unix_ms};
 use super::peering::{Parts, Peering};
 use super::{Engine, Own, Timer, host_task, metrics};
-use crate::cli::{EXIT_FAILED, EXIT_NO_AGENT, RunArgs, complain};
+use crate::cli::{Driver, EXIT_FAILED, EXIT_NO_AGENT, RunArgs, complain};
 use crate::control::{self, ControlEvent, Identity, IdentityError, StartError, local};
-use crate::dataplane::{Event, EventReceivers, UserspaceDataPlane};
+use crate::dataplane::{DataPlane, Event, EventReceivers, UserspaceDataPlane};
 use crate::host::{Carriers, HostError};
+use crate::kernel::{KernelDataPlane, Lack, UNTRIED, lacks};
 use crate::peer::PeerRoutes;
 
 /// Until the controller says otherwise.
@@ -43,6 +44,7 @@ pub struct Options {
     /// `None`: as the controller wishes.
     pub telemetry_interval: Option<Duration>,
     pub metrics: MetricsFlags,
+    pub driver: Driver,
 }
 
 /// Why the agent can't run.
@@ -58,6 +60,8 @@ pub enum EngineError {
     Host(#[from] HostError),
     #[error(transparent)]
     Metrics(#[from] MetricsError),
+    #[error("the kernel driver can't run here: {0}")]
+    Driver(String),
 }
 
 impl EngineError {
@@ -69,6 +73,7 @@ impl EngineError {
             EngineError::Local(_) => "LOCAL_SOCKET",
             EngineError::Host(_) => "HOST",
             EngineError::Metrics(error) => error.code(),
+            EngineError::Driver(_) => "DRIVER",
         }
     }
 
@@ -82,6 +87,7 @@ impl EngineError {
             }
             EngineError::Host(_) => "run as root, or with CAP_NET_ADMIN",
             EngineError::Metrics(error) => error.mend(),
+            EngineError::Driver(_) => "load what is missing, or run with --driver userspace",
         }
     }
 }
@@ -95,6 +101,7 @@ pub fn start(state_dir: &Path, arguments: RunArgs) -> ExitCode {
         state_dir: state_dir.to_owned(),
         telemetry_interval: (interval > 0).then(|| Duration::from_millis(interval)),
         metrics: arguments.metrics,
+        driver: arguments.driver,
     };
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
@@ -163,8 +170,7 @@ pub async fn run(options: Options, stop: CancellationToken) -> Result<(), Engine
     let socket = local::serve(&options.state_dir, queries, stop.clone())?;
     let (observed, observations) = mpsc::channel(OBSERVATIONS);
     let (host, carriers) = host_task::start(observed)?;
-    let (dataplane, EventReceivers { events, datagrams }) = UserspaceDataPlane::new();
-    let dataplane = Arc::new(dataplane);
+    let (dataplane, EventReceivers { events, datagrams }) = data_plane(&options)?;
     let routes = Arc::new(PeerRoutes::new());
     let peers = Peering::new(Parts {
         identity: identity.clone(),
@@ -206,6 +212,7 @@ pub async fn run(options: Options, stop: CancellationToken) -> Result<(), Engine
         report_soon: false,
         advice: Default::default(),
         history,
+        adopted: Default::default(),
         told: Default::default(),
         waivers_told_day: 0,
         short_lived_keys: false,
@@ -233,6 +240,37 @@ pub async fn run(options: Options, stop: CancellationToken) -> Result<(), Engine
     let _ = history_task.await;
     tracing::info!("agent stopped; overlay prefixes stay unreachable until it runs again");
     Ok(())
+}
+
+/// The driver that was asked for, or that this host can run.
+fn data_plane(options: &Options) -> Result<(Arc<dyn DataPlane>, EventReceivers), EngineError> {
+    let lacks: Option<Vec<Lack>> = match options.driver {
+        Driver::Userspace => None,
+        Driver::Auto => Some(lacks()),
+        // Who asks for it gets it, also where nothing can be tried: the first generation will tell.
+        Driver::Kernel => Some(lacks().into_iter().filter(|l| l.code != UNTRIED).collect()),
+    };
+    match (options.driver, lacks) {
+        (_, Some(lacks)) if lacks.is_empty() => {
+            let fault = |error: std::io::Error| EngineError::Driver(error.to_string());
+            let (driver, receivers) =
+                KernelDataPlane::start(Some(&options.state_dir)).map_err(fault)?;
+            tracing::info!("the kernel driver forwards");
+            Ok((Arc::new(driver), receivers))
+        }
+        (Driver::Kernel, Some(lacks)) => {
+            let what = lacks.iter().map(|lack| format!("{}: {}", lack.code, lack.message));
+            Err(EngineError::Driver(what.collect::<Vec<_>>().join("; ")))
+        }
+        (_, lacks) => {
+            for lack in lacks.iter().flatten() {
+                tracing::info!(lack = lack.code, mend = lack.mend, "{}", lack.message);
+            }
+            tracing::info!("the userspace driver forwards");
+            let (driver, receivers) = UserspaceDataPlane::new();
+            Ok((Arc::new(driver), receivers))
+        }
+    }
 }
 
 /// Where everything comes in. All bounded by their makers.

@@ -17,6 +17,9 @@ use hawser_edge_core::reconcile::{self, Observed, Step};
 pub use changes::{Carriers, Changes};
 pub use error::HostError;
 
+/// A kernel with XFRM has it.
+const XFRM_SIGN: &str = "/proc/sys/net/core/xfrm_acq_expires";
+
 /// One step that was tried, and how it went.
 #[derive(Debug)]
 pub struct StepReport {
@@ -54,6 +57,7 @@ impl Host {
             rules: netlink::rules(&self.handle).await?,
             sysctls: sysctl::read(&reconcile::sysctls_of_interest(edge)),
             guard: self.guard.loaded().await,
+            ipsec: std::path::Path::new(XFRM_SIGN).exists(),
             links,
         })
     }

@@ -71,6 +71,8 @@ pub(super) struct Actor {
     current: Option<ConnectionNo>,
     dialler: Dialler,
     last_key: Option<KeyFingerprint>,
+    /// The boot ID of the peer's last connection that was chosen.
+    last_boot: Option<String>,
     last_refusal: Option<&'static str>,
     /// The parts of the last advertisement.
     advertised: Vec<Reachability>,
@@ -98,6 +100,7 @@ impl Actor {
             agreements: BTreeMap::new(),
             links: BTreeMap::new(),
             current: None,
+            last_boot: None,
             last_refusal: None,
             advertised: Vec::new(),
             selections: None,
@@ -105,7 +108,9 @@ impl Actor {
         actors.spawn(async move {
             let edge = actor.config.edge;
             actor.configure_paths();
+            actor.tell_pairs();
             actor.run().await;
+            actor.shared.keyed.set(edge, BTreeMap::new());
             edge
         });
         myself

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use hawser_edge_core::id::{EdgeId, PathId, Spi, TunnelId, UplinkId};
-use hawser_edge_core::keys::{KeySuite, SaUsage};
+use hawser_edge_core::keys::{KeySuite, SaUsage, SpiPair};
 use hawser_proto::peer::v1::{Reachability, Selections};
 use tokio::sync::oneshot;
 
@@ -74,6 +74,8 @@ pub struct PeerConfig {
     pub known_key: Option<KeyFingerprint>,
     /// Every path of the tunnel, at most 64.
     pub paths: BTreeMap<PathId, PathKeying>,
+    /// SAs that a former run of this agent left in the data plane.
+    pub kept: BTreeMap<PathId, SpiPair>,
 }
 
 /// How one path is keyed. Both ends must have the same suite and ESN.

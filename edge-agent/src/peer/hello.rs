@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
-use hawser_edge_core::id::{EdgeId, UplinkId};
-use hawser_proto::peer::v1::{PeerHello, UplinkEndpoints};
+use hawser_edge_core::id::{EdgeId, PathId, Spi, UplinkId};
+use hawser_edge_core::keys::SpiPair;
+use hawser_proto::peer::v1::{PathSpis, PeerHello, UplinkEndpoints};
 
 use super::api::{HelloFacts, PeerSettings};
 
@@ -14,11 +15,17 @@ const VERSION: u32 = 1;
 const MAX_UPLINKS: usize = 64;
 /// Endpoints of one uplink that are taken from a hello.
 const MAX_ENDPOINTS: usize = 8;
+/// Paths that are taken from a hello: as many as a tunnel has.
+const MAX_PATHS: usize = 64;
 /// The longest boot ID.
 const MAX_BOOT_ID_BYTES: usize = 64;
 
 /// What this edge says.
-pub(super) fn compose(settings: &PeerSettings, facts: &HelloFacts) -> PeerHello {
+pub(super) fn compose(
+    settings: &PeerSettings,
+    facts: &HelloFacts,
+    keyed: &BTreeMap<PathId, SpiPair>,
+) -> PeerHello {
     PeerHello {
         version: VERSION,
         fleet: settings.fleet.clone(),
@@ -26,6 +33,14 @@ pub(super) fn compose(settings: &PeerSettings, facts: &HelloFacts) -> PeerHello 
         edge_id: settings.edge.0,
         uplink_mtu_bytes: facts.uplink_mtu_bytes.iter().map(|(id, mtu)| (id.0, *mtu)).collect(),
         boot_id: settings.boot_id.clone(),
+        keyed: keyed
+            .iter()
+            .map(|(path, pair)| PathSpis {
+                path_id: path.0,
+                inbound_spi: pair.ours.0,
+                outbound_spi: pair.theirs.0,
+            })
+            .collect(),
         endpoints: facts
             .endpoints
             .iter()
@@ -91,6 +106,17 @@ pub(super) fn check(hello: &PeerHello, expected: Expected<'_>) -> Result<(), Hel
         return Err(HelloFault::BootId(hello.boot_id.len()));
     }
     Ok(())
+}
+
+/// What a checked hello says of the paths' keys, as this edge sees it.
+pub(super) fn pairs(hello: &PeerHello) -> BTreeMap<PathId, SpiPair> {
+    let keyed = hello.keyed.iter().take(MAX_PATHS);
+    keyed
+        .map(|path| {
+            let pair = SpiPair { ours: Spi(path.inbound_spi), theirs: Spi(path.outbound_spi) };
+            (PathId(path.path_id), pair.reversed())
+        })
+        .collect()
 }
 
 /// What a checked hello says of the peer's uplinks; what can't be read is left out.

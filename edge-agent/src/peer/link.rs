@@ -47,7 +47,7 @@ pub(super) async fn open(
     let connection = connecting.await?;
     let (certificate, serials) = certificate(&connection)?;
     let (mut send, mut recv) = connection.open_bi().await?;
-    wire::write(&mut send, &message(Message::Hello(shared.own_hello()))).await?;
+    wire::write(&mut send, &message(Message::Hello(shared.own_hello(edge)))).await?;
     let expected = Expected { fleet: &shared.settings.fleet, edge_name: &edge_name, edge };
     let hello = read_hello(&connection, &mut recv, expected).await?;
     Ok(Greeted {
@@ -94,7 +94,7 @@ impl Named {
         let expected =
             Expected { fleet: &shared.settings.fleet, edge_name: &certificate.edge, edge };
         let hello = read_hello(&connection, &mut recv, expected).await?;
-        wire::write(&mut send, &message(Message::Hello(shared.own_hello()))).await?;
+        wire::write(&mut send, &message(Message::Hello(shared.own_hello(edge)))).await?;
         Ok(Greeted {
             connection,
             send,

@@ -83,6 +83,7 @@ pub fn start(
         revoked: revoked.clone(),
         client: ArcSwap::from_pointee(client),
         spis: SpiPool::default(),
+        keyed: Default::default(),
         counts: counts.clone(),
         next_connection: AtomicU64::new(0),
         started: Instant::now(),

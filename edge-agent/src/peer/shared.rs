@@ -1,11 +1,13 @@
 //! What all peers' actors, dials and accepted connections share.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use hawser_edge_core::keys::ConnectionNo;
+use hawser_edge_core::id::{EdgeId, PathId};
+use hawser_edge_core::keys::{ConnectionNo, SpiPair};
 use hawser_edge_core::time::Micros;
 use hawser_proto::peer::v1::PeerHello;
 use quinn::{ClientConfig, EndpointConfig, IdleTimeout, ServerConfig, TransportConfig, VarInt};
@@ -33,6 +35,7 @@ pub(super) struct Shared {
     pub(super) revoked: Revocations,
     pub(super) client: ArcSwap<ClientConfig>,
     pub(super) spis: SpiPool,
+    pub(super) keyed: KeyedPaths,
     pub(super) counts: Arc<Counts>,
     pub(super) next_connection: AtomicU64,
     pub(super) started: Instant,
@@ -54,9 +57,9 @@ impl Shared {
         ConnectionNo(self.next_connection.fetch_add(1, Ordering::Relaxed) + 1)
     }
 
-    /// Our hello, as of now.
-    pub(super) fn own_hello(&self) -> PeerHello {
-        hello::compose(&self.settings, &self.hello.borrow())
+    /// Our hello to that peer, as of now.
+    pub(super) fn own_hello(&self, peer: EdgeId) -> PeerHello {
+        hello::compose(&self.settings, &self.hello.borrow(), &self.keyed.of(peer))
     }
 
     /// A renewed identity, for the next connections.
@@ -71,6 +74,26 @@ impl Shared {
     pub(super) async fn tell(&self, event: PeerEvent) {
         // The engine is gone: nobody needs to know.
         let _ = self.events.send(event).await;
+    }
+}
+
+/// What the paths to each peer are keyed with; its actor says so.
+#[derive(Debug, Default)]
+pub(super) struct KeyedPaths(Mutex<BTreeMap<EdgeId, BTreeMap<PathId, SpiPair>>>);
+
+impl KeyedPaths {
+    pub(super) fn set(&self, peer: EdgeId, pairs: BTreeMap<PathId, SpiPair>) {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if pairs.is_empty() {
+            all.remove(&peer);
+        } else {
+            all.insert(peer, pairs);
+        }
+    }
+
+    fn of(&self, peer: EdgeId) -> BTreeMap<PathId, SpiPair> {
+        let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        all.get(&peer).cloned().unwrap_or_default()
     }
 }
 

@@ -26,6 +26,11 @@ impl SpiPool {
         }
     }
 
+    /// It is in use already.
+    pub(super) fn keep(&self, spi: Spi) {
+        self.used.lock().unwrap_or_else(PoisonError::into_inner).insert(spi);
+    }
+
     /// Its SA is gone.
     pub(super) fn free(&self, spi: Spi) {
         self.used.lock().unwrap_or_else(PoisonError::into_inner).remove(&spi);

@@ -190,7 +190,25 @@ pub struct Agreement {
     /// Server: when it last asked for an epoch.
     requested: Option<Micros>,
     failures: u32,
+    /// What both directions were keyed with last.
+    pair: Option<SpiPair>,
     effects: VecDeque<Effect>,
+}
+
+/// The SPIs of a path's two newest SAs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SpiPair {
+    /// This edge receives with it.
+    pub ours: Spi,
+    /// The peer receives with it.
+    pub theirs: Spi,
+}
+
+impl SpiPair {
+    /// As the peer sees it.
+    pub fn reversed(self) -> SpiPair {
+        SpiPair { ours: self.theirs, theirs: self.ours }
+    }
 }
 
 impl Agreement {
@@ -206,25 +224,50 @@ impl Agreement {
             began: None,
             requested: None,
             failures: 0,
+            pair: None,
             effects: VecDeque::new(),
         }
+    }
+
+    /// As [`new`](Self::new), with SAs that a former run of this agent left in the data plane.
+    pub fn with_kept(terms: Terms, kept: SpiPair) -> Self {
+        let mut agreement = Agreement::new(terms);
+        agreement.inbound.kept(kept.ours);
+        agreement.pair = Some(kept);
+        agreement
+    }
+
+    /// What both directions are keyed with.
+    pub fn pair(&self) -> Option<SpiPair> {
+        self.pair
     }
 
     /// This connection keys the path from now on; what another one was about to do is given up. The client begins an
     /// epoch at once.
     pub fn adopt(&mut self, connection: ConnectionNo, role: Role, now: Micros) {
+        if self.take_up(connection, role) && role == Role::Client {
+            self.begin_at = Some(now);
+            self.handle_timeout(now);
+        }
+    }
+
+    /// As [`adopt`](Self::adopt), but both ends still have the keys of before: they stay until fresh ones are asked for.
+    pub fn adopt_keyed(&mut self, connection: ConnectionNo, role: Role) {
+        self.take_up(connection, role);
+    }
+
+    /// False: it is the adopted one already.
+    fn take_up(&mut self, connection: ConnectionNo, role: Role) -> bool {
         if self.adopted.is_some_and(|(adopted, _)| adopted == connection) {
-            return;
+            return false;
         }
         self.give_up();
         self.adopted = Some((connection, role));
         self.spent.entry(connection).or_default();
         self.failures = 0;
         self.began = None;
-        if role == Role::Client {
-            self.begin_at = Some(now);
-            self.handle_timeout(now);
-        }
+        self.begin_at = None;
+        true
     }
 
     /// The connection is gone. Keys stay. To be called for each one that was adopted.
@@ -400,6 +443,7 @@ impl Agreement {
             self.failed(connection, role, pair.epoch, "install_failed", now);
             return Ok(());
         }
+        self.pair = Some(SpiPair { ours: pair.ours, theirs: pair.theirs });
         let confirm = KeyConfirm { path_id: self.terms.path.0, epoch: pair.epoch };
         self.send(connection, KeyMessage::Confirm(confirm));
         match role {

@@ -50,6 +50,12 @@ impl InboundSas {
         self.entries.push(Entry { spi, stage: Stage::Reserved });
     }
 
+    /// One that a former run of this agent installed, and that the peer may send with.
+    pub(super) fn kept(&mut self, spi: Spi) {
+        self.entries.push(Entry { spi, stage: Stage::Live });
+        self.in_use = Some(spi);
+    }
+
     pub(super) fn installing(&mut self, spi: Spi) {
         self.set(spi, Stage::Installing);
     }

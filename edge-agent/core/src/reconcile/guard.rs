@@ -12,8 +12,9 @@ use crate::id::SegmentId;
 /// The name of our table, family inet.
 pub const TABLE: &str = "hawser_guard";
 
-/// A script for `nft -f -` that replaces the whole table in one transaction.
-pub fn guard_script(edge: &EdgeState) -> String {
+/// A script for `nft -f -` that replaces the whole table in one transaction. Where the kernel knows IPsec, GRE may leave and
+/// come in under its protection.
+pub fn guard_script(edge: &EdgeState, ipsec: bool) -> String {
     let overlay: BTreeSet<IpNet> = edge.routes.iter().map(|r| r.prefix).collect();
     let own: BTreeSet<IpNet> = edge.lans.iter().flat_map(|l| l.prefixes.iter().copied()).collect();
     let mut script =
@@ -34,7 +35,7 @@ pub fn guard_script(edge: &EdgeState) -> String {
     add_isolation(&mut script, edge);
     script.push_str("\t}\n");
     if !uplinks.is_empty() {
-        add_own_traffic(&mut script, &names(&uplinks));
+        add_own_traffic(&mut script, &names(&uplinks), ipsec);
     }
     script.push_str("}\n");
     script
@@ -74,7 +75,9 @@ fn add_isolation(script: &mut String, edge: &EdgeState) {
 }
 
 /// The host's own traffic: from a LAN's address to the overlay never by an uplink, and no GRE in clear either way.
-fn add_own_traffic(script: &mut String, uplinks: &str) {
+fn add_own_traffic(script: &mut String, uplinks: &str, ipsec: bool) {
+    let (sent, received) =
+        if ipsec { ("rt ipsec missing ", "meta secpath missing ") } else { ("", "") };
     script
         .push_str("\tchain output {\n\t\ttype filter hook output priority -150; policy accept;\n");
     let _ =
@@ -82,11 +85,11 @@ fn add_own_traffic(script: &mut String, uplinks: &str) {
     let _ =
         writeln!(script, "\t\toifname {uplinks} ip6 saddr @own6 ip6 daddr @overlay6 counter drop");
     // By number: a minimal system has no /etc/protocols to look names up in.
-    let _ = writeln!(script, "\t\toifname {uplinks} meta l4proto 47 counter drop");
+    let _ = writeln!(script, "\t\toifname {uplinks} meta l4proto 47 {sent}counter drop");
     script.push_str(
         "\t}\n\tchain input {\n\t\ttype filter hook input priority -150; policy accept;\n",
     );
-    let _ = writeln!(script, "\t\tiifname {uplinks} meta l4proto 47 counter drop");
+    let _ = writeln!(script, "\t\tiifname {uplinks} meta l4proto 47 {received}counter drop");
     script.push_str("\t}\n");
 }
 

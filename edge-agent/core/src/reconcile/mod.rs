@@ -89,6 +89,8 @@ pub struct Observed {
     pub sysctls: BTreeMap<String, String>,
     /// The guard that was loaded last is still in the kernel, unchanged.
     pub guard: Option<String>,
+    /// The kernel knows IPsec, and so whether it protects a packet.
+    pub ipsec: bool,
 }
 
 /// What the kernel must look like.
@@ -114,7 +116,7 @@ pub enum Step {
 
 /// Compiles a generation for this host, as far as its interfaces are there.
 pub fn desired(edge: &EdgeState, seen: &Observed) -> HostState {
-    let mut state = HostState { guard: guard_script(edge), ..HostState::default() };
+    let mut state = HostState { guard: guard_script(edge, seen.ipsec), ..HostState::default() };
     for (index, uplink) in edge.uplinks.values().take(MAX_UPLINKS).enumerate() {
         add_uplink(&mut state, UPLINK_TABLE_BASE + index as u32, uplink, seen);
     }

@@ -162,7 +162,7 @@ fn a_new_lease_moves_the_default_route_of_that_uplink_only() {
 
 #[test]
 fn the_guard_names_uplinks_prefixes_and_segments() {
-    let script = guard_script(&edge());
+    let script = guard_script(&edge(), false);
     for line in [
         "oifname { \"isp-a\", \"isp-b\" } ip daddr @overlay4 counter drop",
         "elements = { 10.0.0.0/8, 10.9.0.0/24 }",

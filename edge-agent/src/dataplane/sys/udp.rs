@@ -24,7 +24,7 @@ const PENDING_TRIES: usize = 2;
 const CONTROL_WORDS: usize = 8;
 
 /// Opens a socket bound to the interface and to the port on all its addresses.
-pub(in super::super) fn open(interface: &str, family: Family, port: u16) -> io::Result<OwnedFd> {
+pub(crate) fn open(interface: &str, family: Family, port: u16) -> io::Result<OwnedFd> {
     let domain = if family == Family::V4 { Domain::IPV4 } else { Domain::IPV6 };
     let socket = Socket::new(domain, Type::DGRAM, Some(Protocol::UDP))?;
     socket.set_nonblocking(true)?;

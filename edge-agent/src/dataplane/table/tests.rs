@@ -57,6 +57,7 @@ fn spec() -> ForwardingSpec {
             ClassSpec { id: VOICE, segment: None, matches: vec![voice], wan_dscp: Some(46) },
             ClassSpec { id: DEFAULT, segment: None, matches: vec![], wan_dscp: None },
         ],
+        lans: vec![],
     }
 }
 

@@ -204,6 +204,7 @@ impl Edge {
                 .map(|prefix| RouteSpec { segment: SEGMENT, prefix, next_hops: vec![TUNNEL] })
                 .to_vec(),
             classes: vec![ClassSpec { id: CLASS, segment: None, matches: vec![], wan_dscp: None }],
+            lans: vec![],
         }
     }
 

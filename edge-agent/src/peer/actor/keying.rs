@@ -21,19 +21,32 @@ impl Actor {
         let adopted = self.current_role();
         for (&path, keying) in &self.config.paths {
             self.agreements.entry(path).or_insert_with(|| {
-                let mut agreement = Agreement::new(Terms {
+                let terms = Terms {
                     fleet: self.shared.settings.fleet.clone(),
                     local: self.shared.settings.edge,
                     peer: self.config.edge,
                     path,
                     suite: keying.suite,
-                });
+                };
+                let mut agreement = match self.config.kept.get(&path) {
+                    Some(kept) => {
+                        self.shared.spis.keep(kept.ours);
+                        Agreement::with_kept(terms, *kept)
+                    }
+                    None => Agreement::new(terms),
+                };
                 if let Some((no, role)) = adopted {
                     agreement.adopt(no, role, now);
                 }
                 agreement
             });
         }
+    }
+
+    /// What each path is keyed with, for the next hello to this peer.
+    pub(super) fn tell_pairs(&self) {
+        let pairs = self.agreements.iter().filter_map(|(path, a)| Some((*path, a.pair()?)));
+        self.shared.keyed.set(self.config.edge, pairs.collect());
     }
 
     /// Hands something to a path's agreement, and counts what it ignores.
@@ -135,6 +148,7 @@ impl Actor {
         if let Some(link) = self.links.get_mut(&connection) {
             link.keyed.insert(path);
         }
+        self.tell_pairs();
         let fresh_connection = epoch == 1;
         self.shared.tell(PeerEvent::Rekeyed { path, epoch, fresh_connection }).await;
         self.close_replaced();

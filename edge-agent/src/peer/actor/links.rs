@@ -1,11 +1,11 @@
 //! The connections of one peer: usually one, two while one replaces another.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use hawser_edge_core::id::PathId;
 use hawser_edge_core::keys::{
-    Candidate, ConnectionNo, KeySuite, RekeyLimits, Role, Verdict, judge,
+    Candidate, ConnectionNo, KeySuite, RekeyLimits, Role, SpiPair, Verdict, judge,
 };
 use hawser_edge_core::time::Micros;
 use hawser_proto::peer::v1::peer_message::Message;
@@ -35,6 +35,8 @@ pub(super) struct Link {
     reader: AbortHandle,
     opened_here: bool,
     peer_boot: String,
+    /// What the peer's paths were keyed with when it said hello, as this edge sees it.
+    peer_pairs: BTreeMap<PathId, SpiPair>,
     serials: Vec<Vec<u8>>,
     /// Ours, and current: when the next one is opened.
     pub(super) replace_at: Option<Micros>,
@@ -90,6 +92,7 @@ impl Actor {
             outbox,
             reader,
             opened_here: greeted.opened_here,
+            peer_pairs: hello::pairs(&greeted.hello),
             peer_boot: greeted.hello.boot_id,
             serials: greeted.serials,
             replace_at: None,
@@ -138,8 +141,18 @@ impl Actor {
         }
         self.dialler.reset(now);
         let role = if opened_here { Role::Client } else { Role::Server };
-        for agreement in self.agreements.values_mut() {
-            agreement.adopt(no, role, now);
+        // Fresh keys belong to every new connection, but for one: a restart of one end, after which both still have what
+        // was agreed before. It would be a storm of rekeys for nothing.
+        let restarted = self.last_boot.as_ref() != Some(&link.peer_boot);
+        self.last_boot = Some(link.peer_boot.clone());
+        for (path, agreement) in &mut self.agreements {
+            let told = link.peer_pairs.get(path).copied();
+            if restarted && told.is_some() && agreement.pair() == told {
+                agreement.adopt_keyed(no, role);
+                link.keyed.insert(*path);
+            } else {
+                agreement.adopt(no, role, now);
+            }
         }
         let before = self.current.replace(no);
         self.limit_current();

@@ -59,6 +59,7 @@ pub(super) fn peer(id: u32, paths: &[u32]) -> PeerConfig {
         rekey_after: Duration::from_secs(3600),
         known_key: None,
         paths: paths.iter().map(|path| (PathId(*path), keying())).collect(),
+        kept: BTreeMap::new(),
     }
 }
 

@@ -238,7 +238,13 @@ async fn rude(ca: &Authority, good: &Node) -> Rude {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_peer_that_breaks_the_protocol_is_cut_off_with_a_reason() {
     let ca = Authority::new("acme");
-    let hello = |edge| message(Message::Hello(compose(&settings(edge), &HelloFacts::default())));
+    let hello = |edge| {
+        message(Message::Hello(compose(
+            &settings(edge),
+            &HelloFacts::default(),
+            &Default::default(),
+        )))
+    };
     let good_hello = hello(2).encode_to_vec();
     let framed = |octets: &[u8]| [&(octets.len() as u32).to_be_bytes(), octets].concat();
     let before_hello = [

@@ -1,0 +1,48 @@
+//! What can be run inside the kernel lab.
+
+mod fabric;
+mod survival;
+mod tools;
+
+use serde_json::Value;
+use std::time::Duration;
+
+/// Facts of a run that passed, or why it did not.
+pub type Verdict = Result<Value, String>;
+
+/// A scenario has a kernel of its own, and is a process of its own there. It may panic: that is a failure.
+#[derive(Clone, Copy, Debug)]
+pub struct Scenario {
+    pub name: &'static str,
+    /// Part of `make test`.
+    pub quick: bool,
+    /// With the kernel's start.
+    pub limit: Duration,
+    pub run: fn() -> Verdict,
+}
+
+const fn quick(name: &'static str, run: fn() -> Verdict) -> Scenario {
+    Scenario { name, quick: true, limit: Duration::from_secs(300), run }
+}
+
+const fn long(name: &'static str, run: fn() -> Verdict) -> Scenario {
+    Scenario { name, quick: false, limit: Duration::from_secs(600), run }
+}
+
+/// All of them, in the order in which they run.
+pub const ALL: &[Scenario] = &[
+    quick("kernel-features", tools::kernel_features),
+    quick("netem", tools::netem),
+    quick("esp-gre-by-hand", tools::esp_gre_by_hand),
+    long("fabric-kernel-kernel", fabric::kernel_kernel),
+    long("fabric-kernel-userspace", fabric::kernel_userspace),
+    long("suites-between-drivers", fabric::suites),
+    long("flush-under-traffic", survival::flush),
+    long("agent-killed-under-traffic", survival::agent_killed),
+];
+
+/// The scenario of that name.
+#[must_use]
+pub fn find(name: &str) -> Option<&'static Scenario> {
+    ALL.iter().find(|scenario| scenario.name == name)
+}

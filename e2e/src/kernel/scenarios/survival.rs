@@ -1,0 +1,84 @@
+//! What must not hurt: tables flushed, an agent killed.
+
+use super::Verdict;
+use super::fabric::{SOON, dual, pings, with_fleet};
+use crate::fleet::{Fleet, FleetError, Flow, Guards};
+use serde_json::json;
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+/// Longer than a look of the driver at the kernel.
+const DEAD: Duration = Duration::from_secs(5);
+
+/// States and policies flushed under traffic: nothing in clear, and traffic comes back under fresh keys.
+pub fn flush() -> Verdict {
+    with_fleet(dual(&["left-1", "right-1"])?, |fleet| {
+        let guards = Guards::start(fleet, "left-host")?;
+        let flow = Flow::start(fleet, "left-host", "right-host", 7001, false)?;
+        flow.wait_flowing(SOON)?;
+        let before = spis(fleet, "left")?;
+        let sent_before = flow.sent()?;
+        for what in ["policy", "state"] {
+            at(fleet, "left", &["ip", "xfrm", what, "flush"])?;
+        }
+        std::thread::sleep(Duration::from_millis(500));
+        flow.wait_flowing(SOON)?;
+        fleet.wait_edges_up(SOON)?;
+        let after = spis(fleet, "left")?;
+        assert!(before.is_disjoint(&after), "what was flushed came back: {before:?} {after:?}");
+        let seen = guards.look()?;
+        assert_eq!(seen.on_wan, 0, "in clear on {:?}", seen.leaking);
+        assert!(seen.on_lan > 100, "the search finds what it looks for: {seen:?}");
+        pings(fleet)?;
+        let loss = flow.loss(sent_before, flow.sent()?)?;
+        Ok(json!({"marked_on_wan": 0, "lost_meanwhile": loss.lost}))
+    })
+}
+
+/// Its agent dead, a site goes on; the next agent takes over what it finds.
+pub fn agent_killed() -> Verdict {
+    with_fleet(dual(&["left-1", "right-1"])?, |fleet| {
+        let flow = Flow::start(fleet, "left-host", "right-host", 7001, false)?;
+        let back = Flow::start(fleet, "right-host", "left-host", 7002, true)?;
+        flow.wait_flowing(SOON)?;
+        back.wait_flowing(SOON)?;
+        let before = spis(fleet, "left")?;
+        let (from, from_back) = (flow.sent()?, back.sent()?);
+        fleet.kill_agent("left-1")?;
+        std::thread::sleep(DEAD);
+        fleet.start_agent("left-1")?;
+        fleet.wait_edge_up("left-1", SOON)?;
+        std::thread::sleep(DEAD);
+        let (to, to_back) = (flow.sent()?, back.sent()?);
+        std::thread::sleep(Duration::from_secs(1));
+        let lost = flow.loss(from, to)?.lost + back.loss(from_back, to_back)?.lost;
+        let after = spis(fleet, "left")?;
+        assert_eq!(lost, 0, "of {} packets", to - from + to_back - from_back);
+        assert_eq!(before, after, "the same associations");
+        Ok(json!({
+            "packets": to - from + to_back - from_back,
+            "lost": lost,
+            "spis": after.len(),
+        }))
+    })
+}
+
+/// All associations of a node.
+fn spis(fleet: &Fleet, node: &str) -> Result<BTreeSet<String>, FleetError> {
+    let said = at(fleet, node, &["ip", "xfrm", "state"])?;
+    let words = said.split_whitespace().collect::<Vec<_>>();
+    let found = words.windows(2).filter(|pair| pair[0] == "spi" && pair[1] != "0x00000000");
+    Ok(found.map(|pair| pair[1].to_owned()).collect())
+}
+
+fn at(fleet: &Fleet, node: &str, argv: &[&str]) -> Result<String, FleetError> {
+    let output = fleet.lab().exec(node, argv)?;
+    if output.status.success() {
+        return Ok(output.stdout_text());
+    }
+    Err(FleetError::Command {
+        command: argv.join(" "),
+        code: output.status.code(),
+        said: output.stderr_text(),
+    })
+}

@@ -1,0 +1,24 @@
+//! The kernel driver of the data plane: XFRM, GRE interfaces, next hops, routes, rules and nftables by netlink; the
+//! kernel forwards, also while no agent runs.
+//!
+//! What the kernel must hold, and the steps to it, are decided in `hawser_edge_core::kernel`; why it has this shape is in
+//! `docs/decisions/0012-kernel-driver.md`.
+
+mod capability;
+mod driver;
+mod ends;
+pub mod holder;
+mod inner;
+mod netlink;
+mod next_hop;
+mod probes;
+mod readings;
+mod route;
+mod script;
+mod sockets;
+mod sysctl;
+mod watch;
+mod xfrm;
+
+pub use capability::{Lack, UNTRIED, lacks};
+pub use driver::KernelDataPlane;
