@@ -11,7 +11,7 @@ use hawser_edge_core::config::Match;
 use hawser_edge_core::id::{ClassId, PathId, Spi, TunnelId, UplinkId};
 use hawser_edge_core::kernel::{Class, Direction, Inputs, Segment, Tunnel};
 
-use super::inner::{Inner, PathOf, Trial};
+use super::inner::{Failed, Inner, PathOf, Trial};
 use super::probes::Probes;
 use super::sockets::EncapSockets;
 use super::watch::Watch;
@@ -88,7 +88,8 @@ impl DataPlane for KernelDataPlane {
         inner.remotes.retain(|path, _| known.contains(path));
         inner.trials.retain(|path, _| known.contains(path));
         inner.refresh_ends();
-        if let Err((step, error)) = inner.reconcile() {
+        if let Err(failed) = inner.reconcile() {
+            let Failed { step, error } = *failed;
             (inner.inputs, inner.paths) = (old_inputs, old_paths);
             let _ = inner.reconcile();
             let name = format!("{step:?}").chars().take(200).collect();

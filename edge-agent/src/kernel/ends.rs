@@ -1,7 +1,7 @@
 //! Which of its own addresses this host sends from.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 
 use socket2::{Domain, Protocol, Socket, Type};
 
@@ -33,8 +33,8 @@ fn first(interface: &str, family: Family) -> Option<IpAddr> {
     let of_interface = all.filter(|address| address.interface_name == interface);
     let addresses = of_interface.filter_map(|address| {
         let address = address.address?;
-        let v4 = address.as_sockaddr_in().map(|a| IpAddr::V4(Ipv4Addr::from(a.ip())));
-        let v6 = || address.as_sockaddr_in6().map(|a| IpAddr::V6(Ipv6Addr::from(a.ip())));
+        let v4 = address.as_sockaddr_in().map(|a| IpAddr::V4(a.ip()));
+        let v6 = || address.as_sockaddr_in6().map(|a| IpAddr::V6(a.ip()));
         v4.or_else(v6)
     });
     let fits = |address: &IpAddr| match address {

@@ -31,6 +31,13 @@ pub(super) struct PathOf {
     pub family: Family,
 }
 
+/// The first step that the kernel refused.
+#[derive(Debug)]
+pub(super) struct Failed {
+    pub step: Step,
+    pub error: Refusal,
+}
+
 /// A remote that is being tried: a challenge went there.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Trial {
@@ -159,7 +166,7 @@ impl Inner {
     }
 
     /// Makes the kernel hold what it must. Every step is tried; the first failure is told.
-    pub(super) fn reconcile(&mut self) -> Result<(), (Step, Refusal)> {
+    pub(super) fn reconcile(&mut self) -> Result<(), Box<Failed>> {
         let want = desired(&self.inputs, &self.believed.states);
         let steps = plan(&want, &self.believed);
         let result = self.carry_out_all(steps);
@@ -169,14 +176,14 @@ impl Inner {
     }
 
     /// The same for what a tunnel's choice is part of: a few messages.
-    pub(super) fn reconcile_choice(&mut self, tunnel: TunnelId) -> Result<(), (Step, Refusal)> {
+    pub(super) fn reconcile_choice(&mut self, tunnel: TunnelId) -> Result<(), Box<Failed>> {
         let wanted = groups(&self.inputs, tunnel).into_iter();
         let changed = wanted.filter(|(id, hop)| self.believed.next_hops.get(id) != Some(hop));
         let steps = changed.map(|(id, hop)| Step::SetNextHop(id, hop)).collect();
         self.carry_out_all(steps)
     }
 
-    fn carry_out_all(&mut self, steps: Vec<Step>) -> Result<(), (Step, Refusal)> {
+    fn carry_out_all(&mut self, steps: Vec<Step>) -> Result<(), Box<Failed>> {
         let mut result = Ok(());
         for step in steps {
             match self.carry_out(&step) {
@@ -189,7 +196,7 @@ impl Inner {
                     let source = &error.source;
                     tracing::warn!(step = describe(&step), "{error}: {source}; tried again");
                     if result.is_ok() {
-                        result = Err((step, error));
+                        result = Err(Box::new(Failed { step, error }));
                     }
                 }
             }

@@ -304,7 +304,7 @@ fn gre_link(
         }
     }
     // One of our name whose key is another is changed back by its key; one that is no GRE at all is somebody else's.
-    is_gre.then(|| if found.key == key { found } else { GreLink { key, ..found } })
+    is_gre.then_some(GreLink { key, ..found })
 }
 
 fn take4(found: &mut GreLink, item: &InfoGre, name_of: impl Fn(u32) -> Option<String>) {

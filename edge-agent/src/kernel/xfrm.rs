@@ -132,13 +132,15 @@ impl Xfrm {
     /// What the kernel said.
     pub fn set_policy(&mut self, policy: &Policy) -> Result<(), Refusal> {
         let family = family_of(policy.local);
-        let mut message = policy::ModifyMessage::default();
-        message.user_policy_info = UserPolicyInfo {
-            selector: selector(policy),
-            lifetime_cfg: LifetimeConfig::default(),
-            priority: PRIORITY,
-            direction: direction(policy.direction),
-            ..UserPolicyInfo::default()
+        let mut message = policy::ModifyMessage {
+            user_policy_info: UserPolicyInfo {
+                selector: selector(policy),
+                lifetime_cfg: LifetimeConfig::default(),
+                priority: PRIORITY,
+                direction: direction(policy.direction),
+                ..UserPolicyInfo::default()
+            },
+            ..policy::ModifyMessage::default()
         };
         let mut template = UserTemplate::default();
         template.id.proto = ESP;
@@ -153,11 +155,13 @@ impl Xfrm {
     /// # Errors
     /// What the kernel said.
     pub fn remove_policy(&mut self, policy: &Policy) -> Result<(), Refusal> {
-        let mut message = policy::DelGetMessage::default();
-        message.user_policy_id = UserPolicyId {
-            selector: selector(policy),
-            direction: direction(policy.direction),
-            ..UserPolicyId::default()
+        let message = policy::DelGetMessage {
+            user_policy_id: UserPolicyId {
+                selector: selector(policy),
+                direction: direction(policy.direction),
+                ..UserPolicyId::default()
+            },
+            ..policy::DelGetMessage::default()
         };
         match self.0.change("remove a policy", XfrmMessage::DeletePolicy(message), 0) {
             Err(error) if error.is(libc::ENOENT) => Ok(()),

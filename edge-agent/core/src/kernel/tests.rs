@@ -367,8 +367,8 @@ proptest! {
         fail in proptest::collection::vec(0usize..60, 0..6),
         lost in proptest::collection::vec(any::<bool>(), 8),
     ) {
-        let mut memory = Memory::default();
-        memory.others = ["hwan0".to_owned(), "gre7".to_owned()].into();
+        let others = ["hwan0".to_owned(), "gre7".to_owned()].into();
+        let mut memory = Memory { others, ..Memory::default() };
         memory.ours.states = spis(&[1, 2, 3]);
         let want = desired(&from, &memory.ours.states);
         run(&mut memory, &want, &[]);
