@@ -52,9 +52,14 @@ impl Charon {
         let mut failed = BTreeSet::new();
         for step in plan(desired, &observed) {
             let (command, message) = step.request();
-            let result = self.client.request(command, message).await.map(drop);
-            // What was to be terminated may have ended by itself.
-            if result.is_err() && !matches!(step, Step::Terminate { .. }) {
+            let result = match self.client.request(command, message).await {
+                // What was to be terminated has ended by itself: charon refuses it for nothing else.
+                Err(ClientError::Refused { .. }) if matches!(step, Step::Terminate { .. }) => {
+                    Ok(())
+                }
+                other => other.map(drop),
+            };
+            if result.is_err() {
                 failed.insert(step.name().to_owned());
             }
             self.note(&step, desired, &failed);

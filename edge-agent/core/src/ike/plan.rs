@@ -113,7 +113,8 @@ pub fn plan(desired: &BTreeMap<String, Wanted>, observed: &Observed) -> Vec<Step
         if connection_stands && secret_stands {
             continue;
         }
-        if !connection_stands && observed.connections.contains(&name) {
+        // Also for a new key alone: charon starts nothing for a connection that it has already.
+        if observed.connections.contains(&name) {
             steps.push(Step::UnloadConnection { name: name.clone() });
         }
         if observed.established.contains(&name) {
@@ -123,7 +124,6 @@ pub fn plan(desired: &BTreeMap<String, Wanted>, observed: &Observed) -> Vec<Step
             let (owners, psk) = (owners(wanted), wanted.psk.clone());
             steps.push(Step::LoadSecret { name: name.clone(), owners, psk });
         }
-        // Loaded anew also for a new key alone: loading is what starts it.
         steps.push(Step::LoadConnection { name, connection: wanted.connection.clone() });
     }
     steps

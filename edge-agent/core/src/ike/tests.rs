@@ -98,7 +98,15 @@ fn a_new_key_alone_is_loaded_and_used_at_once() {
     let charon = applied(&plan(&desired, &Observed::default()), Observed::default(), &desired);
     let desired = BTreeMap::from([("a".to_owned(), wanted(2, "new"))]);
     let said: Vec<_> = plan(&desired, &charon).iter().map(|step| format!("{step:?}")).collect();
-    assert_eq!(said, ["terminate hawser-a", "load-shared hawser-a", "load-conn hawser-a"]);
+    assert_eq!(
+        said,
+        [
+            "unload-conn hawser-a",
+            "terminate hawser-a",
+            "load-shared hawser-a",
+            "load-conn hawser-a"
+        ]
+    );
 }
 
 #[test]
