@@ -6,5 +6,6 @@ pub mod dataplane;
 pub mod engine;
 pub mod history;
 pub mod host;
+pub mod ike;
 pub mod kernel;
 pub mod peer;

@@ -10,6 +10,7 @@ pub mod endpoint;
 pub mod generation;
 pub mod history;
 pub mod id;
+pub mod ike;
 pub mod kernel;
 pub mod keys;
 pub mod pmtu;

@@ -117,4 +117,4 @@ pub trait DataPlane: Send + Sync {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

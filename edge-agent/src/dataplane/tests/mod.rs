@@ -7,7 +7,7 @@ mod fixture;
 mod lifecycle;
 mod marks;
 mod modes;
-mod net;
+pub(crate) mod net;
 mod suites;
 mod too_long;
 mod traffic;

@@ -1,0 +1,100 @@
+//! One charon, brought to what is desired step by step.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use hawser_edge_core::ike::vici::Section;
+use hawser_edge_core::ike::{Daemon, IkeSa, Observed, Step, Wanted, ike_sas, plan};
+
+use super::client::{ClientError, ViciClient};
+
+/// A charon that runs, and what this agent has loaded into it. After it was restarted it must be opened anew.
+pub struct Charon {
+    client: ViciClient,
+    daemon: Daemon,
+    loaded: BTreeMap<String, Wanted>,
+}
+
+/// How a step went.
+#[derive(Debug)]
+pub struct StepReport {
+    pub step: Step,
+    pub result: Result<(), ClientError>,
+}
+
+impl Charon {
+    pub async fn open(socket: &Path) -> Result<Charon, ClientError> {
+        let mut client = ViciClient::open(socket).await?;
+        let version = client.request("version", Section::default()).await?;
+        let stats = client.request("stats", Section::default()).await?;
+        Ok(Charon { client, daemon: Daemon::new(&version, &stats), loaded: BTreeMap::new() })
+    }
+
+    /// Who answered; see `hawser_edge_core::ike::lacks`.
+    #[must_use]
+    pub fn daemon(&self) -> &Daemon {
+        &self.daemon
+    }
+
+    /// Every IKE SA, also those of others.
+    pub async fn sas(&mut self) -> Result<Vec<IkeSa>, ClientError> {
+        let (events, _) = self.client.listed("list-sas", "list-sa").await?;
+        Ok(events.iter().flat_map(ike_sas).collect())
+    }
+
+    /// Observes, plans, and takes every step, also after one that failed. `desired` by names without the prefix.
+    pub async fn reconcile(
+        &mut self,
+        desired: &BTreeMap<String, Wanted>,
+    ) -> Result<Vec<StepReport>, ClientError> {
+        let observed = self.observe().await?;
+        let mut reports = Vec::new();
+        let mut failed = BTreeSet::new();
+        for step in plan(desired, &observed) {
+            let (command, message) = step.request();
+            let result = match self.client.request(command, message).await {
+                // What was to be terminated has ended by itself: charon refuses it for nothing else.
+                Err(ClientError::Refused { .. }) if matches!(step, Step::Terminate { .. }) => {
+                    Ok(())
+                }
+                other => other.map(drop),
+            };
+            if result.is_err() {
+                failed.insert(step.name().to_owned());
+            }
+            self.note(&step, desired, &failed);
+            reports.push(StepReport { step, result });
+        }
+        Ok(reports)
+    }
+
+    async fn observe(&mut self) -> Result<Observed, ClientError> {
+        let connections = self.client.request("get-conns", Section::default()).await?;
+        let secrets = self.client.request("get-shared", Section::default()).await?;
+        let names = |answer: &Section, list| answer.texts(list).map(str::to_owned).collect();
+        let established: BTreeSet<_> =
+            self.sas().await?.into_iter().map(|sa| sa.connection).collect();
+        Ok(Observed {
+            connections: names(&connections, "conns"),
+            secrets: names(&secrets, "keys"),
+            established,
+            loaded: self.loaded.clone(),
+        })
+    }
+
+    /// Only what charon confirmed counts as loaded: the rest is tried again at the next reconciliation.
+    fn note(&mut self, step: &Step, desired: &BTreeMap<String, Wanted>, failed: &BTreeSet<String>) {
+        let name = step.name();
+        match step {
+            _ if failed.contains(name) => _ = self.loaded.remove(name),
+            Step::UnloadConnection { .. } => _ = self.loaded.remove(name),
+            Step::LoadConnection { .. } => {
+                let bare = name.strip_prefix(hawser_edge_core::ike::PREFIX).unwrap_or(name);
+                if let Some(wanted) = desired.get(bare) {
+                    self.loaded.insert(name.to_owned(), wanted.clone());
+                }
+            }
+            Step::Terminate { .. } | Step::UnloadSecret { .. } | Step::LoadSecret { .. } => {}
+        }
+    }
+}
