@@ -61,10 +61,15 @@ test-long: setup ## The tests that take longer than people wait: days of virtual
 	$(CARGO) test -p hawser-edge-core --test detection -- --ignored --nocapture
 
 .PHONY: test-telemetry
-test-telemetry: setup ## Dashboards, rules and pushes against a real Prometheus and a real OTLP receiver → target/reports/telemetry.json
+test-telemetry: setup check-compose ## Dashboards, rules and pushes against a real Prometheus and a real OTLP receiver → target/reports/telemetry.json
 	@tools/setup $(PACKAGES_TELEMETRY)
 	$(CARGO) build --workspace --bins
 	@receiver=$$(tools/otlp-receiver) && target/debug/hawser-telemetry-check --receiver "$$receiver"
+
+.PHONY: check-compose
+check-compose: ## deploy/compose.yml against the Compose specification's schema
+	@tools/setup python3-venv
+	@tools/check-compose
 
 .PHONY: docs
 docs: ## What is generated from the catalogue of metrics: docs/METRICS.md, Grafana's dashboards
