@@ -79,7 +79,8 @@ fn run(
 
     fleet.lab().exec("controller", &["python3", "-c", STRANGER])?;
     report.move_shown_after_ms = failover(fleet, &prometheus)?;
-    screen.step("failover").told(true, &format!("shown after {:?} ms", report.move_shown_after_ms));
+    let after_ms = report.move_shown_after_ms.map_or("?".to_owned(), |ms| ms.to_string());
+    screen.step("failover").told(true, &format!("shown after {after_ms} ms"));
     std::thread::sleep(SETTLE);
     ask_panels(&prometheus, &cli.deploy, report)?;
     ask_rules(&prometheus, &cli.deploy, report)?;
