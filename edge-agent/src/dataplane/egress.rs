@@ -1,7 +1,7 @@
 //! From a LAN: one thread per TUN device reads, splits, routes, seals and sends.
 
 use std::io;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use hawser_edge_core::id::SegmentId;
 use hawser_esp::gre::{Gre, Protocol};
@@ -11,6 +11,7 @@ use hawser_esp::offload::{SuperPacket, VnetHdr};
 use super::copies::NumberBlock;
 use super::counters::DropReason;
 use super::event::Event;
+use super::linger::Linger;
 use super::outbox::{Outboxes, Piece};
 use super::route::{Route, Routes};
 use super::shared::Shared;
@@ -28,9 +29,11 @@ const IDLE: Duration = Duration::from_secs(60);
 pub(super) fn run(shared: &Shared, tun: &Tun, segment: SegmentId, stop: &Stop) {
     let mut buffer = vec![0; READ_BYTES];
     let mut egress = Egress { segment, outboxes: Outboxes::new(), too_long: TooLong::new() };
+    let mut linger = Linger::new();
     while !stop.told() {
         match tun.read(&mut buffer) {
             Ok(length) => {
+                linger.found(Instant::now);
                 if let Err((reason, packets)) = egress.forward(shared, tun, &buffer[..length]) {
                     shared.drops.add(reason, packets);
                 }
@@ -38,6 +41,9 @@ pub(super) fn run(shared: &Shared, tun: &Tun, segment: SegmentId, stop: &Stop) {
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 egress.outboxes.flush(shared);
+                if linger.again(Instant::now()) {
+                    continue;
+                }
                 if stop.readable(Some(tun.as_fd()), IDLE).is_err() {
                     std::thread::sleep(Duration::from_millis(10));
                 }

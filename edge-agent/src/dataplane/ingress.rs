@@ -16,6 +16,7 @@ use hawser_esp::{Opened, Received as Sealed};
 use super::counters::DropReason;
 use super::deliver::{Delivery, View};
 use super::event::{Event, FabricDatagram};
+use super::linger::Linger;
 use super::path::InboundEntry;
 use super::shared::{InboundSas, Shared, plain};
 use super::sys::udp::{Received, Receiver};
@@ -28,6 +29,9 @@ const CHECK_EVERY: Duration = Duration::from_millis(500);
 
 /// Receive calls in a row before the thread looks at anything else.
 const CALLS_IN_A_ROW: usize = 64;
+
+/// How long the thread takes what comes, before it looks at errors, at the interface, and whether it is to stop.
+const ROUND: Duration = Duration::from_millis(20);
 
 /// Datagrams opened in one call: few enough to be in the nearest cache still when they are delivered.
 const OPEN_BATCH: usize = 16;
@@ -43,6 +47,7 @@ pub(super) fn run(shared: &Shared, socket: &UplinkSocket) {
     let mut receiver = Receiver::new();
     let mut delivery = Delivery::new();
     let mut errors = Errors::new(Instant::now());
+    let mut linger = Linger::new();
     let mut check_at = Instant::now() + CHECK_EVERY;
     while !socket.stop.told() {
         let Some(open) = socket.ensure_open(shared) else {
@@ -55,7 +60,15 @@ pub(super) fn run(shared: &Shared, socket: &UplinkSocket) {
                 if ready == Ready::Errors {
                     errors.drain(shared, socket, &open.fd);
                 }
-                drain(shared, socket, &open.fd, &mut receiver, &mut delivery);
+                let (mut now, until) = (Instant::now(), Instant::now() + ROUND);
+                while now < until {
+                    if drain(shared, socket, &open.fd, &mut receiver, &mut delivery) {
+                        linger.found(Instant::now);
+                    } else if !linger.again(now) {
+                        break;
+                    }
+                    now = Instant::now();
+                }
             }
             Err(_) => pause(socket, Duration::from_millis(10)),
         }
@@ -74,17 +87,18 @@ fn pause(socket: &UplinkSocket, time: Duration) {
     }
 }
 
+/// Takes what waits; false if that was nothing.
 fn drain(
     shared: &Shared,
     socket: &UplinkSocket,
     fd: &OwnedFd,
     receiver: &mut Receiver,
     delivery: &mut Delivery,
-) {
-    for _ in 0..CALLS_IN_A_ROW {
+) -> bool {
+    for call in 0..CALLS_IN_A_ROW {
         let count = match receiver.receive(fd) {
             Ok(count) => count,
-            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return,
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return call > 0,
             // Once for each ICMP error; what waits behind it is still there.
             Err(_) => {
                 shared.drops.add(DropReason::SocketError, 1);
@@ -100,9 +114,10 @@ fn drain(
         }
         batch.delivery.flush(&batch.view);
         if !receiver.is_full(count) {
-            return;
+            return true;
         }
     }
+    true
 }
 
 /// What one receive call brought, seen against one table.

@@ -12,6 +12,7 @@ mod egress;
 mod error;
 mod event;
 mod ingress;
+mod linger;
 mod lpm;
 mod outbox;
 mod path;
