@@ -8,9 +8,11 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Parser, Subcommand, ValueEnum};
-use hawser_telemetry::MetricsFlags;
+use hawser_telemetry::{LogSink, MetricsFlags};
 use tokio::signal::unix::{SignalKind, signal};
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{EnvFilter, Layer as _};
 
 use crate::backup;
 use crate::files::{self, Access};
@@ -99,19 +101,19 @@ enum Command {
 /// Runs the command line of this process.
 pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    start_logging(arguments.log_format);
+    let logs = start_logging(arguments.log_format);
     let runtime = match tokio::runtime::Runtime::new() {
         Ok(runtime) => runtime,
         Err(error) => return fail(&error),
     };
-    let done = runtime.block_on(run(arguments.command));
+    let done = runtime.block_on(run(arguments.command, &logs));
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(error.as_ref()),
     }
 }
 
-async fn run(command: Command) -> Result<(), Box<dyn Error>> {
+async fn run(command: Command, logs: &LogSink) -> Result<(), Box<dyn Error>> {
     match command {
         Command::Init { data, fleet, advertise } => make(&data, fleet, advertise).await,
         Command::Backup { data, to } => {
@@ -132,7 +134,7 @@ async fn run(command: Command) -> Result<(), Box<dyn Error>> {
                 telemetry_interval: Duration::from_millis(telemetry_interval_ms),
                 advice,
             };
-            serve(options, &metrics, port_file.as_deref()).await
+            serve(options, &metrics, logs, port_file.as_deref()).await
         }
     }
 }
@@ -168,12 +170,13 @@ async fn make(
 async fn serve(
     options: Options,
     metrics: &MetricsFlags,
+    logs: &LogSink,
     port_file: Option<&Path>,
 ) -> Result<(), Box<dyn Error>> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let running = server::start(options).await?;
-    running.tell_metrics(metrics).await?;
+    running.tell(metrics, logs).await?;
     let address = running.address();
     tracing::info!(%address, fleet = running.fleet(), opened = ?running.opened(), "serving");
     if let Some(path) = port_file {
@@ -189,16 +192,18 @@ async fn serve(
     Ok(())
 }
 
-fn start_logging(format: LogFormat) {
+fn start_logging(format: LogFormat) -> LogSink {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter)
+    let lines = tracing_subscriber::fmt::layer()
         .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr);
-    match format {
-        LogFormat::Text => builder.init(),
-        LogFormat::Json => builder.json().init(),
-    }
+    let lines = match format {
+        LogFormat::Text => lines.boxed(),
+        LogFormat::Json => lines.json().boxed(),
+    };
+    let sink = LogSink::default();
+    tracing_subscriber::registry().with(filter).with(lines).with(sink.layer()).init();
+    sink
 }
 
 /// The error and its causes, one line.

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use hawser_telemetry::{About, MetricsError, MetricsFlags};
+use hawser_telemetry::{About, LogSink, MetricsError, MetricsFlags};
 use tokio::task::JoinHandle;
 
 use crate::grpc;
@@ -105,13 +105,14 @@ impl Running {
         self.address
     }
 
-    /// Tells metrics as the flags say, until the controller stops. Returns where they are scraped.
+    /// Tells metrics, traces and logs as the flags say, until the controller stops. Returns where metrics are scraped.
     ///
     /// # Errors
     /// The address is taken, or a setting is wrong.
-    pub async fn tell_metrics(
+    pub async fn tell(
         &self,
         flags: &MetricsFlags,
+        logs: &LogSink,
     ) -> Result<Option<SocketAddr>, MetricsError> {
         let about = About {
             service: "hawser-controller",
@@ -121,7 +122,9 @@ impl Running {
         };
         let source = metrics_source(&self.controller, flags.metrics_max_series);
         let stop = self.controller.stopping().clone();
-        Ok(hawser_telemetry::start(flags, about, source, stop).await?.listening)
+        let telling = hawser_telemetry::start(flags, about, source, logs, stop).await?;
+        self.controller.collect_spans(telling.spans);
+        Ok(telling.listening)
     }
 
     /// How the store came up.

@@ -3,6 +3,14 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+/// What OTLP carries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Signal {
+    Metrics,
+    Traces,
+    Logs,
+}
+
 /// Everything is off until asked for.
 #[derive(Debug, Clone, clap::Args)]
 #[command(next_help_heading = "Metrics")]
@@ -13,16 +21,24 @@ pub struct MetricsFlags {
     /// Series of paths told at most; if there would be more, sites stand for them
     #[arg(long, value_name = "COUNT", default_value_t = 400_000, value_parser = clap::value_parser!(u32).range(1..))]
     pub metrics_max_series: u32,
-    /// Push metrics by OTLP to this collector, e.g. http://127.0.0.1:4317; headers and timeouts come from OTEL_EXPORTER_OTLP_*
+    /// Push metrics, traces and logs by OTLP to this collector, e.g. http://127.0.0.1:4317; headers and timeouts come from OTEL_EXPORTER_OTLP_*
     #[arg(long, value_name = "URL")]
     pub otlp_endpoint: Option<String>,
+    /// What is pushed by OTLP; a variable like OTEL_EXPORTER_OTLP_TRACES_ENDPOINT has a signal pushed elsewhere
+    #[arg(
+        long,
+        value_name = "SIGNALS",
+        value_delimiter = ',',
+        default_value = "metrics,traces,logs"
+    )]
+    pub otlp_signals: Vec<Signal>,
     /// How OTLP is spoken: grpc or http/protobuf [default: OTEL_EXPORTER_OTLP_PROTOCOL, else grpc]
     #[arg(long, value_name = "PROTOCOL")]
     pub otlp_protocol: Option<String>,
     /// Trust this CA (PEM) for an https collector, instead of the system's
     #[arg(long, value_name = "FILE")]
     pub otlp_ca_file: Option<PathBuf>,
-    /// Milliseconds between pushes [default: OTEL_METRIC_EXPORT_INTERVAL, else 60000]
+    /// Milliseconds between pushes of metrics [default: OTEL_METRIC_EXPORT_INTERVAL, else 60000]
     #[arg(long, value_name = "MS", value_parser = clap::value_parser!(u32).range(500..=3_600_000))]
     pub otlp_interval_ms: Option<u32>,
 }
@@ -33,6 +49,7 @@ impl Default for MetricsFlags {
             metrics_listen: None,
             metrics_max_series: 400_000,
             otlp_endpoint: None,
+            otlp_signals: vec![Signal::Metrics, Signal::Traces, Signal::Logs],
             otlp_protocol: None,
             otlp_ca_file: None,
             otlp_interval_ms: None,

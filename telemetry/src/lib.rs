@@ -1,5 +1,6 @@
-//! Metrics of Hawser's processes: what there is to tell ([`catalogue`]), a collection of it ([`Snapshot`]), and how it
-//! leaves the process: scraped by Prometheus, pushed by OTLP.
+//! Metrics, traces and logs of Hawser's processes. Of metrics: what there is to tell ([`catalogue`]), a collection of it
+//! ([`Snapshot`]), and how it leaves the process: scraped by Prometheus, pushed by OTLP. Of traces: [`Spans`], of logs:
+//! [`LogSink`], both pushed by OTLP as they come.
 //!
 //! A [`Source`] is asked for a snapshot when somebody wants one, at most once a collection, and nothing is kept between:
 //! what is no longer told of is gone. Why this is not the OpenTelemetry SDK: `docs/decisions/0020-metrics.md`.
@@ -7,17 +8,21 @@
 pub mod catalogue;
 mod flags;
 mod histogram;
+mod logs;
 mod otlp;
 mod paths;
 mod run;
 mod scrape;
 mod snapshot;
 mod text;
+mod trace;
 
-pub use flags::MetricsFlags;
+pub use flags::{MetricsFlags, Signal};
 pub use histogram::Histogram;
+pub use logs::{LogLayer, LogLine, LogSink};
 pub use otlp::OtlpError;
 pub use paths::{PathNames, PathRow, PathState, put_paths};
 pub use run::{About, MetricsError, Running, Source, start};
 pub use snapshot::{Point, SetId, Snapshot, Text, Value};
 pub use text::chunks;
+pub use trace::{OpenSpan, Span, Spans, TraceContext};

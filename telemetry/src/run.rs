@@ -12,9 +12,11 @@ use tokio_util::sync::CancellationToken;
 
 use crate::catalogue as c;
 use crate::flags::MetricsFlags;
-use crate::otlp::{self, OtlpError, PushCounts};
+use crate::logs::{LogLine, LogSink};
+use crate::otlp::{self, OtlpError, PushCounts, Streamed};
 use crate::scrape::{self, ScrapeCounts};
 use crate::snapshot::Snapshot;
+use crate::trace::{Span, Spans};
 
 /// A source that takes longer is told of as failed.
 const COLLECT_WITHIN: Duration = Duration::from_secs(10);
@@ -74,6 +76,8 @@ pub(crate) struct Collector {
     started: SystemTime,
     pub scrapes: ScrapeCounts,
     pub pushes: PushCounts,
+    spans: Option<Streamed<Span>>,
+    logs: Option<Streamed<LogLine>>,
 }
 
 impl Collector {
@@ -89,6 +93,17 @@ impl Collector {
             (&c::TELEMETRY_PUSHES, "failed", count(&pushes.failed)),
         ] {
             snapshot.put(metric, process, &[outcome.into()], n);
+        }
+        let mut streamed = |signal: &'static str, outcome: &'static str, n: f64| {
+            let labels = [signal.into(), outcome.into()];
+            snapshot.put(&c::TELEMETRY_RECORDS, process, &labels, n);
+        };
+        let of_spans = self.spans.as_ref().map(|s| ("traces", &s.counts, s.queue.dropped()));
+        let of_logs = self.logs.as_ref().map(|s| ("logs", &s.counts, s.queue.dropped()));
+        for (signal, counts, dropped) in of_spans.into_iter().chain(of_logs) {
+            streamed(signal, "ok", count(&counts.ok));
+            streamed(signal, "failed", count(&counts.failed));
+            streamed(signal, "dropped", dropped as f64);
         }
         snapshot.put(&c::BUILD_INFO, process, &[self.version.into()], 1.0);
         let series = snapshot.series() + 1;
@@ -107,6 +122,8 @@ impl Collector {
 pub struct Running {
     /// Where metrics are scraped; the port is the real one when 0 was asked for.
     pub listening: Option<SocketAddr>,
+    /// Where spans go.
+    pub spans: Spans,
 }
 
 /// Serves and pushes as the flags say, until `stop`. Without flags it does nothing.
@@ -117,17 +134,26 @@ pub async fn start(
     flags: &MetricsFlags,
     about: About,
     source: Source,
+    logs: &LogSink,
     stop: CancellationToken,
 ) -> Result<Running, MetricsError> {
+    // Before anything is served: wrong settings must not leave half of it running.
+    let pusher = otlp::Pusher::from_flags(flags, about.clone())?;
+    let streamed_spans = otlp::spans(flags, &about, &stop)?;
+    let streamed_logs = otlp::logs(flags, &about, &stop)?;
+    let spans = Spans(streamed_spans.as_ref().map(|streamed| streamed.queue.clone()));
+    if let Some(streamed) = &streamed_logs {
+        logs.connect(streamed.queue.clone());
+    }
     let collector = Arc::new(Collector {
         source,
         version: about.version,
         started: SystemTime::now(),
         scrapes: ScrapeCounts::default(),
         pushes: PushCounts::default(),
+        spans: streamed_spans,
+        logs: streamed_logs,
     });
-    // Before anything is served: wrong settings must not leave half of it running.
-    let pusher = otlp::Pusher::from_flags(flags, about)?;
     let mut listening = None;
     if let Some(address) = flags.metrics_listen {
         let bind = |source| MetricsError::Bind { address, source };
@@ -141,5 +167,5 @@ pub async fn start(
     if let Some(address) = listening {
         tracing::info!(%address, "metrics are served");
     }
-    Ok(Running { listening })
+    Ok(Running { listening, spans })
 }

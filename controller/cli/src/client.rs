@@ -23,13 +23,22 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
 pub type Client = OperatorClient<InterceptedService<Channel, Bearer>>;
 
-/// Adds the token to each call.
+/// Of the W3C's trace context, as pipelines hand it to what they run.
+const TRACE_VARIABLE: &str = "TRACEPARENT";
+
+/// Adds the token to each call, and the trace that the call is part of.
 #[derive(Clone)]
-pub struct Bearer(MetadataValue<Ascii>);
+pub struct Bearer {
+    token: MetadataValue<Ascii>,
+    trace: Option<MetadataValue<Ascii>>,
+}
 
 impl Interceptor for Bearer {
     fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
-        request.metadata_mut().insert("authorization", self.0.clone());
+        request.metadata_mut().insert("authorization", self.token.clone());
+        if let Some(trace) = &self.trace {
+            request.metadata_mut().insert("traceparent", trace.clone());
+        }
         Ok(request)
     }
 }
@@ -62,7 +71,8 @@ impl Session {
         let mut bearer: MetadataValue<Ascii> =
             format!("Bearer {}", context.token).parse().map_err(|_| invalid("token"))?;
         bearer.set_sensitive(true);
-        let client = OperatorClient::with_interceptor(channel, Bearer(bearer))
+        let trace = std::env::var(TRACE_VARIABLE).ok().and_then(|trace| trace.parse().ok());
+        let client = OperatorClient::with_interceptor(channel, Bearer { token: bearer, trace })
             .max_decoding_message_size(MAX_MESSAGE_BYTES);
         Ok(Self { client, controller: context.controller.clone(), timeout })
     }

@@ -8,6 +8,7 @@ use futures::Stream;
 use hawser_controller_core::rollout::Policy;
 use hawser_proto::operator::v1::operator_server::Operator;
 use hawser_proto::operator::v1::*;
+use hawser_telemetry::TraceContext;
 use tonic::{Request, Response, Status};
 
 use super::status::{peer, status, to_its_end};
@@ -47,6 +48,11 @@ fn bearer<T>(request: &Request<T>) -> Option<&str> {
 pub fn bearer_of(value: &str) -> Option<&str> {
     let (scheme, token) = value.split_once(' ')?;
     scheme.eq_ignore_ascii_case("bearer").then_some(token.trim()).filter(|token| !token.is_empty())
+}
+
+/// W3C Trace Context, as gRPC carries it.
+fn trace_of<T>(request: &Request<T>) -> Option<TraceContext> {
+    TraceContext::parse(request.metadata().get("traceparent")?.to_str().ok()?)
 }
 
 fn answer<T>(result: Result<T, ServiceError>) -> Answer<T> {
@@ -126,6 +132,7 @@ impl Operator for Service {
 
     async fn apply(&self, request: Request<ApplyRequest>) -> Answer<ApplyResponse> {
         let by = self.allow(&request, Operation::Apply).await?;
+        let trace = trace_of(&request);
         let asked = request.into_inner();
         let expected = match (asked.expect_none, asked.expected_revision) {
             (true, _) => Expected::None,
@@ -137,6 +144,7 @@ impl Operator for Service {
             comment: asked.comment,
             expected,
             policy: asked.rollout.map(policy),
+            trace,
         };
         let controller = Arc::clone(&self.0);
         let applied = to_its_end(async move {

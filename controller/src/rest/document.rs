@@ -6,6 +6,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use hawser_telemetry::TraceContext;
 use serde::Deserialize;
 use utoipa::IntoParams;
 
@@ -107,7 +108,9 @@ pub async fn put_fleet(
     let sha = crate::secret::sha256(&document);
     let parts: [&[u8]; 2] = [asked.as_bytes(), &sha];
     let policy = staging.policy().map(|policy| crate::grpc::policy(policy.into()));
-    let proposal = Proposal { document, comment: staging.comment, expected, policy };
+    let trace =
+        headers.get("traceparent").and_then(|value| TraceContext::parse(value.to_str().ok()?));
+    let proposal = Proposal { document, comment: staging.comment, expected, policy, trace };
     let (controller, owner) = (Arc::clone(&api.controller), by.clone());
     let work = async {
         let applied = to_its_end(async move {

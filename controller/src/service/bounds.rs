@@ -34,6 +34,7 @@ pub fn decision(decision: &mut Decision) {
         &mut decision.from_next_hop,
         &mut decision.to_next_hop,
         &mut decision.advice_id,
+        &mut decision.trace_id,
     ] {
         text(field);
     }

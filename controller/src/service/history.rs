@@ -114,7 +114,7 @@ impl Controller {
         let document = self.document(revision).await?.bytes;
         let comment =
             if comment.is_empty() { format!("rollback to revision {revision}") } else { comment };
-        let proposal = Proposal { document, comment, expected, policy };
+        let proposal = Proposal { document, comment, expected, policy, trace: None };
         self.propose(by.actor(), "REVISION_ROLLED_BACK", proposal).await
     }
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use hawser_controller_core::Fleet;
 use hawser_controller_core::rollout::{Policy, waves};
 use hawser_proto::agent::v1::Fault;
+use hawser_telemetry::TraceContext;
 
 use super::commit::{Named, Plan, changed_configs, next_state, staged_state};
 use super::compiler::{self, Compiled};
@@ -69,6 +70,8 @@ pub struct Proposal {
     pub expected: Expected,
     /// None: to every edge at once.
     pub policy: Option<Policy>,
+    /// What its caller does it for.
+    pub trace: Option<TraceContext>,
 }
 
 /// A committed document as it was given.
@@ -99,6 +102,30 @@ impl Controller {
         action: &str,
         proposal: Proposal,
     ) -> Result<Applied, ServiceError> {
+        let whole = self.traces.open("fleet.apply", proposal.trace);
+        let proposal = Proposal { trace: Some(whole.context()), ..proposal };
+        let applied = self.propose_traced(actor, action, proposal).await;
+        let outcome = match &applied {
+            Ok(Applied::Faulty(faults)) => Err(format!("{} faults", faults.len())),
+            Ok(Applied::Unchanged { .. } | Applied::Committed { .. }) => Ok(()),
+            Err(error) => Err(error.code().to_owned()),
+        };
+        match &applied {
+            Ok(Applied::Committed { revision, .. }) => {
+                whole.attribute("hawser.revision", revision.to_string()).end(outcome);
+            }
+            _ => whole.end(outcome),
+        }
+        applied
+    }
+
+    /// `proposal.trace`: of the span around this.
+    async fn propose_traced(
+        &self,
+        actor: String,
+        action: &str,
+        proposal: Proposal,
+    ) -> Result<Applied, ServiceError> {
         check_comment(&proposal.comment)?;
         let fleet = match self.parse(proposal.document.clone()).await? {
             Ok(fleet) => fleet,
@@ -108,10 +135,12 @@ impl Controller {
         let state = self.state();
         proposal.expected.check(state.revision)?;
         refuse_while_staged(&state)?;
+        let compiling = self.traces.open("fleet.compile", proposal.trace);
         let compiled = match self.compile(fleet, &state).await? {
             Ok(compiled) => compiled,
             Err(faults) => return Ok(Applied::Faulty(faults)),
         };
+        compiling.done();
         if says_the_same(&state, &compiled) {
             return Ok(Applied::Unchanged { revision: state.revision });
         }
@@ -264,7 +293,13 @@ impl Controller {
         }
         let audit = Record::new(actor, action, format!("revision {revision}"), detail);
         extra.push(manifest::put_revision(&record)?);
+        // Before anybody sees the revision: sessions push it at once.
+        if let Some(trace) = proposal.trace {
+            self.traces.began(revision, trace);
+        }
+        let committing = self.traces.open("store.commit", proposal.trace);
         self.commit(state, next, blobs, extra, audit).await?;
+        committing.done();
         if let Some(forgotten) = forgotten {
             blob::remove(self.store.as_ref(), &[forgotten.document]).await?;
         }

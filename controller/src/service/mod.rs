@@ -31,6 +31,7 @@ mod staging;
 mod state;
 mod telemetry;
 mod tokens;
+mod traces;
 mod view;
 
 use std::sync::Arc;
@@ -70,6 +71,7 @@ use index::Index;
 use record::Waiting;
 use sla_watch::SlaWatch;
 use staging::Staging;
+use traces::Traces;
 
 /// Enrolments at once from one source, then one every two seconds.
 const ENROLMENT_BURST: u32 = 10;
@@ -103,6 +105,7 @@ pub struct Controller {
     signed_in: SignedIn,
     sla_watch: SlaWatch,
     staging: Staging,
+    traces: Traces,
     state: watch::Sender<Arc<FleetState>>,
     change_lock: Mutex<()>,
     enrolments: std::sync::Mutex<SourceBuckets>,
@@ -141,6 +144,7 @@ impl Controller {
             signed_in: SignedIn::default(),
             sla_watch: SlaWatch::default(),
             staging: Staging::default(),
+            traces: Traces::default(),
             state: watch::Sender::new(Arc::new(state)),
             change_lock: Mutex::new(()),
             enrolments: std::sync::Mutex::new(SourceBuckets::new(bucket, MAX_SOURCES)),
@@ -175,6 +179,11 @@ impl Controller {
 
     pub fn stopping(&self) -> &CancellationToken {
         &self.stop
+    }
+
+    /// From now on spans go there.
+    pub fn collect_spans(&self, spans: hawser_telemetry::Spans) {
+        self.traces.collect(spans);
     }
 
     pub fn count(&self, counter: &'static str) {

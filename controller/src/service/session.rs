@@ -11,6 +11,7 @@ use hawser_controller_core::rollout::{Offer, Offered, offer};
 use hawser_proto::agent::v1::agent_message::Message as FromAgent;
 use hawser_proto::agent::v1::controller_message::Message as ToAgent;
 use hawser_proto::agent::v1::{self as agent, AgentMessage, ControllerMessage, NackKind, Refusal};
+use hawser_telemetry::OpenSpan;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -18,6 +19,7 @@ use super::commit::config_sha256;
 use super::events::event;
 use super::generation::Generation;
 use super::index::LastNack;
+use super::state::FleetState;
 use super::telemetry::Uplinks;
 use super::{Controller, ServiceError, bounds};
 use crate::clock::{ms, now_unix_ms};
@@ -60,6 +62,8 @@ struct Session<'a> {
     /// The generation that was pushed last on this stream.
     sent: Option<Generation>,
     sent_at: Option<Instant>,
+    /// Until the agent answers.
+    push: Option<OpenSpan>,
     neighbours: BTreeSet<u32>,
     facts_version: u64,
 }
@@ -88,6 +92,7 @@ impl Controller {
             to_agent: to_agent.clone(),
             sent: None,
             sent_at: None,
+            push: None,
             neighbours: BTreeSet::new(),
             facts_version: 0,
         };
@@ -334,6 +339,7 @@ impl Session<'_> {
             live.last_nack.is_some()
         });
         self.controller.metrics.answered(true, self.sent_at.take());
+        self.push.take().into_iter().for_each(OpenSpan::done);
         self.publish("GENERATION_ACKED", format!("generation {id}"));
         if nacked {
             let store = self.controller.store.as_ref();
@@ -371,6 +377,11 @@ impl Session<'_> {
         };
         let why: Vec<&str> = faults.iter().map(|f| f.code.as_str()).collect();
         let why = why.join(", ");
+        if self.sent == Some(id)
+            && let Some(push) = self.push.take()
+        {
+            push.end(Err(&why));
+        }
         let message = format!("generation {id} {word}, {stands} stands: {why}");
         self.publish("GENERATION_NACKED", message);
         let taken = faults.iter().any(|f| NUMBER_TAKEN.contains(&f.code.as_str()));
@@ -438,6 +449,7 @@ impl Session<'_> {
             Offer::Push => {
                 self.controller.index.with(self.edge, |live| live.pushed = Some(id));
                 (self.sent, self.sent_at) = (Some(id), Some(Instant::now()));
+                let traceparent = self.trace_push(&state, edge.desired.revision, id);
                 self.publish(
                     "GENERATION_PUSHED",
                     format!("generation {id} of revision {}", edge.desired.revision),
@@ -447,10 +459,26 @@ impl Session<'_> {
                     revision: edge.desired.revision,
                     config: edge.bytes.clone(),
                     config_sha256: config_sha256(&edge.bytes),
+                    traceparent,
                 }))
                 .await
             }
         }
+    }
+
+    /// Opens the push's span; what the agent gets to name its own by.
+    fn trace_push(&mut self, state: &FleetState, revision: u64, id: Generation) -> String {
+        let traces = &self.controller.traces;
+        if !traces.are_collected() {
+            return String::new();
+        }
+        let push = traces.open("generation.push", traces.of(revision));
+        let push = push
+            .attribute("hawser.site", state.site_of(self.edge))
+            .attribute("hawser.edge", self.edge)
+            .attribute("hawser.generation", id.to_string())
+            .attribute("hawser.revision", revision.to_string());
+        self.push.insert(push).context().to_string()
     }
 
     /// The new name comes back as a change of the fleet.

@@ -162,8 +162,13 @@ impl Controller {
         let changed = commit::changed_configs(state, &compiled.configs);
         let revision = state.revision + 1;
         let comment = format!("revision {} is taken back: {reason}", staged.revision);
-        let proposal =
-            Proposal { document, comment: comment.clone(), expected: Expected::Any, policy: None };
+        let proposal = Proposal {
+            document,
+            comment: comment.clone(),
+            expected: Expected::Any,
+            policy: None,
+            trace: None,
+        };
         let mut blobs = BlobWriter::new(self.store.as_ref());
         let (record, mut extra, forgotten) =
             self.new_revision(revision, actor.clone(), &proposal, &mut blobs).await?;

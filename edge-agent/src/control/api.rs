@@ -5,6 +5,7 @@ use std::sync::Arc;
 use hawser_edge_core::config::{EdgeState, Fault};
 use hawser_edge_core::generation::{ApplyReason, GenerationId, GenerationState};
 use hawser_proto::agent::v1 as wire;
+use hawser_telemetry::TraceContext;
 use tokio::sync::{oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -40,6 +41,8 @@ pub struct Order {
     pub id: GenerationId,
     pub reason: ApplyReason,
     pub state: Arc<EdgeState>,
+    /// The push that brought it.
+    pub trace: Option<TraceContext>,
     /// As received: a serialised `hawser.config.v1.EdgeConfig`.
     pub bytes: Arc<[u8]>,
     /// Due within [`super::APPLY_TIMEOUT`]; dropping it counts as a fault.

@@ -15,6 +15,7 @@ use hawser_esp::Suite;
 use super::host_task::{HostHandle, chain};
 use super::path::PathRuntime;
 use super::selection::sla_classes;
+use super::traces::ApplySpans;
 use super::{Engine, Timer, clock, forwarding, waivers};
 use crate::control::{Order, OrderReply, RevertOrder};
 use crate::dataplane::{AdoptedPath, DataPlaneError};
@@ -29,6 +30,7 @@ pub(super) struct Done {
     id: Option<GenerationId>,
     edge: Arc<EdgeState>,
     reply: Option<OrderReply>,
+    spans: ApplySpans,
     stage: Stage,
     result: Result<Observed, Vec<Fault>>,
 }
@@ -49,14 +51,16 @@ impl Engine {
             return refuse(Some(order.id), Some(order.reply), faults);
         }
         tracing::info!(generation = %order.id, reason = ?order.reason, "applying");
-        self.start_apply(Some(order.id), order.state, Some(order.reply), strict);
+        let spans = ApplySpans::open(&self.spans, order.trace, order.id);
+        self.start_apply(Some(order.id), order.state, Some(order.reply), strict, spans);
     }
 
     pub(super) fn on_revert(&mut self, order: RevertOrder) {
         match order.to {
             Some((id, state)) => {
                 tracing::warn!(generation = %id, "going back");
-                self.start_apply(Some(id), state, Some(order.reply), false);
+                let spans = ApplySpans::open(&self.spans, None, id);
+                self.start_apply(Some(id), state, Some(order.reply), false, spans);
             }
             None => {
                 // Guards stay: the host goes on holding what it holds.
@@ -72,37 +76,46 @@ impl Engine {
         edge: Arc<EdgeState>,
         reply: Option<OrderReply>,
         strict: bool,
+        spans: ApplySpans,
     ) {
         let (host, internal) = (self.host.clone(), self.internal.clone());
         tokio::spawn(async move {
             let result = guard(&host, &edge, strict).await;
-            let _ = internal.send(Done { id, edge, reply, stage: Stage::Guarded, result }).await;
+            let stage = Stage::Guarded;
+            let _ = internal.send(Done { id, edge, reply, spans, stage, result }).await;
         });
     }
 
     pub(super) fn on_done(&mut self, done: Done) {
-        let Done { id, edge, reply, stage, result } = done;
+        let Done { id, edge, reply, spans, stage, result } = done;
         let seen = match result {
             Ok(seen) => seen,
-            Err(faults) => return refuse(id, reply, faults),
+            Err(faults) => {
+                spans.refused(&faults);
+                return refuse(id, reply, faults);
+            }
         };
         match stage {
             Stage::Guarded => {
                 self.on_observed(seen);
+                let spans = spans.planned(&self.spans);
                 if let Err(fault) = self.enact(edge.clone()) {
-                    return refuse(id, reply, vec![fault]);
+                    let faults = vec![fault];
+                    spans.refused(&faults);
+                    return refuse(id, reply, faults);
                 }
                 let (host, internal) = (self.host.clone(), self.internal.clone());
                 tokio::spawn(async move {
                     let result = host.hold(edge.clone()).await;
                     let stage = Stage::Complete;
-                    let _ = internal.send(Done { id, edge, reply, stage, result }).await;
+                    let _ = internal.send(Done { id, edge, reply, spans, stage, result }).await;
                 });
             }
             Stage::Complete => {
                 self.on_observed(seen);
                 self.report_local_facts();
                 self.report_soon = true;
+                spans.applied();
                 if let Some(id) = id {
                     tracing::info!(generation = %id, "applied");
                 }

@@ -28,6 +28,7 @@ mod run;
 mod selection;
 mod symmetric;
 mod timers;
+mod traces;
 mod views;
 mod waivers;
 
@@ -44,6 +45,7 @@ use hawser_edge_core::reconcile::Observed;
 use hawser_edge_core::select::Selector;
 use hawser_proto::agent::v1 as wire;
 use hawser_proto::peer::v1::Selections;
+use hawser_telemetry::Spans;
 use tokio::sync::{mpsc, watch};
 
 use crate::control::ControlHandle;
@@ -124,6 +126,7 @@ struct Engine {
     /// What the controller was told of why classes are where they are.
     told: explain::Told,
     metrics: metrics::Metrics,
+    spans: Spans,
     /// The day on which the suites under a waiver were last told of.
     waivers_told_day: u64,
     /// A suite is in use whose keys last a few megabytes.

@@ -7,12 +7,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hawser_edge_core::reach::Reach;
-use hawser_telemetry::{About, MetricsError, MetricsFlags};
+use hawser_telemetry::{About, LogSink, MetricsError, MetricsFlags};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 use tokio_util::sync::CancellationToken;
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{EnvFilter, Layer as _};
 
 use super::clock::{Clock, unix_ms};
 use super::peering::{Parts, Peering};
@@ -44,6 +46,8 @@ pub struct Options {
     /// `None`: as the controller wishes.
     pub telemetry_interval: Option<Duration>,
     pub metrics: MetricsFlags,
+    /// Where this process's log lines go, beside standard error.
+    pub logs: LogSink,
     pub driver: Driver,
 }
 
@@ -94,13 +98,14 @@ impl EngineError {
 
 /// `hawser-edge run`: logs, a runtime, signals, and [`run`] between them.
 pub fn start(state_dir: &Path, arguments: RunArgs) -> ExitCode {
-    init_logs(arguments.log_json);
+    let logs = init_logs(arguments.log_json);
     let _ = rustls::crypto::ring::default_provider().install_default();
     let interval = u64::from(arguments.telemetry_interval_ms);
     let options = Options {
         state_dir: state_dir.to_owned(),
         telemetry_interval: (interval > 0).then(|| Duration::from_millis(interval)),
         metrics: arguments.metrics,
+        logs,
         driver: arguments.driver,
     };
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
@@ -141,14 +146,13 @@ async fn run_until_signal(options: Options) -> Result<(), EngineError> {
     run(options, stop).await
 }
 
-fn init_logs(json: bool) {
+fn init_logs(json: bool) -> LogSink {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    if json {
-        logs.json().init();
-    } else {
-        logs.with_target(false).init();
-    }
+    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let lines = if json { lines.json().boxed() } else { lines.with_target(false).boxed() };
+    let sink = LogSink::default();
+    tracing_subscriber::registry().with(filter).with(lines).with(sink.layer()).init();
+    sink
 }
 
 /// Runs the agent until `stop`. Tunnels' guards stay behind; the TUN and its keys go with the process.
@@ -165,7 +169,10 @@ pub async fn run(options: Options, stop: CancellationToken) -> Result<(), Engine
         fleet: identity.fleet().to_owned(),
         instance: identity.edge().to_owned(),
     };
-    hawser_telemetry::start(&options.metrics, about, metrics::source(asks), stop.clone()).await?;
+    let source = metrics::source(asks);
+    let telemetry =
+        hawser_telemetry::start(&options.metrics, about, source, &options.logs, stop.clone());
+    let spans = telemetry.await?.spans;
     let (queries, query_inbox) = mpsc::channel(local::LOCAL_QUERIES);
     let socket = local::serve(&options.state_dir, queries, stop.clone())?;
     let (observed, observations) = mpsc::channel(OBSERVATIONS);
@@ -184,6 +191,7 @@ pub async fn run(options: Options, stop: CancellationToken) -> Result<(), Engine
     let clock = Clock::start();
     let engine = Engine {
         metrics: metrics::Metrics::new(options.metrics.metrics_max_series, clock.now()),
+        spans,
         told_peers: BTreeMap::new(),
         reach: Reach::new(clock.now()),
         clock,

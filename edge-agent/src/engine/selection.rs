@@ -67,7 +67,7 @@ impl Engine {
             while let Some(decision) = selection.selector.poll(now) {
                 self.dataplane.select(tunnel, class.id, selection.selector.choice());
                 selection.since_unix_ms = clock::unix_ms();
-                decisions.push(decision);
+                decisions.push((decision, self.clock.now()));
             }
             let selected = selection.selector.selected().and_then(|id| self.paths.get(&id));
             let meets = selected.is_some_and(|path| {
@@ -81,8 +81,8 @@ impl Engine {
         if !decisions.is_empty() {
             self.report_soon = true;
             self.refresh_cadence(tunnel, now);
-            for decision in decisions {
-                self.record(&edge, &decision);
+            for (decision, swapped) in decisions {
+                self.record(&edge, &decision, swapped);
             }
         }
         self.tell_peer(&edge, tunnel);
@@ -93,7 +93,8 @@ impl Engine {
         self.select_tunnel(tunnel, None, self.clock.now());
     }
 
-    fn record(&mut self, edge: &EdgeState, decision: &Decision) {
+    /// `swapped`: when the data plane had the choice.
+    fn record(&mut self, edge: &EdgeState, decision: &Decision, swapped: Micros) {
         let peer_edge = edge.tunnels.get(&decision.tunnel).map(|t| t.peer_edge.clone());
         let mut record = decision.to_proto(&DecisionContext {
             sequence: 0,
@@ -102,6 +103,7 @@ impl Engine {
             peer_edge: peer_edge.as_deref().unwrap_or_default(),
             boot_id: self.control.boot_id(),
         });
+        record.trace_id = self.trace_reselection(decision, swapped, &record.peer_edge);
         if decision.cause.voluntary() {
             let followed = self.advice.followed(decision.from, decision.to, self.clock.now());
             record.advice_id = followed.unwrap_or_default().to_owned();

@@ -237,6 +237,7 @@ impl Engine {
             from_next_hop: decision.from_next_hop.clone(),
             to_next_hop: decision.to_next_hop.clone(),
             advice_id: decision.advice_id.clone(),
+            trace_id: decision.trace_id.clone(),
         }
     }
 }

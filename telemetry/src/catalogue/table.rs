@@ -129,6 +129,8 @@ metrics! {
         "Requests to the scrape endpoint: answered; refused (wrong path or method, or too many at once).";
     TELEMETRY_PUSHES: "hawser.telemetry.pushes" "{push}" Counter, Process ["outcome"] Both
         "Pushes by OTLP: ok, or failed (the figures of that moment are lost, counters go on).";
+    TELEMETRY_RECORDS: "hawser.telemetry.records" "{record}" Counter, Process ["signal", "outcome"] Both
+        "Spans (signal traces) and log lines (logs) for OTLP: pushed (ok), given up after some tries (failed), or not taken for want of room (dropped).";
     BUILD_INFO: "hawser.build.info" "" Gauge, Process ["version"] Both
         "1, with the version of the process.";
 }

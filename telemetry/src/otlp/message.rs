@@ -1,6 +1,6 @@
 //! A snapshot as OTLP messages of a bounded number of points.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
 
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, InstrumentationScope, KeyValue, any_value};
@@ -8,6 +8,7 @@ use opentelemetry_proto::tonic::metrics::v1 as otlp;
 use opentelemetry_proto::tonic::metrics::v1::metric::Data;
 use opentelemetry_proto::tonic::resource::v1::Resource;
 
+use super::records::nanos;
 use crate::catalogue::{self, Kind, Metric};
 use crate::run::About;
 use crate::snapshot::{Point, Snapshot, Value};
@@ -47,38 +48,41 @@ struct Times {
     now: u64,
 }
 
-fn nanos(time: SystemTime) -> u64 {
-    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
-}
-
 fn request(about: &About, metrics: Vec<otlp::Metric>) -> ExportMetricsServiceRequest {
-    let attributes = [
-        ("service.name", about.service),
-        ("service.version", about.version),
-        ("service.namespace", &about.fleet),
-        ("service.instance.id", &about.instance),
-    ];
-    let resource = Resource {
-        attributes: attributes.iter().map(|(key, value)| attribute(key, value)).collect(),
-        ..Resource::default()
-    };
-    let scope = InstrumentationScope {
-        name: "hawser".to_owned(),
-        version: about.version.to_owned(),
-        ..InstrumentationScope::default()
-    };
-    let scope_metrics = otlp::ScopeMetrics { scope: Some(scope), metrics, ..Default::default() };
+    let scope_metrics =
+        otlp::ScopeMetrics { scope: Some(scope(about)), metrics, ..Default::default() };
     ExportMetricsServiceRequest {
         resource_metrics: vec![otlp::ResourceMetrics {
-            resource: Some(resource),
+            resource: Some(resource(about)),
             scope_metrics: vec![scope_metrics],
             ..Default::default()
         }],
     }
 }
 
-fn attribute(key: &str, value: &str) -> KeyValue {
+/// Who tells.
+pub fn resource(about: &About) -> Resource {
+    let attributes = [
+        ("service.name", about.service),
+        ("service.version", about.version),
+        ("service.namespace", &about.fleet),
+        ("service.instance.id", &about.instance),
+    ];
+    Resource {
+        attributes: attributes.iter().map(|(key, value)| attribute(key, value)).collect(),
+        ..Resource::default()
+    }
+}
+
+pub fn scope(about: &About) -> InstrumentationScope {
+    InstrumentationScope {
+        name: "hawser".to_owned(),
+        version: about.version.to_owned(),
+        ..InstrumentationScope::default()
+    }
+}
+
+pub fn attribute(key: &str, value: &str) -> KeyValue {
     let value = AnyValue { value: Some(any_value::Value::StringValue(value.to_owned())) };
     KeyValue { key: key.to_owned(), value: Some(value), ..KeyValue::default() }
 }

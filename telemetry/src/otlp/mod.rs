@@ -1,7 +1,10 @@
 //! Pushing by OTLP: settings, messages, the connection, the loop.
 
 mod message;
+mod queue;
+mod records;
 mod settings;
+mod stream;
 #[cfg(test)]
 mod tests;
 mod transport;
@@ -12,14 +15,63 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use crate::flags::MetricsFlags;
+use crate::flags::{MetricsFlags, Signal};
+use crate::logs::LogLine;
 use crate::run::{About, Collector};
+use crate::trace::Span;
+pub use queue::Queue;
 pub use settings::OtlpError;
 use settings::Settings;
+use stream::Stream;
+pub use stream::StreamCounts;
 use transport::Transport;
 
 /// Points in one message: well below the 4 MiB that receivers take by default.
 const POINTS_PER_MESSAGE: usize = 4_000;
+
+/// From this process's environment.
+fn settings(flags: &MetricsFlags, signal: Signal) -> Result<Option<Settings>, OtlpError> {
+    Settings::read(flags, signal, &|name| std::env::var(name).ok())
+}
+
+/// A signal whose items go out as they come.
+#[derive(Debug)]
+pub struct Streamed<T> {
+    pub queue: Queue<T>,
+    pub counts: Arc<StreamCounts>,
+}
+
+/// What pushes spans; `None`: nobody asked for it.
+///
+/// # Errors
+/// A setting is wrong.
+pub fn spans(
+    flags: &MetricsFlags,
+    about: &About,
+    stop: &CancellationToken,
+) -> Result<Option<Streamed<Span>>, OtlpError> {
+    let Some(settings) = settings(flags, Signal::Traces)? else { return Ok(None) };
+    let (stream, queue) = Stream::new("traces", settings, about, records::spans)?;
+    let counts = stream.counts();
+    tokio::spawn(stream.run(stop.clone()));
+    Ok(Some(Streamed { queue, counts }))
+}
+
+/// The same for log lines.
+///
+/// # Errors
+/// A setting is wrong.
+pub fn logs(
+    flags: &MetricsFlags,
+    about: &About,
+    stop: &CancellationToken,
+) -> Result<Option<Streamed<LogLine>>, OtlpError> {
+    let Some(settings) = settings(flags, Signal::Logs)? else { return Ok(None) };
+    let (stream, queue) = Stream::new("logs", settings, about, records::logs)?;
+    let counts = stream.counts();
+    tokio::spawn(stream.run(stop.clone()));
+    Ok(Some(Streamed { queue, counts }))
+}
 
 #[derive(Debug, Default)]
 pub struct PushCounts {
@@ -40,8 +92,7 @@ impl Pusher {
     /// # Errors
     /// A setting is wrong.
     pub fn from_flags(flags: &MetricsFlags, about: About) -> Result<Option<Self>, OtlpError> {
-        let variables = |name: &str| std::env::var(name).ok();
-        let Some(settings) = Settings::read(flags, &variables)? else { return Ok(None) };
+        let Some(settings) = settings(flags, Signal::Metrics)? else { return Ok(None) };
         let interval = settings.interval;
         Ok(Some(Pusher { about, interval, transport: Transport::new(settings)? }))
     }

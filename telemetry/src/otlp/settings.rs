@@ -1,4 +1,4 @@
-//! Flags first, then OpenTelemetry's variables: those for metrics, then those for all signals.
+//! Flags first, then OpenTelemetry's variables: those for the signal, then those for all.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -6,11 +6,10 @@ use std::time::Duration;
 use http::uri::{PathAndQuery, Scheme};
 use http::{HeaderName, HeaderValue, Uri};
 
-use crate::flags::MetricsFlags;
+use crate::flags::{MetricsFlags, Signal};
 
 const DEFAULT_INTERVAL: Duration = Duration::from_secs(60);
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
-const METRICS_PATH: &str = "/v1/metrics";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Protocol {
@@ -82,25 +81,51 @@ pub struct Settings {
     pub client_key: Option<(String, PathBuf)>,
 }
 
+impl Signal {
+    fn variable(self) -> &'static str {
+        match self {
+            Signal::Metrics => "METRICS",
+            Signal::Traces => "TRACES",
+            Signal::Logs => "LOGS",
+        }
+    }
+
+    fn http_path(self) -> &'static str {
+        match self {
+            Signal::Metrics => "/v1/metrics",
+            Signal::Traces => "/v1/traces",
+            Signal::Logs => "/v1/logs",
+        }
+    }
+}
+
 type Variables<'a> = &'a dyn Fn(&str) -> Option<String>;
 
 impl Settings {
-    /// `None`: there is no endpoint, so nothing is pushed.
+    /// `None`: there is no endpoint, or the signal is not asked for, so nothing is pushed.
     ///
     /// # Errors
     /// A value is wrong.
-    pub fn read(flags: &MetricsFlags, variables: Variables<'_>) -> Result<Option<Self>, OtlpError> {
+    pub fn read(
+        flags: &MetricsFlags,
+        signal: Signal,
+        variables: Variables<'_>,
+    ) -> Result<Option<Self>, OtlpError> {
+        if !flags.otlp_signals.contains(&signal) {
+            return Ok(None);
+        }
         let of_all = |name: &str| {
             let name = format!("OTEL_EXPORTER_OTLP_{name}");
             variables(&name).filter(|v| !v.is_empty()).map(|value| (name, value))
         };
-        let given = |name: &str| of_all(&format!("METRICS_{name}")).or_else(|| of_all(name));
+        let given =
+            |name: &str| of_all(&format!("{}_{name}", signal.variable())).or_else(|| of_all(name));
         let flag = |name: &str, value: &Option<String>| value.clone().map(|v| (name.to_owned(), v));
 
-        // An endpoint for metrics alone is taken as it is; others get the signal's path.
+        // An endpoint for one signal alone is taken as it is; others get the signal's path.
         let (endpoint, whole) = match (
             flag("--otlp-endpoint", &flags.otlp_endpoint),
-            of_all("METRICS_ENDPOINT"),
+            of_all(&format!("{}_ENDPOINT", signal.variable())),
             of_all("ENDPOINT"),
         ) {
             (Some(endpoint), ..) | (None, None, Some(endpoint)) => (endpoint, false),
@@ -128,7 +153,7 @@ impl Settings {
         let ca_flag = flags.otlp_ca_file.clone().map(|path| ("--otlp-ca-file".to_owned(), path));
         Ok(Some(Settings {
             protocol,
-            endpoint: uri(&endpoint, protocol, whole)?,
+            endpoint: uri(&endpoint, protocol, (!whole).then(|| signal.http_path()))?,
             headers: given("HEADERS").map_or(Ok(Vec::new()), |given| headers(&given))?,
             timeout: milliseconds(given("TIMEOUT"), DEFAULT_TIMEOUT)?,
             interval,
@@ -146,7 +171,7 @@ fn wrong(place: &str, value: &str, problem: &'static str) -> OtlpError {
 fn uri(
     (place, text): &(String, String),
     protocol: Protocol,
-    whole: bool,
+    signal_path: Option<&str>,
 ) -> Result<Uri, OtlpError> {
     let no_url = || wrong(place, text, "is no URL like http://HOST:PORT or https://HOST:PORT");
     let uri: Uri = text.parse().map_err(|_| no_url())?;
@@ -159,10 +184,10 @@ fn uri(
         // Not shown: what stands before it is a password, perhaps.
         return Err(wrong(place, "...@...", "must hold no user; use headers"));
     }
-    if protocol == Protocol::Grpc || whole {
+    let Some(signal_path) = signal_path.filter(|_| protocol == Protocol::HttpProtobuf) else {
         return Ok(uri);
-    }
-    let path = format!("{}{METRICS_PATH}", uri.path().trim_end_matches('/'));
+    };
+    let path = format!("{}{signal_path}", uri.path().trim_end_matches('/'));
     let mut parts = uri.into_parts();
     parts.path_and_query = Some(PathAndQuery::try_from(path).map_err(|_| no_url())?);
     Uri::from_parts(parts).map_err(|_| no_url())

@@ -12,7 +12,7 @@ use crate::snapshot::Snapshot;
 fn read(flags: &MetricsFlags, variables: &[(&str, &str)]) -> Result<Option<Settings>, OtlpError> {
     let variables: BTreeMap<String, String> =
         variables.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
-    Settings::read(flags, &|name| variables.get(name).cloned())
+    Settings::read(flags, Signal::Metrics, &|name| variables.get(name).cloned())
 }
 
 fn some(variables: &[(&str, &str)]) -> Settings {

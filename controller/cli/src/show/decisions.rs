@@ -37,6 +37,9 @@ pub(super) fn one(style: &Style, decision: &Decision) -> String {
     if !decision.advice_id.is_empty() {
         text.push_str(&format!("\nIt followed the advice {}.", clean(&decision.advice_id)));
     }
+    if !decision.trace_id.is_empty() {
+        text.push_str(&format!("\nIts trace is {}.", clean(&decision.trace_id)));
+    }
     if decision.candidates.is_empty() {
         return text;
     }

@@ -259,6 +259,7 @@ fn decision(decision: &Decision) -> Value {
         "summary": decision.summary,
         "boot_id": decision.boot_id,
         "advice_id": decision.advice_id,
+        "trace_id": decision.trace_id,
         "segment_id": decision.segment_id,
         "prefixes": decision.prefixes,
         "from_next_hop": decision.from_next_hop,

@@ -60,6 +60,8 @@ pub struct Decision {
     pub from_next_hop: String,
     pub to_next_hop: String,
     pub advice_id: String,
+    /// Of OpenTelemetry; empty: the edge's agent pushes no traces.
+    pub trace_id: String,
     pub candidates: Vec<Candidate>,
 }
 
@@ -79,6 +81,7 @@ impl From<agent::Decision> for Decision {
             from_next_hop: d.from_next_hop,
             to_next_hop: d.to_next_hop,
             advice_id: d.advice_id,
+            trace_id: d.trace_id,
             candidates: all(d.candidates),
         }
     }

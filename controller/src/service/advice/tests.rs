@@ -70,6 +70,7 @@ impl World {
             comment: String::new(),
             expected: Expected::Any,
             policy: None,
+            trace: None,
         };
         let applied = controller.apply(&admin, proposal).await;
         assert!(matches!(applied, Ok(crate::service::Applied::Committed { .. })), "{applied:?}");

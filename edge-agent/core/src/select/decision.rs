@@ -45,6 +45,11 @@ impl Cause {
         }
     }
 
+    /// Something was wrong with the path that was left.
+    pub fn for_damage(self) -> bool {
+        matches!(self, Cause::PathDown | Cause::SlaViolated | Cause::NoneLeft)
+    }
+
     /// Nothing was wrong with the path that was left.
     pub fn voluntary(self) -> bool {
         matches!(self, Cause::FailBack | Cause::BetterPath)

@@ -202,6 +202,11 @@ impl DelayEvidence {
         self.violated
     }
 
+    /// Since when value and samples are above the limit, without a break.
+    pub(super) fn above_since(&self) -> Option<Micros> {
+        self.above_since
+    }
+
     pub(super) fn value_us(&self) -> u32 {
         self.value_us
     }

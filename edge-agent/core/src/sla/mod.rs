@@ -11,6 +11,7 @@ mod monitor;
 #[cfg(test)]
 mod tests;
 mod traffic;
+mod trouble;
 
 use std::fmt;
 

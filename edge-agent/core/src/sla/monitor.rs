@@ -6,6 +6,7 @@ use super::burst::Burst;
 use super::evidence::{DelayEvidence, LossEvidence};
 use super::liveness::Liveness;
 use super::traffic::{Step, Traffic};
+use super::trouble::Trouble;
 use super::{Crossed, Crossings, Limit, PathHealth, Reach, SlaClass, SlaState};
 use crate::id::PathId;
 use crate::policy;
@@ -34,6 +35,7 @@ pub struct PathMonitor {
     /// Of our packets as the peer counts them, and of the peer's as we do.
     peer_traffic: Traffic,
     heard_traffic: Traffic,
+    trouble: Trouble,
 }
 
 #[derive(Debug)]
@@ -64,6 +66,7 @@ impl PathMonitor {
             peer_traffic: Traffic::default(),
             heard_traffic: Traffic::default(),
             heard: None,
+            trouble: Trouble::default(),
         }
     }
 
@@ -97,6 +100,9 @@ impl PathMonitor {
         self.newest_sequence = self.newest_sequence.max(sample.sequence);
         // Before the sample: the run that is judged is no part of what is usual.
         let usual = self.usual_loss();
+        if matches!(sample.outcome, Outcome::Lost { .. }) {
+            self.trouble.lost(sample.sent, sample.known);
+        }
         self.window.handle(sample);
         self.round_trip.handle(sample, usual);
         self.forward.handle(sample, usual);
@@ -195,6 +201,9 @@ impl PathMonitor {
 
     /// Real traffic's losses as evidence beside the probes'.
     fn weigh_traffic(&mut self, way: Way, step: Step, now: Micros) {
+        if step.lost > 0.0 {
+            self.trouble.lost(now, now);
+        }
         if self.reach() != Reach::Up {
             return;
         }
@@ -208,6 +217,13 @@ impl PathMonitor {
                 evidence.lost(step.lost, now);
             }
         }
+    }
+
+    /// When what ails the path now began: the first loss after it had been well for a while, or the first value above a
+    /// class's limit. `None`: nothing is known to be wrong.
+    pub fn trouble_since(&self) -> Option<Micros> {
+        let delays = self.classes.iter().flat_map(ClassEvidence::above_since);
+        self.trouble.since(self.now).into_iter().chain(delays).min()
     }
 
     fn peer_word_is_fresh(&self) -> bool {
@@ -316,6 +332,11 @@ impl ClassEvidence {
             self.jitter_tx.iter_mut().for_each(|e| e.handle(tx, tx, now));
             self.jitter_rx.iter_mut().for_each(|e| e.handle(rx, rx, now));
         }
+    }
+
+    fn above_since(&self) -> impl Iterator<Item = Micros> + '_ {
+        let delays = [&self.rtt, &self.jitter_tx, &self.jitter_rx];
+        delays.into_iter().flatten().filter_map(DelayEvidence::above_since)
     }
 
     fn crossed(&self, symmetric: bool) -> Crossings {

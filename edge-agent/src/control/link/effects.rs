@@ -73,6 +73,10 @@ impl Supervisor {
                 let order = Order {
                     id: generation.id(),
                     reason,
+                    trace: self
+                        .traced
+                        .filter(|(id, _)| *id == generation.id())
+                        .map(|(_, trace)| trace),
                     state: Arc::new(state),
                     bytes: generation.bytes().into(),
                     reply,

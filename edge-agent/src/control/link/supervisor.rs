@@ -13,6 +13,7 @@ use hawser_edge_core::generation::{
 use hawser_proto::agent::v1 as wire;
 use hawser_proto::agent::v1::agent_message::Message as Up;
 use hawser_proto::agent::v1::controller_message::Message as Down;
+use hawser_telemetry::TraceContext;
 use rustls::ClientConfig;
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep_until};
@@ -90,6 +91,8 @@ pub struct Supervisor {
     pub(super) held: VecDeque<Effect>,
     /// Offered while another one was being applied; the newest offer wins.
     parked: Option<wire::Generation>,
+    /// The newest offer's trace.
+    pub(super) traced: Option<(GenerationId, TraceContext)>,
     calendar_at: Instant,
     /// One question about the history is answered at a time.
     history_slot: Arc<Semaphore>,
@@ -119,6 +122,7 @@ impl Supervisor {
             unsaved_retry_at: now,
             held: VecDeque::new(),
             parked: None,
+            traced: None,
             calendar_at: now,
             history_slot: Arc::new(Semaphore::new(1)),
         }
@@ -267,6 +271,7 @@ impl Supervisor {
             self.nack(id, wire::NackKind::Rejected, vec![events::corrupt(id)]);
             return;
         }
+        self.traced = TraceContext::parse(&offered.traceparent).map(|trace| (id, trace));
         let (offer, effects) = self.parts.machine.offer(generation, EpochProof::Unsigned);
         tracing::info!(generation = %id, answer = ?offer, "generation offered");
         if offer == Offer::Busy {

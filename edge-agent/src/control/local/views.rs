@@ -184,6 +184,9 @@ pub struct DecisionView {
     /// The controller's advice that it followed; empty: none.
     #[serde(default)]
     pub advice_id: String,
+    /// Of OpenTelemetry; empty: this agent pushes no traces.
+    #[serde(default)]
+    pub trace_id: String,
 }
 
 /// One path, or next hop, that was looked at for a decision.
