@@ -29,6 +29,7 @@ mod presets;
 pub mod rollout;
 mod schema;
 mod suite;
+pub mod trend;
 mod waiver;
 
 pub use allocate::{

@@ -10,6 +10,8 @@ mod look;
 mod model;
 mod people;
 mod problem;
+mod session;
+mod trend;
 mod watch;
 
 use std::sync::Arc;
@@ -24,6 +26,7 @@ use utoipa::{Modify, OpenApi};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use crate::console;
 use crate::service::Controller;
 use idempotency::Answers;
 use problem::{Problem, ProblemBody};
@@ -95,6 +98,8 @@ fn documented() -> OpenApiRouter<Api> {
         .routes(routes!(change::abort_rollout))
         .routes(routes!(change::list_drains))
         .routes(routes!(change::drain, change::undrain))
+        .routes(routes!(trend::history))
+        .routes(routes!(session::sign_in, session::who, session::sign_out))
         .routes(routes!(people::list_tokens, people::create_token))
         .routes(routes!(people::revoke_token))
         .routes(routes!(people::list_audit))
@@ -125,6 +130,7 @@ pub fn router(controller: &Arc<Controller>) -> Router {
         .layer(middleware::map_response(without_sniffing))
         .with_state(api)
         .merge(page)
+        .merge(console::router())
 }
 
 async fn nothing_here(uri: Uri, headers: HeaderMap) -> Response {

@@ -26,11 +26,13 @@ mod manifest;
 mod metrics;
 mod record;
 mod session;
+mod sessions;
 mod sla_watch;
 mod staging;
 mod state;
 mod telemetry;
 mod tokens;
+mod trend;
 mod view;
 
 use std::sync::Arc;
@@ -53,8 +55,10 @@ pub use self::intent::{Applied, Document, Expected, Proposal};
 pub use self::metrics::source as metrics_source;
 pub use self::record::Reading;
 pub use self::session::Peer;
+pub use self::sessions::{OpenedSession, SessionEnd};
 pub use self::state::FleetState;
 pub use self::tokens::{ApiToken, Created, NewToken, Principal, Role, create_first_admin};
+pub use self::trend::{EndTrend, Limit, TrendQuestion};
 pub use self::view::DecisionFilter;
 use crate::audit::{Audit, Record};
 use crate::bucket::{Bucket, SourceBuckets};
@@ -68,8 +72,10 @@ use counters::Counters;
 use events::{Events, event};
 use index::Index;
 use record::Waiting;
+use sessions::Sessions;
 use sla_watch::SlaWatch;
 use staging::Staging;
+use trend::Trends;
 
 /// Enrolments at once from one source, then one every two seconds.
 const ENROLMENT_BURST: u32 = 10;
@@ -101,6 +107,8 @@ pub struct Controller {
     slow_loop: SlowLoop,
     waiting: Waiting,
     signed_in: SignedIn,
+    sessions: Sessions,
+    trends: Trends,
     sla_watch: SlaWatch,
     staging: Staging,
     state: watch::Sender<Arc<FleetState>>,
@@ -139,6 +147,8 @@ impl Controller {
             slow_loop,
             waiting: Waiting::default(),
             signed_in: SignedIn::default(),
+            sessions: Sessions::default(),
+            trends: Trends::default(),
             sla_watch: SlaWatch::default(),
             staging: Staging::default(),
             state: watch::Sender::new(Arc::new(state)),

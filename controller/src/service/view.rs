@@ -35,6 +35,10 @@ impl Controller {
         let state = self.state();
         let oldest = self.oldest_fresh();
         let mut counters = self.counters.snapshot();
+        let dropped = self.trend_dropped();
+        counters.insert("trend_points_merged".to_owned(), dropped.merged);
+        counters.insert("trend_points_expired".to_owned(), dropped.expired);
+        counters.insert("trend_samples_refused".to_owned(), dropped.refused);
         self.index.with_all(|live| {
             for (name, count) in live.values().flat_map(|edge| &edge.counters) {
                 *counters.entry(format!("edge.{name}")).or_default() += count;
