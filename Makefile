@@ -3,6 +3,7 @@ PACKAGES_LAB := iproute2 nftables procps iputils-ping python3
 # They check packets of ours without our code.
 PACKAGES_TEST := tshark openssl python3-scapy python3-cryptography prometheus
 PACKAGES_TELEMETRY := prometheus python3-venv
+PACKAGES_CONSOLE := chromium fonts-inter
 PACKAGES_BENCH := iperf3 util-linux
 PACKAGES_PEERS := wireguard-go wireguard-tools strongswan-swanctl charon-systemd libcharon-extra-plugins \
 	libstrongswan-standard-plugins
@@ -65,6 +66,16 @@ test-telemetry: setup check-compose ## Dashboards, rules and pushes against a re
 	@tools/setup $(PACKAGES_TELEMETRY)
 	$(CARGO) build --workspace --bins
 	@receiver=$$(tools/otlp-receiver) && target/debug/hawser-telemetry-check --receiver "$$receiver"
+
+.PHONY: console
+console: ## The web console → console/dist; the controller that is built after it has it (Node.js 20, npm)
+	@tools/console
+
+.PHONY: test-console
+test-console: setup console ## The console in headless Chromium, against a live lab → target/reports/console.json (IMAGES=DIR; root)
+	@tools/setup $(PACKAGES_CONSOLE)
+	$(CARGO) build --workspace --bins
+	@target/debug/hawser-console-check $(if $(IMAGES),--images $(IMAGES))
 
 .PHONY: check-compose
 check-compose: ## deploy/compose.yml against the Compose specification's schema

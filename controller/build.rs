@@ -15,14 +15,17 @@ fn main() {
         files.clear();
     }
     files.sort();
+    // Copies: the console may be made anew while the controller compiles.
+    let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets it"));
     let mut table = String::from("pub(super) const FILES: &[File] = &[\n");
-    for (name, path) in &files {
-        let path = path.display().to_string();
-        let _ = writeln!(table, "    File {{ name: {name:?}, bytes: include_bytes!({path:?}) }},");
+    for (number, (name, path)) in files.iter().enumerate() {
+        let copy = format!("console-{number}");
+        fs::copy(path, out.join(&copy)).expect("the console's files can be read");
+        let bytes = format!("include_bytes!(concat!(env!(\"OUT_DIR\"), \"/{copy}\"))");
+        let _ = writeln!(table, "    File {{ name: {name:?}, bytes: {bytes} }},");
     }
     table.push_str("];\n");
-    let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets it")).join("console.rs");
-    fs::write(out, table).expect("the folder of this build can be written");
+    fs::write(out.join("console.rs"), table).expect("the folder of this build can be written");
 }
 
 /// Files by their name in the console, with `/` between folders; hidden ones are the repository's.

@@ -30,6 +30,20 @@ export interface Asked {
   signal?: AbortSignal;
 }
 
+/** How far this machine's clock is behind the controller's; a second or so, not exact. */
+let behindMs = 0;
+
+/** What the controller's clock says. */
+export const now = (): number => Date.now() + behindMs;
+
+function setClock(date: string | null) {
+  const told = date === null ? Number.NaN : Date.parse(date);
+  if (Number.isNaN(told)) return;
+  const behind = told + 500 - Date.now();
+  // The header has whole seconds: less than that is no difference.
+  if (Math.abs(behind - behindMs) > 1_000) behindMs = Math.abs(behind) > 1_500 ? behind : 0;
+}
+
 async function send(path: string, asked: Asked): Promise<Response> {
   // Not "./v1": the address bar holds only a fragment besides the page.
   const headers = new Headers({ "hawser-console": "1", ...asked.headers });
@@ -45,6 +59,7 @@ async function send(path: string, asked: Asked): Promise<Response> {
     ...(body !== undefined && { body }),
     ...(asked.signal && { signal: asked.signal }),
   });
+  setClock(response.headers.get("date"));
   if (response.ok) return response;
   const problem = new Problem(response.status, await problemOf(response));
   if (response.status === 401) whenSignedOut();

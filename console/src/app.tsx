@@ -25,13 +25,14 @@ export function App() {
   useEffect(() => {
     onSignedOut(() => {
       live.stop();
+      localStorage.removeItem("hawser-signed-in");
       setSession((old) => {
         if (old) setEnded(true);
         return null;
       });
     });
-    if (sessionStorage.getItem("hawser-signed-in") === null) {
-      // Nobody signed in in this tab: do not ask only to be refused.
+    if (localStorage.getItem("hawser-signed-in") === null) {
+      // Nobody signed in in this browser: do not ask only to be refused.
       setAsked(true);
       return;
     }

@@ -1,5 +1,7 @@
 // Figures as people read them; the same digits in the same places.
 
+import { now } from "./api";
+
 export const ms = (us: number | null | undefined): string =>
   us === null || us === undefined ? "–" : `${(us / 1_000).toFixed(1)} ms`;
 
@@ -36,7 +38,7 @@ export function day(unixMs: number): string {
 /** Today only the time, else the day too. */
 export function when(unixMs: number): string {
   if (unixMs === 0) return "never";
-  return day(unixMs) === day(Date.now()) ? time(unixMs) : `${day(unixMs)} ${time(unixMs)}`;
+  return day(unixMs) === day(now()) ? time(unixMs) : `${day(unixMs)} ${time(unixMs)}`;
 }
 
 export const full = (unixMs: number): string => (unixMs === 0 ? "never" : `${day(unixMs)} ${time(unixMs)}`);
@@ -59,6 +61,6 @@ export function span(ms: number): string {
     .join(" ");
 }
 
-export const ago = (unixMs: number): string => (unixMs === 0 ? "never" : `${span(Date.now() - unixMs)} ago`);
+export const ago = (unixMs: number): string => (unixMs === 0 ? "never" : `${span(now() - unixMs)} ago`);
 
 export const plural = (n: number, one: string, many = `${one}s`): string => `${n} ${n === 1 ? one : many}`;

@@ -1,6 +1,10 @@
 // What a state means, in one place: a word, a shape, and how much it hurts.
 
+import { now } from "./api";
 import type { Edge, Path, Site } from "./types";
+
+/** An edge that has told nothing for so long does not see the controller, whatever its connection says. */
+const SILENT_MS = 10_000;
 
 export type Mark = "good" | "warn" | "bad" | "off";
 
@@ -12,7 +16,11 @@ export interface Health {
 export const violated = (path: Path): boolean =>
   path.state === "up" && [path.a, path.b].some((end) => end.violates.length > 0);
 
-export const carries = (path: Path): boolean => path.a.selected_for.length + path.b.selected_for.length > 0;
+/** Nothing goes over a path that is down, even if an end that can't be heard said so before. */
+export const carries = (path: Path): boolean =>
+  path.state !== "down" && path.a.selected_for.length + path.b.selected_for.length > 0;
+
+export const silent = (edge: Edge): boolean => edge.connected && now() - edge.last_seen_unix_ms > SILENT_MS;
 
 export function ofPath(path: Path): Health {
   if (path.state === "down") return { mark: "bad", word: "down" };
@@ -40,6 +48,7 @@ export function ofUplink(edge: Edge, name: string, paths: Path[]): Health {
 export function ofEdge(edge: Edge): Health {
   if (!edge.enrolled) return { mark: "off", word: "not enrolled" };
   if (!edge.connected) return { mark: "warn", word: "away" };
+  if (silent(edge)) return { mark: "warn", word: "silent" };
   if (edge.last_nack.length > 0) return { mark: "warn", word: "refused its generation" };
   return edge.applied === edge.desired ? { mark: "good", word: "connected" } : { mark: "off", word: "converging" };
 }

@@ -65,14 +65,15 @@ export function FleetPage() {
           </section>
           <section class="panel">
             <h2>Sites</h2>
-            <Table label="Sites" head={["Site", "State", "Uplinks", "#Paths up"]}>
+            <Table label="Sites" head={["Site", "Role", "State", "Uplinks", "#Paths up"]}>
               {sites.map((site) => {
                 const health = ofSite(site, paths);
                 const of = site.edges.reduce((n, edge) => n + edge.paths, 0);
                 const up = site.edges.reduce((n, edge) => n + edge.paths_up, 0);
                 return (
                   <tr key={site.name}>
-                    <th scope="row"><a href={link("sites", site.name)}>{site.name}</a> <span class="faint">{site.role}</span></th>
+                    <th scope="row"><a href={link("sites", site.name)}>{site.name}</a></th>
+                    <td class="faint">{site.role}</td>
                     <td><State {...health} /></td>
                     <td class="tight">
                       {site.edges.flatMap((edge) =>

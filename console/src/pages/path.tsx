@@ -1,6 +1,6 @@
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import "uplot/dist/uPlot.min.css";
-import { ask } from "../api";
+import { ask, now as clock } from "../api";
 import { ms, percent, span, when } from "../format";
 import { carries, ofPath } from "../health";
 import { useLive, useLoad } from "../live";
@@ -20,10 +20,9 @@ const WINDOWS: [string, number][] = [
 ];
 const SHORTEST_S = 10;
 
-/** Everything of a time, page by page. */
-async function history(id: number, since: number): Promise<PathHistory> {
-  const first = await ask<PathHistory>(`paths/${id}/history?since_unix_ms=${Math.floor(since)}&limit=5000`);
-  return first;
+function history(id: number, since: number): Promise<PathHistory> {
+  // One page holds all that is ever kept of one path.
+  return ask<PathHistory>(`paths/${id}/history?since_unix_ms=${Math.floor(since)}&limit=5000`);
 }
 
 async function movesOf(path: Path, since: number): Promise<Decision[]> {
@@ -41,13 +40,13 @@ export function PathPage({ id, query }: { id: number; query: URLSearchParams }) 
   const [windowS, setWindow] = useState(Number(query.get("window")) || 900);
   const [zoom, setZoom] = useState<[number, number] | null>(null);
   const path = live.fleet?.paths.find((p) => p.id === id);
-  const reach = zoom ? Math.max(windowS, Date.now() / 1_000 - zoom[0]) : windowS;
+  const reach = zoom ? Math.max(windowS, clock() / 1_000 - zoom[0]) : windowS;
   const key = `${id} ${windowS} ${zoom ? zoom[0] : ""}`;
-  const told = useLoad(`history ${key}`, () => history(id, Date.now() - reach * 1_000), 2_000);
-  const moves = useLoad(`moves ${key} ${path ? 1 : 0}`, () => (path ? movesOf(path, Date.now() - reach * 1_000) : Promise.resolve([])), 2_000);
+  const told = useLoad(`history ${key}`, () => history(id, clock() - reach * 1_000), 2_000);
+  const moves = useLoad(`moves ${key} ${path ? 1 : 0}`, () => (path ? movesOf(path, clock() - reach * 1_000) : Promise.resolve([])), 2_000);
   if (live.fleet && !path) return <Note error={`The fleet has no path ${id}.`} />;
   if (!path || !told.value) return <Note error={told.error || live.error}>Asking the controller…</Note>;
-  const now = Date.now() / 1_000;
+  const now = clock() / 1_000;
   const range: [number, number] = zoom ?? [now - windowS, now];
   const scale = (factor: number, shift: number) => {
     const [from, to] = range;

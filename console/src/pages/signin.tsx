@@ -19,7 +19,7 @@ export function SignIn({ take, ended, error: first }: { take: (session: Session)
     setError("");
     try {
       const session = await ask<Session>("session", { method: "POST", json: { token: input.value.trim() } });
-      sessionStorage.setItem("hawser-signed-in", "1");
+      localStorage.setItem("hawser-signed-in", "1");
       take(session);
     } catch (problem) {
       setError(told(problem));

@@ -1,6 +1,6 @@
-import { ask } from "../api";
+import { ask, now } from "../api";
 import { ago, bytes, ms, percent, span, when } from "../format";
-import { carries, ofEdge, ofPath, ofSite, ofUplink } from "../health";
+import { carries, ofEdge, ofPath, ofSite, ofUplink, silent } from "../health";
 import { useLive, useLoad } from "../live";
 import { Candidates, Evidence } from "../parts/why";
 import { Fact, Note, State, Table } from "../parts/state";
@@ -64,7 +64,7 @@ function EdgePanel({ edge, paths }: { edge: Edge; paths: Path[] }) {
     <section class="panel">
       <h2>Edge {edge.name} <span class="after"><State {...health} /></span></h2>
       <dl class="facts">
-        <Fact name="Last heard">{edge.connected ? "now" : ago(edge.last_seen_unix_ms)}</Fact>
+        <Fact name="Last heard">{edge.connected && !silent(edge) ? "now" : ago(edge.last_seen_unix_ms)}</Fact>
         <Fact name="Agent">{edge.agent_version || "–"}</Fact>
         <Fact name="Generation">{edge.applied ?? "none"}{edge.applied !== edge.desired && <span class="faint"> (wanted {edge.desired})</span>}</Fact>
         <Fact name="Confirmed">{edge.confirmed ?? "–"}</Fact>
@@ -92,7 +92,7 @@ function EdgePanel({ edge, paths }: { edge: Edge; paths: Path[] }) {
 
 function PathRow({ path, site }: { path: Path; site: string }) {
   const [own, peer]: [PathEnd, PathEnd] = path.a.site === site ? [path.a, path.b] : [path.b, path.a];
-  const heard = path.state !== "connecting";
+  const heard = path.state === "up";
   return (
     <tr class={carries(path) ? "chosen" : ""}>
       <th scope="row"><a href={link("paths", path.id)}>{own.uplink} <span aria-label="to">→</span> {peer.site} {peer.uplink}</a>{path.ipv6 && <span class="faint"> IPv6</span>}</th>
@@ -117,12 +117,12 @@ function ClassRow({ account }: { account: Account }) {
       <details>
         <summary>
           <strong>{account.edge} → {account.peer_edge}</strong> {account.traffic_class}:{" "}
-          {told.path_id === 0 ? "no path" : <>on {told.path_name}</>} for {span(Date.now() - told.since_unix_ms)},{" "}
+          {told.path_id === 0 ? "no path" : <>on {told.path_name}</>} for {span(now() - told.since_unix_ms)},{" "}
           {told.meets_sla ? <State mark="good" word="SLA met" /> : <State mark="warn" word="SLA not met" />}
         </summary>
         <div class="evidence">
           {account.in_force && <p>{sentence(account.in_force)}</p>}
-          <p>{told.summary || "No path is better."} <span class="faint">As of {when(told.unix_ms)}.</span></p>
+          <p>Said {ago(told.unix_ms)}: {told.summary || "no path is better"}.</p>
           <Candidates of={told.candidates} />
         </div>
       </details>

@@ -1,5 +1,5 @@
 import { useState } from "preact/hooks";
-import { ask, told } from "../api";
+import { ask, now, told } from "../api";
 import { ago, full } from "../format";
 import { useLive, useLoad } from "../live";
 import { Confirm } from "../parts/dialog";
@@ -51,7 +51,7 @@ export function TokensPage({ session }: { session: Session }) {
 
 function TokenState({ t }: { t: Token }) {
   if (t.revoked) return <State mark="off" word="revoked" />;
-  if (t.expires_unix_ms !== 0 && t.expires_unix_ms <= Date.now()) return <State mark="off" word="expired" />;
+  if (t.expires_unix_ms !== 0 && t.expires_unix_ms <= now()) return <State mark="off" word="expired" />;
   if (t.used) return <State mark="off" word="used" />;
   return <State mark="good" word="valid" />;
 }

@@ -82,7 +82,7 @@ function Cards({ sites, paths }: { sites: Site[]; paths: Path[] }) {
   // What is in use is drawn last, above the others.
   const sorted = [...paths].sort((a, b) => Number(carries(a)) - Number(carries(b)));
   return (
-    <svg class="map" viewBox={`0 0 ${width} ${height}`} role="group" aria-label="Map of the fleet">
+    <svg class="map" viewBox={`0 0 ${width} ${height}`} role="group" aria-label="Map of the fleet" style={{ maxWidth: `${width * 1.1}px` }}>
       {sorted.map((path) => {
         const [a, b] = [port(path.a.edge, path.a.uplink), port(path.b.edge, path.b.uplink)];
         if (!a || !b) return null;
@@ -120,10 +120,9 @@ function SiteCard({ card, paths }: { card: Card; paths: Path[] }) {
   const { site, x, y, above } = card;
   const health = ofSite(site, paths);
   const ports = card.ports.map((port) => ({ ...port, health: ofUplink(port.edge, port.uplink, paths) }));
-  const said = ports.map((port) => `${port.label} ${port.health.word}`).join(", ");
   const title = above ? y + 27 : y + CARD_H - 30;
   return (
-    <a href={link("sites", site.name)} class={`card ${health.mark}`} aria-label={`${site.name}, ${site.role}: ${health.word}; ${said}`}>
+    <a href={link("sites", site.name)} class={`card ${health.mark}`} data-site={site.name}>
       <rect x={x} y={y} width={CARD_W} height={CARD_H} rx="7" />
       <Shape mark={health.mark} x={x + 18} y={title - 5} r={5.5} />
       <text class="name" x={x + 32} y={title}>{site.name}</text>

@@ -68,7 +68,7 @@ export function Shell({ session, route, left, children }: Props) {
             class="quiet"
             onClick={() => {
               void ask("session", { method: "DELETE" }).finally(() => {
-                sessionStorage.removeItem("hawser-signed-in");
+                localStorage.removeItem("hawser-signed-in");
                 left();
               });
             }}

@@ -175,6 +175,19 @@ impl<'a> Operator<'a> {
         Ok(created.token)
     }
 
+    /// A token for a person of that role.
+    ///
+    /// # Errors
+    /// No such role, or the controller does not answer.
+    pub fn api_token(&self, role: &str) -> Result<String, FleetError> {
+        #[derive(Deserialize)]
+        struct Created {
+            token: String,
+        }
+        let created: Created = self.ask(&["token", "create", "--role", role])?;
+        Ok(created.token)
+    }
+
     /// # Errors
     /// The controller does not answer.
     pub fn status(&self) -> Result<FleetStatus, FleetError> {
