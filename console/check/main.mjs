@@ -89,6 +89,8 @@ await browser.step("the chart shows the move", async () => {
   await page.getByRole("button", { name: "Zoom in" }).click();
   await page.getByRole("button", { name: "Later" }).click();
   await browser.picture(page, "path");
+  // A chart is drawn anew for other colours.
+  await page.waitForTimeout(1_000);
   const box = await page.locator(".plot .u-over").first().boundingBox();
   await page.mouse.move(box.x + box.width * 0.3, box.y + 40);
   await page.mouse.down();

@@ -94,7 +94,7 @@ function PathRow({ path, site }: { path: Path; site: string }) {
   const [own, peer]: [PathEnd, PathEnd] = path.a.site === site ? [path.a, path.b] : [path.b, path.a];
   const heard = path.state === "up";
   return (
-    <tr class={carries(path) ? "chosen" : ""}>
+    <tr class={carries(path) && own.selected_for.length > 0 ? "chosen" : ""}>
       <th scope="row"><a href={link("paths", path.id)}>{own.uplink} <span aria-label="to">→</span> {peer.site} {peer.uplink}</a>{path.ipv6 && <span class="faint"> IPv6</span>}</th>
       <td><State {...ofPath(path)} /></td>
       <td class="n">{heard ? ms(own.rtt_us) : "–"}</td>
@@ -104,7 +104,7 @@ function PathRow({ path, site }: { path: Path; site: string }) {
       <td class="n">{own.mos_milli ? (own.mos_milli / 1_000).toFixed(2) : "–"}</td>
       <td class="n">{bytes(own.tx_bytes)}</td>
       <td class="n">{bytes(own.rx_bytes)}</td>
-      <td>{own.selected_for.join(", ") || <span class="faint">warm</span>}</td>
+      <td>{carries(path) ? own.selected_for.join(", ") || `only back: ${peer.selected_for.join(", ")}` : <span class="faint">warm</span>}</td>
     </tr>
   );
 }

@@ -151,6 +151,12 @@ pub enum Command {
         /// Only those of this site
         site: Option<String>,
     },
+    /// The fleet, its sites and paths, live in the terminal
+    Top {
+        /// How often to ask
+        #[arg(long, value_name = "TIME", default_value = "2s", value_parser = parse_duration)]
+        every: Duration,
+    },
     /// Why traffic of a site takes the paths it takes, and why nothing moves
     Why {
         site: String,

@@ -10,6 +10,7 @@ mod record;
 pub mod replay;
 mod revisions;
 mod token;
+mod top;
 mod why;
 
 use std::time::Duration;
@@ -112,6 +113,7 @@ async fn ask(args: Args, document: Vec<u8>, output: &Output) -> Result<(), CliEr
         Command::Status => look::status(&session, output).await,
         Command::Sites => look::sites(&session, output).await,
         Command::Paths { site } => look::paths(&session, site, output).await,
+        Command::Top { every } => top::top(&session, every, output).await,
         Command::Why { site, class, peer, at, limit } => {
             let question = why::Question { site, class, peer, at, limit };
             why::why(&session, question, output).await

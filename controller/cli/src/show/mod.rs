@@ -20,6 +20,7 @@ use hawser_proto::operator::v1::{ApplyResponse, GetFleetResponse, GetStatusRespo
 
 pub use advice::advice;
 pub use audit::{audit, audit_whole};
+pub use decisions::sentence;
 pub use lists::{convergence_word as convergence, event, events, sites, token_created, tokens};
 pub use maintenance::{drain, drains, rollout};
 pub use paths::paths;
