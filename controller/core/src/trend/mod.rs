@@ -17,23 +17,26 @@ pub use series::{Point, State};
 /// How much is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Bounds {
-    /// Points of all series together, 40 octets each.
+    /// Points of all series together, 32 octets each.
     pub points: usize,
     pub series: usize,
     /// Of one series, even if there is room for more.
     pub points_of_one: usize,
-    /// Between the newest points.
+    /// Between the newest points, if there is room.
     pub step_ms: u32,
+    /// The newest points reach at least so far back; with few of them, each is wider.
+    pub fine_covers_ms: u64,
     pub keep_ms: u64,
 }
 
 impl Bounds {
-    /// A fleet of 2,000 sites with 4 paths each gets about 120 points for each end.
+    /// A fleet of 2,000 sites with 4 paths each gets 62 points for each end: 21 s apart for a quarter of an hour, 20 for a day.
     pub const DEFAULT: Self = Self {
-        points: 2_000_000,
+        points: 1_000_000,
         series: 40_000,
         points_of_one: 2_160,
         step_ms: 5_000,
+        fine_covers_ms: 900_000,
         keep_ms: 24 * 3_600_000,
     };
 
@@ -42,8 +45,8 @@ impl Bounds {
         let points = share.clamp(16, self.points_of_one.max(16));
         // Two thirds of them show the last hours step by step.
         let coarse = points / 3;
-        let step_ms = u64::from(self.step_ms);
         let fine = points - coarse;
+        let step_ms = u64::from(self.step_ms).max(self.fine_covers_ms / fine as u64);
         let bucket_ms = (self.keep_ms / coarse as u64).max(step_ms);
         Limits { fine, coarse, step_ms, bucket_ms, keep_ms: self.keep_ms }
     }

@@ -2,8 +2,14 @@ use proptest::prelude::*;
 
 use super::*;
 
-const BOUNDS: Bounds =
-    Bounds { points: 300, series: 4, points_of_one: 90, step_ms: 5_000, keep_ms: 3_600_000 };
+const BOUNDS: Bounds = Bounds {
+    points: 300,
+    series: 4,
+    points_of_one: 90,
+    step_ms: 5_000,
+    fine_covers_ms: 0,
+    keep_ms: 3_600_000,
+};
 const KEY: Key = Key { path_id: 7, end: End::A };
 const START: u64 = 1_000_000_000_000;
 
@@ -93,6 +99,26 @@ fn more_series_share_the_room_and_too_many_are_refused() {
     assert_eq!(trends.dropped().refused, 2 * 2_000);
     trends.retain(|path_id| path_id == 1);
     assert!(trends.points() <= BOUNDS.points_of_one && trends.points() > 0);
+}
+
+#[test]
+fn a_large_fleet_has_wider_points_rather_than_a_shorter_past() {
+    let bounds = Bounds { points: 64, series: 4, fine_covers_ms: 600_000, ..BOUNDS };
+    let mut trends = Trends::new(bounds);
+    for n in 0..3_600 {
+        for path_id in 0..4 {
+            trends.take(Key { path_id, end: End::A }, sample(START + n * 1_000, 20_000));
+        }
+    }
+    let key = Key { path_id: 0, end: End::A };
+    let points = trends.between(key, 0, u64::MAX, 1_000).0;
+    assert!(points.len() <= 16);
+    let fine: Vec<_> = points.iter().rev().take(11).collect();
+    assert!(fine.iter().all(|p| p.span_ms <= 60_000), "{fine:?}");
+    let reach = points.last().unwrap().ends_ms() - fine.last().unwrap().at_ms;
+    assert!(reach >= 540_000, "{reach}");
+    let whole = points.last().unwrap().ends_ms() - points[0].at_ms;
+    assert!(whole >= 3_000_000, "{whole}");
 }
 
 #[test]
