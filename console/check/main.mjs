@@ -50,7 +50,7 @@ await browser.step("the map shows the fleet", async () => {
 });
 
 // Charts need something to show.
-await page.waitForTimeout(45_000);
+await page.waitForTimeout(80_000);
 
 await browser.step("the map shows the uplink that failed", async () => {
   const mark = page.locator('[data-uplink="b1 isp-a"][data-mark="bad"]');
