@@ -39,7 +39,7 @@ export function AuditPage({ session }: { session: Session }) {
         {entries.map((e) => (
           <tr key={e.sequence}>
             <th scope="row" class="n" title={e.hash}>{e.sequence}</th>
-            <td class="n">{full(e.unix_ms)}</td>
+            <td class="t">{full(e.unix_ms)}</td>
             <td class="code">{e.actor}</td>
             <td class="code">{e.action}</td>
             <td class="code">{e.subject}</td>

@@ -35,7 +35,7 @@ export function RevisionsPage({ id, session }: { id: string; session: Session })
             {list.value?.revisions.map((r) => (
               <tr key={r.revision} class={r.current ? "chosen" : ""} aria-current={r === chosen ? "true" : undefined}>
                 <th scope="row" class="n"><a href={link("revisions", r.revision)}>{r.revision}</a></th>
-                <td class="n">{full(r.committed_unix_ms)}</td>
+                <td class="t">{full(r.committed_unix_ms)}</td>
                 <td class="code">{r.committed_by}</td>
                 <td class="wide">{r.comment}{r.current && <span class="chip">current</span>}</td>
                 <td class="act">

@@ -26,9 +26,9 @@ export function TokensPage({ session }: { session: Session }) {
               <th scope="row" class="code">{t.id}{t.id === session.token_id && <span class="chip">yours</span>}</th>
               <td>{t.kind === "api" ? t.role : <>enrolment of {t.edge}</>}</td>
               <td><TokenState t={t} /></td>
-              <td class="n">{full(t.created_unix_ms)}</td>
-              <td class="n">{t.expires_unix_ms === 0 ? "never" : full(t.expires_unix_ms)}</td>
-              <td class="n">{t.last_used_unix_ms === 0 ? "–" : ago(t.last_used_unix_ms)}</td>
+              <td class="t">{full(t.created_unix_ms)}</td>
+              <td class="t">{t.expires_unix_ms === 0 ? "never" : full(t.expires_unix_ms)}</td>
+              <td class="t">{t.last_used_unix_ms === 0 ? "–" : ago(t.last_used_unix_ms)}</td>
               <td class="code">{t.last_used_from || "–"}</td>
               <td class="wide">{t.comment}</td>
               <td class="act">{mayEnd(t) && <button onClick={() => setEnding(t)}>Revoke<span class="sr"> {t.id}</span></button>}</td>
