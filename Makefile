@@ -75,6 +75,7 @@ console: ## The web console → console/dist; the controller that is built after
 test-console: setup console ## The console in headless Chromium, against a live lab → target/reports/console.json (IMAGES=DIR; root)
 	@tools/setup $(PACKAGES_CONSOLE)
 	$(CARGO) build --workspace --bins
+	@cd console && npm run --silent test
 	@target/debug/hawser-console-check $(if $(IMAGES),--images $(IMAGES))
 
 .PHONY: check-compose
