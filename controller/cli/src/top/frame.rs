@@ -214,7 +214,7 @@ fn path_row(path: &Path, site: &str) -> Line {
         &milliseconds(sample.map(|s| s.jitter_us)),
         &percent(sample.map(|s| s.loss_tx_ppm)),
         &percent(sample.map(|s| s.loss_rx_ppm)),
-        &own.as_ref().map(|end| classes(end)).unwrap_or_default(),
+        &own.as_ref().map(classes).unwrap_or_default(),
     ];
     line(shade, row(&cells, &PATH))
 }
