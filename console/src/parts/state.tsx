@@ -52,7 +52,7 @@ export function Table({ label, head, children, empty }: { label: string; head: s
           <tr>
             {head.map((name, n) => {
               const [text, figures] = name.startsWith("#") ? [name.slice(1), "n"] : [name, ""];
-              return <th key={n} scope="col" class={figures}>{text}</th>;
+              return <th key={n} scope="col" class={figures}>{text || <span class="sr">What can be done</span>}</th>;
             })}
           </tr>
         </thead>
