@@ -60,6 +60,11 @@ test-package: package ## Installs the packages in a clean Debian, starts and enr
 test-long: setup ## The tests that take longer than people wait: days of virtual time
 	$(CARGO) test -p hawser-edge-core --test detection -- --ignored --nocapture
 
+.PHONY: test-rollout
+test-rollout: setup ## A generation that cuts the controller off, and a controller killed in mid-rollout: four minutes (root)
+	$(CARGO) build --workspace --bins --tests
+	$(CARGO) test --workspace --test poisoned_generation -- --ignored --nocapture
+
 .PHONY: test-telemetry
 test-telemetry: setup check-compose ## Dashboards, rules and pushes against a real Prometheus and a real OTLP receiver → target/reports/telemetry.json
 	@tools/setup $(PACKAGES_TELEMETRY)

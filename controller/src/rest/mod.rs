@@ -2,6 +2,7 @@
 //! are what they are. Described by OpenAPI 3.1 at `/openapi.json`, to be tried at `/docs`.
 
 mod access;
+mod certificates;
 mod change;
 mod document;
 mod extract;
@@ -95,6 +96,8 @@ fn documented() -> OpenApiRouter<Api> {
         .routes(routes!(change::abort_rollout))
         .routes(routes!(change::list_drains))
         .routes(routes!(change::drain, change::undrain))
+        .routes(routes!(certificates::revoke))
+        .routes(routes!(certificates::replace))
         .routes(routes!(people::list_tokens, people::create_token))
         .routes(routes!(people::revoke_token))
         .routes(routes!(people::list_audit))

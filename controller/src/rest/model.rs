@@ -267,6 +267,9 @@ pub struct Edge {
     pub last_nack: Vec<Fault>,
     pub paths: u32,
     pub paths_up: u32,
+    /// When its newest certificate ends, seconds since 1970; 0: not enrolled.
+    pub certificate_ends_unix_s: u64,
+    pub revoked: bool,
 }
 
 impl From<operator::EdgeStatus> for Edge {
@@ -285,6 +288,8 @@ impl From<operator::EdgeStatus> for Edge {
             last_nack: all(e.last_nack),
             paths: e.paths,
             paths_up: e.paths_up,
+            certificate_ends_unix_s: e.certificate_ends_unix_s,
+            revoked: e.revoked,
         }
     }
 }
