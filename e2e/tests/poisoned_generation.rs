@@ -69,16 +69,13 @@ fn lost(flow: &Flow, from: u64) -> Result<u64, FleetError> {
 #[ignore = "waits for an agent that gives up after 90 s: make test-rollout"]
 fn a_generation_that_cuts_the_controller_off_hurts_the_canary_only_and_is_taken_back() {
     scenario("poison", |fleet| {
-        // The controller is not reached from b2 by isp-b, and the document takes isp-a away: valid, and deadly.
-        rules(
-            fleet,
-            "isp-b",
-            "table inet cut { chain f { type filter hook forward priority 0; \
-             iifname \"b2\" tcp dport 4511 drop; }; }",
-        )?;
+        // Next hops that nobody is at: valid, and neither the controller nor a peer is reached any more.
         let (head, b2) = fleet.spec().document.split_once("  - name: b2").expect("b2 is last");
-        let without = b2.lines().filter(|line| !line.contains("name: isp-a"));
-        let poisoned = format!("{head}  - name: b2{}\n", without.collect::<Vec<_>>().join("\n"));
+        let wrong = b2
+            .replace("interface: isp-a,", "interface: isp-a, gateways: [198.51.100.46],")
+            .replace("interface: isp-b,", "interface: isp-b, gateways: [203.0.113.46],");
+        assert_ne!(wrong, b2);
+        let poisoned = format!("{head}  - name: b2{wrong}");
 
         let flow = Flow::start(fleet, "b1-host", "hq-host", 7301, false)?;
         flow.wait_flowing(SOON)?;
@@ -96,10 +93,10 @@ fn a_generation_that_cuts_the_controller_off_hurts_the_canary_only_and_is_taken_
         })?;
         // Nobody helps the canary: it goes back by itself.
         until("the canary goes back", AFTER_REVERT, || {
-            let now = applied(fleet, "b2-1")?;
             let others = ["hq-1", "b1-1"].map(|edge| applied(fleet, edge).expect("a status"));
             assert_eq!(others, before[..2], "the others never heard of it");
-            Ok((now == before[2], now))
+            let log = std::fs::read_to_string(fleet.agent("b2-1")?.log()).unwrap_or_default();
+            Ok((log.contains("GENERATION_REVERTED"), "it has not said so".to_owned()))
         })?;
         println!("the canary went back after {:.1} s", poisoned_at.elapsed().as_secs_f64());
         until("the rollout is halted and taken back", AFTER_REVERT, || {
