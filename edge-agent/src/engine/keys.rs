@@ -2,6 +2,7 @@
 
 use hawser_edge_core::id::{EdgeId, PathId, TunnelId};
 
+use super::selection::sla_classes;
 use super::{Engine, Timer};
 use crate::dataplane::{DataPlaneError, InboundSaSpec, OutboundSaSpec};
 use crate::peer::{HelloFacts, InstallFailed, PeerEvent};
@@ -105,9 +106,11 @@ impl Engine {
         let now = self.clock.now();
         for id in paths {
             self.dataplane.remove_outbound(*id);
+            let classes = self.edge.as_deref().map(sla_classes).unwrap_or_default();
             if let Some(path) = self.paths.get_mut(id) {
-                path.keyed = false;
-                path.sa_since = None;
+                path.lose_peer(classes, &self.clock);
+                // Selection must hear of it.
+                self.timers.set(Timer::Path(*id), Some(now));
             }
         }
         let message = "its certificate was revoked: connection and keys are gone";
