@@ -33,6 +33,8 @@ pub struct Options {
     pub listen: SocketAddr,
     pub telemetry_interval: Duration,
     pub advice: AdviceMode,
+    /// How long the certificates that edges get are good.
+    pub edge_lifetime: Duration,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -70,7 +72,8 @@ pub struct Running {
 /// Starts serving what `init` made in the data folder.
 pub async fn start(options: Options) -> Result<Running, RunError> {
     let setup = init::read_setup(&options.data)?;
-    let pki = Arc::new(Pki::load(&options.data, &setup.fleet, &setup.advertised)?);
+    let pki = Pki::load(&options.data, &setup.fleet, &setup.advertised)?;
+    let pki = Arc::new(pki.with_edge_lifetime(options.edge_lifetime));
     let (store, opened) = open_store(&options.data).await?;
     let store = Arc::new(store);
     let settings = Settings {

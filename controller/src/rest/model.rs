@@ -268,6 +268,9 @@ pub struct Edge {
     pub paths: u32,
     pub paths_up: u32,
     pub uplinks: Vec<Uplink>,
+    /// When its newest certificate ends, seconds since 1970; 0: not enrolled.
+    pub certificate_ends_unix_s: u64,
+    pub revoked: bool,
 }
 
 impl Edge {
@@ -289,6 +292,8 @@ impl Edge {
             paths: e.paths,
             paths_up: e.paths_up,
             uplinks,
+            certificate_ends_unix_s: e.certificate_ends_unix_s,
+            revoked: e.revoked,
         }
     }
 }

@@ -73,6 +73,8 @@ operations! {
     AbortRollout needs Operator;
     ListDrains needs Viewer;
     SetDrain needs Operator;
+    Revoke needs Operator;
+    Replace needs Operator;
     /// Of edges; those of people need an admin besides.
     CreateToken needs Operator;
     ListTokens needs Operator;

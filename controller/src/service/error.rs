@@ -43,6 +43,10 @@ pub enum ServiceError {
     DrainLimit(usize),
     #[error("no document was applied yet")]
     FleetEmpty,
+    #[error("{0} certificates are revoked already")]
+    RevocationLimit(usize),
+    #[error("the edge has {0} certificates that are good already")]
+    CertificateLimit(usize),
     #[error("the fleet has no edge {0:?}")]
     EdgeUnknown(String),
     #[error("the fleet has no site {0:?}")]
@@ -139,6 +143,12 @@ impl ServiceError {
             Self::TargetUnknown(_) => (NotFound, "TARGET_UNKNOWN", "check the name"),
             Self::DrainLimit(_) => {
                 (Limited, "DRAIN_LIMIT", "let traffic come back somewhere first")
+            }
+            Self::RevocationLimit(_) => {
+                (Limited, "REVOCATION_LIMIT", "wait until some have ended, or make a new fleet")
+            }
+            Self::CertificateLimit(_) => {
+                (Limited, "CERTIFICATE_LIMIT", "wait until some have ended, or revoke the edge")
             }
             Self::FleetEmpty => (NotFound, "FLEET_EMPTY", "apply a fleet document first"),
             Self::EdgeUnknown(_) => {

@@ -40,6 +40,9 @@ const REISSUES_PER_SECOND: f64 = 1.0 / 60.0;
 /// Changes of one edge's endpoints that are stored and spread, at once and per second.
 const FACTS_BURST: u32 = 30;
 const FACTS_PER_SECOND: f64 = 0.5;
+/// New certificates, and revocation lists that an agent brings, at once and per second.
+const RENEWAL_BURST: u32 = 8;
+const RENEWALS_PER_SECOND: f64 = 1.0 / 300.0;
 
 /// The newest sample of one path from one end.
 #[derive(Debug, Clone)]
@@ -90,6 +93,8 @@ pub struct EdgeLive {
     pub events: Bucket,
     pub reissues: Bucket,
     pub facts: Bucket,
+    pub renewals: Bucket,
+    pub lists: Bucket,
 }
 
 impl Default for EdgeLive {
@@ -111,6 +116,8 @@ impl Default for EdgeLive {
             events: Bucket::new(EVENT_BURST, EVENTS_PER_SECOND),
             reissues: Bucket::new(REISSUE_BURST, REISSUES_PER_SECOND),
             facts: Bucket::new(FACTS_BURST, FACTS_PER_SECOND),
+            renewals: Bucket::new(RENEWAL_BURST, RENEWALS_PER_SECOND),
+            lists: Bucket::new(RENEWAL_BURST, RENEWALS_PER_SECOND),
         }
     }
 }

@@ -25,6 +25,7 @@ mod intent;
 mod manifest;
 mod metrics;
 mod record;
+mod revocations;
 mod session;
 mod sessions;
 mod sla_watch;
@@ -54,6 +55,7 @@ pub use self::generation::Generation;
 pub use self::intent::{Applied, Document, Expected, Proposal};
 pub use self::metrics::source as metrics_source;
 pub use self::record::Reading;
+pub use self::revocations::{Revocations, RevokedNow};
 pub use self::session::Peer;
 pub use self::sessions::{OpenedSession, SessionEnd};
 pub use self::state::FleetState;
@@ -104,6 +106,7 @@ pub struct Controller {
     metrics: metrics::Metrics,
     index: Index,
     facts: Facts,
+    revocations: Revocations,
     slow_loop: SlowLoop,
     waiting: Waiting,
     signed_in: SignedIn,
@@ -132,6 +135,7 @@ impl Controller {
         let state = FleetState::load(store.as_ref()).await?;
         let facts = Facts::load(store.as_ref()).await?;
         let index = Index::load(store.as_ref()).await?;
+        let revocations = Revocations::load(store.as_ref(), &pki).await?;
         let slow_loop = SlowLoop::new(settings.advice);
         let bucket = Bucket::new(ENROLMENT_BURST, ENROLMENT_PER_SECOND);
         let controller = Arc::new(Self {
@@ -144,6 +148,7 @@ impl Controller {
             metrics: metrics::Metrics::new(times),
             index,
             facts,
+            revocations,
             slow_loop,
             waiting: Waiting::default(),
             signed_in: SignedIn::default(),

@@ -9,6 +9,7 @@ use hawser_proto::operator::v1::{
 
 use super::events::Subscription;
 use super::index::{EdgeLive, Sample};
+use super::revocations::Signed;
 use super::state::{EdgeState, FleetState, PathEndInfo, PathInfo};
 use super::{Controller, ServiceError, compiler};
 use crate::clock::{ms, now_unix_ms};
@@ -69,6 +70,7 @@ impl Controller {
     pub fn sites(&self, page_size: u32, page_token: &str) -> ListSitesResponse {
         let state = self.state();
         let oldest = self.oldest_fresh();
+        let revoked = self.revocations.signed();
         let roles = state
             .fleet
             .as_ref()
@@ -86,7 +88,9 @@ impl Controller {
                     .edges
                     .iter()
                     .filter(|(_, edge)| edge.config.site == **name)
-                    .map(|(edge, desired)| edge_status(&state, edge, desired, live, oldest))
+                    .map(|(edge, desired)| {
+                        edge_status(&state, edge, desired, live, oldest, &revoked)
+                    })
                     .collect(),
             };
             page.iter().map(site).collect()
@@ -186,6 +190,7 @@ fn edge_status(
     edge: &EdgeState,
     live: &Live,
     oldest: u64,
+    revoked: &Signed,
 ) -> EdgeStatus {
     let own = |path: &&PathInfo| path.a.edge == name || path.b.edge == name;
     let paths: Vec<&PathInfo> = state.paths.values().filter(own).collect();
@@ -212,6 +217,8 @@ fn edge_status(
         generations: Some(live.generations.clone()),
         last_nack: nack.map(|nack| nack.faults.clone()).unwrap_or_default(),
         uplinks: live.uplinks.clone(),
+        certificate_ends_unix_s: live.enrolment.as_ref().map_or(0, |r| r.not_after_unix_s),
+        revoked: live.enrolment.as_ref().is_some_and(|r| revoked.contains(&r.serial)),
         ..status
     }
 }

@@ -361,6 +361,8 @@ impl Engine {
             ControlEvent::Revert(order) => self.on_revert(order),
             ControlEvent::Facts(facts) => self.on_facts(&facts),
             ControlEvent::Advice(advice) => self.on_advice(&advice),
+            ControlEvent::Revocations(list) => self.on_revocations(&list),
+            ControlEvent::Renewed(identity) => self.peers.set_identity(identity),
             ControlEvent::Connected(connected) => {
                 tracing::info!(controller = connected.controller, "connected");
                 self.metrics.connected(true, self.clock.now());

@@ -9,6 +9,7 @@ mod plan;
 mod record;
 pub mod replay;
 mod revisions;
+mod site;
 mod token;
 mod top;
 mod why;
@@ -112,6 +113,7 @@ async fn ask(args: Args, document: Vec<u8>, output: &Output) -> Result<(), CliEr
         }
         Command::Status => look::status(&session, output).await,
         Command::Sites => look::sites(&session, output).await,
+        Command::Site(command) => site::site(&session, command, output).await,
         Command::Paths { site } => look::paths(&session, site, output).await,
         Command::Top { every } => top::top(&session, every, output).await,
         Command::Why { site, class, peer, at, limit } => {

@@ -98,6 +98,8 @@ fn edge(edge: &EdgeStatus) -> Value {
         "uplinks": edge.uplinks.iter().map(uplink).collect::<Vec<_>>(),
         "paths": edge.paths,
         "paths_up": edge.paths_up,
+        "certificate_ends_unix_s": edge.certificate_ends_unix_s,
+        "revoked": edge.revoked,
     })
 }
 

@@ -396,6 +396,7 @@ fn sites_show_what_became_of_their_generation() {
         generations,
         paths: 4,
         paths_up: 3,
+        certificate_ends_unix_s: if enrolled { 100 + 40 * 86_400 } else { 0 },
         ..EdgeStatus::default()
     };
     let mut refused = edge("d-1", true, true, state(6, 6));
@@ -408,6 +409,7 @@ fn sites_show_what_became_of_their_generation() {
         message: "there is no lan7".to_owned(),
         mend: "plug it in".to_owned(),
     }];
+    refused.revoked = true;
     let edges = vec![
         edge("a-1", false, false, None),
         edge("b-1", true, true, state(7, 7)),
@@ -418,13 +420,13 @@ fn sites_show_what_became_of_their_generation() {
     let text = super::sites(&PLAIN, &sites, 100_000);
     let lines: Vec<&str> = text.lines().collect();
     let table = [
-        (1, "a-1", "not enrolled", "1.7 pending"),
-        (2, "b-1", "connected", "1.7"),
-        (3, "c-1", "seen 1m ago", "1.7 applied"),
-        (4, "d-1", "connected", "1.7 refused"),
+        (1, "a-1", "not enrolled", "1.7 pending", " - "),
+        (2, "b-1", "connected", "1.7", "40d left"),
+        (3, "c-1", "seen 1m ago", "1.7 applied", "40d left"),
+        (4, "d-1", "connected", "1.7 refused", "revoked"),
     ];
-    for (line, edge, link, generation) in table {
-        for part in [edge, link, generation, "3 of 4"] {
+    for (line, edge, link, generation, certificate) in table {
+        for part in [edge, link, generation, "3 of 4", certificate] {
             assert!(lines[line].contains(part), "{part} in {}", lines[line]);
         }
     }
