@@ -35,3 +35,4 @@ pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/hawser.
 
 /// The enrolment token's text form.
 pub mod token;
+mod words;

@@ -3,6 +3,7 @@
 mod advice;
 mod audit;
 mod decisions;
+mod ike;
 pub mod json;
 mod lists;
 mod maintenance;
