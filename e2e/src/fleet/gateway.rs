@@ -39,8 +39,8 @@ impl FleetSpec {
         let link = |kind, a, b| Link { kind, mtu: 1500, a, b, impair: Vec::new() };
         let uplink = link(
             LinkKind::Wan,
-            end(NODE, "wan", "198.51.100.50/28"),
             end("isp-a", NODE, "198.51.100.49/28"),
+            end(NODE, "wan", "198.51.100.50/28"),
         );
         let lan = link(
             LinkKind::Veth,
@@ -62,6 +62,11 @@ impl FleetSpec {
         topology.nodes.insert(NODE.to_owned(), node(NodeKind::Edge, [198, 51, 100, 49]));
         topology.nodes.insert(GATEWAY_HOST.to_owned(), node(NodeKind::Host, [10, 9, 0, 1]));
         topology.links.insert("gateway-isp-a".to_owned(), uplink);
+        // Links are watched at their first end. The kernel shows what it took out of an ESP tunnel once more, in clear, on
+        // the interface that it came by: these must be watched at the provider's.
+        if let Some(link) = topology.links.get_mut("left-isp-a") {
+            std::mem::swap(&mut link.a, &mut link.b);
+        }
         topology.links.insert("gateway-lan".to_owned(), lan);
         topology.check()?;
         let tunnel = format!(

@@ -86,9 +86,10 @@ fn key(fleet: &Fleet) -> Result<(), FleetError> {
 /// Nothing passes and nothing leaks without the tunnel; with it traffic passes both ways; it comes back after the gateway
 /// was killed; and at no time is anything in clear.
 fn passes(fleet: &mut Fleet, version: &str) -> Result<Value, FleetError> {
+    // From its first generation on the edge is guarded.
+    fleet.wait_ike("dc", SOON, |tunnel| tunnel.state == "blocked")?;
     let guards = Guards::start(fleet, "left-host")?;
     let there = Flow::start(fleet, "left-host", GATEWAY_HOST, 7001, false)?;
-    fleet.wait_ike("dc", SOON, |tunnel| tunnel.state == "blocked")?;
     std::thread::sleep(WITHOUT);
     assert_eq!(there.since(0)?.arrivals, 0, "without a tunnel");
     let seen = guards.look()?;
