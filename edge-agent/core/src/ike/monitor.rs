@@ -222,7 +222,7 @@ impl Tunnel {
     }
 
     fn observe(&mut self, own: &[&IkeSa], now: Micros) -> Option<Change> {
-        self.count(own.iter().flat_map(|sa| &sa.children).filter(|child| installed(child)));
+        self.count(own.iter().flat_map(|sa| &sa.children).filter(installed));
         let best = own.iter().find(|sa| sa.is_established()).or_else(|| own.first());
         let host = |of: fn(&IkeSa) -> &String| best.map(|sa| of(sa).clone()).unwrap_or_default();
         self.sample.local_host = host(|sa| &sa.local_host);
