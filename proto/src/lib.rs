@@ -38,3 +38,4 @@ pub mod token;
 
 /// The signed list of revoked certificates.
 pub mod revocation;
+mod words;

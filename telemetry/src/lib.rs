@@ -7,6 +7,7 @@
 pub mod catalogue;
 mod flags;
 mod histogram;
+mod ike;
 mod otlp;
 mod paths;
 mod run;
@@ -16,6 +17,7 @@ mod text;
 
 pub use flags::MetricsFlags;
 pub use histogram::Histogram;
+pub use ike::put_ike;
 pub use otlp::OtlpError;
 pub use paths::{PathNames, PathRow, PathState, put_paths};
 pub use run::{About, MetricsError, Running, Source, start};

@@ -83,7 +83,8 @@ pub async fn paths(
     api.admit(&asker, Operation::ListPaths).await?;
     let found = api.controller.paths(&asked.site, asked.page_size, &asked.page_token)?;
     let paths = found.paths.into_iter().map(Into::into).collect();
-    Ok(Json(Paths { paths, next_page_token: found.next_page_token }))
+    let ike_tunnels = found.ike_tunnels.into_iter().map(Into::into).collect();
+    Ok(Json(Paths { paths, next_page_token: found.next_page_token, ike_tunnels }))
 }
 
 #[derive(Debug, Deserialize, IntoParams)]

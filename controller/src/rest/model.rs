@@ -452,6 +452,52 @@ impl From<operator::Path> for Path {
 pub struct Paths {
     pub paths: Vec<Path>,
     pub next_page_token: String,
+    /// With gateways that are not Hawser: all of them, in the first page.
+    pub ike_tunnels: Vec<IkeTunnel>,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+pub struct IkeTunnel {
+    pub site: String,
+    pub edge: String,
+    pub name: String,
+    pub uplink: String,
+    /// up, waiting, authenticated, connecting, blocked or unknown.
+    pub state: String,
+    /// Why it is not up, as far as it is known.
+    pub reason: String,
+    pub local_address: String,
+    pub remote_address: String,
+    pub tx_packets: u64,
+    pub tx_bytes: u64,
+    pub rx_packets: u64,
+    pub rx_bytes: u64,
+    pub rekeys: u64,
+    pub retries: u64,
+    pub since_unix_ms: u64,
+}
+
+impl From<operator::IkeTunnel> for IkeTunnel {
+    fn from(tunnel: operator::IkeTunnel) -> Self {
+        let sample = tunnel.sample.unwrap_or_default();
+        Self {
+            site: tunnel.site,
+            edge: tunnel.edge,
+            name: tunnel.name,
+            uplink: tunnel.uplink,
+            state: sample.state().word().to_owned(),
+            reason: sample.reason,
+            local_address: sample.local_address,
+            remote_address: sample.remote_address,
+            tx_packets: sample.tx_packets,
+            tx_bytes: sample.tx_bytes,
+            rx_packets: sample.rx_packets,
+            rx_bytes: sample.rx_bytes,
+            rekeys: sample.rekeys,
+            retries: sample.retries,
+            since_unix_ms: sample.since_unix_ms,
+        }
+    }
 }
 
 #[derive(Debug, Serialize, ToSchema)]

@@ -7,8 +7,8 @@ use std::sync::{Mutex, MutexGuard};
 
 use hawser_proto::agent::v1::controller_message::Message as ToAgent;
 use hawser_proto::agent::v1::{
-    ControllerMessage, Decision, DecisionsAck, Fault, GenerationState, NackKind, PathSample,
-    RefusedGeneration, UplinkFact,
+    ControllerMessage, Decision, DecisionsAck, Fault, GenerationState, IkeSample, NackKind,
+    PathSample, RefusedGeneration, UplinkFact,
 };
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
@@ -86,6 +86,9 @@ pub struct EdgeLive {
     pub uplinks: Vec<UplinkFact>,
     pub counters: BTreeMap<String, u64>,
     pub samples: BTreeMap<u32, Sample>,
+    /// Of tunnels with gateways that are not Hawser, and when they were told.
+    pub ike: Vec<IkeSample>,
+    pub ike_unix_ms: u64,
     pub decisions: VecDeque<Decision>,
     pub explanations: Explanations,
     /// Newest sequence number taken, by start of the agent; oldest start first.
@@ -110,6 +113,8 @@ impl Default for EdgeLive {
             uplinks: Vec::new(),
             counters: BTreeMap::new(),
             samples: BTreeMap::new(),
+            ike: Vec::new(),
+            ike_unix_ms: 0,
             decisions: VecDeque::new(),
             explanations: Explanations::default(),
             boots: VecDeque::new(),

@@ -20,6 +20,7 @@ mod explanations;
 mod facts;
 mod generation;
 mod history;
+mod ike;
 mod index;
 mod intent;
 mod manifest;

@@ -70,6 +70,7 @@ impl Controller {
                 live.explanations.push(explanation, explanation_bytes);
             }
         });
+        self.take_ike(edge, telemetry.ike_tunnels, now);
         self.take_uplinks(edge, telemetry.uplinks, Uplinks::Some).await
     }
 

@@ -137,7 +137,9 @@ impl Controller {
             };
             page.iter().map(path).collect()
         });
-        Ok(ListPathsResponse { paths, next_page_token })
+        let first = page_token.is_empty();
+        let ike_tunnels = if first { self.ike_tunnels(&state, site) } else { Vec::new() };
+        Ok(ListPathsResponse { paths, next_page_token, ike_tunnels })
     }
 
     /// Newest first.

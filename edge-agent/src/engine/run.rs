@@ -6,10 +6,13 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
+use hawser_edge_core::ike::Change;
 use hawser_edge_core::reach::Reach;
+use hawser_proto::agent::v1::{AgentEvent, IkeSample};
 use hawser_telemetry::{About, MetricsError, MetricsFlags};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
@@ -18,9 +21,12 @@ use super::clock::{Clock, unix_ms};
 use super::peering::{Parts, Peering};
 use super::{Engine, Own, Timer, host_task, metrics};
 use crate::cli::{Driver, EXIT_FAILED, EXIT_NO_AGENT, RunArgs, complain};
-use crate::control::{self, ControlEvent, Identity, IdentityError, StartError, local};
+use crate::control::{
+    self, ControlEvent, ControlHandle, Identity, IdentityError, StartError, local,
+};
 use crate::dataplane::{DataPlane, Event, EventReceivers, UserspaceDataPlane};
 use crate::host::{Carriers, HostError};
+use crate::ike::{CharonOptions, IkeHandle};
 use crate::kernel::{KernelDataPlane, Lack, UNTRIED, lacks};
 use crate::peer::PeerRoutes;
 
@@ -45,6 +51,7 @@ pub struct Options {
     pub telemetry_interval: Option<Duration>,
     pub metrics: MetricsFlags,
     pub driver: Driver,
+    pub charon: CharonOptions,
 }
 
 /// Why the agent can't run.
@@ -102,6 +109,7 @@ pub fn start(state_dir: &Path, arguments: RunArgs) -> ExitCode {
         telemetry_interval: (interval > 0).then(|| Duration::from_millis(interval)),
         metrics: arguments.metrics,
         driver: arguments.driver,
+        charon: CharonOptions { socket: arguments.charon_socket, program: arguments.charon },
     };
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
@@ -180,10 +188,13 @@ pub async fn run(options: Options, stop: CancellationToken) -> Result<(), Engine
         routes: routes.clone(),
     });
     let (history, history_task) = crate::history::start(&options.state_dir);
+    let (ike, ike_task) = start_ike(&options, &control.handle, &stop);
+    let ike_changes = ike.changes();
     let (internal, internal_inbox) = mpsc::channel(INTERNAL_EVENTS);
     let clock = Clock::start();
     let engine = Engine {
         metrics: metrics::Metrics::new(options.metrics.metrics_max_series, clock.now()),
+        ike,
         told_peers: BTreeMap::new(),
         reach: Reach::new(clock.now()),
         clock,
@@ -226,6 +237,7 @@ pub async fn run(options: Options, stop: CancellationToken) -> Result<(), Engine
         observations,
         queries: query_inbox,
         metrics: metrics_inbox,
+        ike: ike_changes,
     };
     tracing::info!(
         fleet = identity.fleet(),
@@ -233,13 +245,31 @@ pub async fn run(options: Options, stop: CancellationToken) -> Result<(), Engine
         version = env!("CARGO_PKG_VERSION"),
         "agent started"
     );
-    engine.run(inboxes, stop).await;
+    engine.run(inboxes, stop.clone()).await;
+    stop.cancel();
+    let _ = ike_task.await;
     control.handle.stop();
     let _ = control.task.await;
     let _ = socket.await;
     let _ = history_task.await;
     tracing::info!("agent stopped; overlay prefixes stay unreachable until it runs again");
     Ok(())
+}
+
+/// What it tells goes to the controller as events.
+fn start_ike(
+    options: &Options,
+    control: &ControlHandle,
+    stop: &CancellationToken,
+) -> (IkeHandle, JoinHandle<()>) {
+    let control = control.clone();
+    let tell = move |change: Change| {
+        let Change { code, tunnel, message } = change;
+        tracing::info!(code, tunnel, "{message}");
+        let (code, subject) = (code.to_owned(), tunnel);
+        control.event(AgentEvent { unix_ms: unix_ms(), code, subject, message });
+    };
+    crate::ike::start(&options.state_dir, options.charon.clone(), tell, stop.clone())
 }
 
 /// The driver that was asked for, or that this host can run.
@@ -282,6 +312,7 @@ struct Inboxes {
     observations: mpsc::Receiver<hawser_edge_core::reconcile::Observed>,
     queries: mpsc::Receiver<local::LocalQuery>,
     metrics: mpsc::Receiver<metrics::Ask>,
+    ike: watch::Receiver<Arc<Vec<IkeSample>>>,
 }
 
 impl Engine {
@@ -315,6 +346,7 @@ impl Engine {
                 },
                 Some(query) = inboxes.queries.recv() => self.on_query(query),
                 Some(ask) = inboxes.metrics.recv() => self.on_metrics(ask),
+                Ok(()) = inboxes.ike.changed() => self.report_soon = true,
                 _ = usage.tick() => {
                     self.report_usage();
                     self.tell_waivers_daily();

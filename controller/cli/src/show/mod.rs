@@ -4,6 +4,7 @@ mod advice;
 mod audit;
 mod certificates;
 mod decisions;
+mod ike;
 pub mod json;
 mod lists;
 mod maintenance;

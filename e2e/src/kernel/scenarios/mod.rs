@@ -1,6 +1,7 @@
 //! What can be run inside the kernel lab.
 
 mod fabric;
+mod ike;
 mod survival;
 mod tools;
 
@@ -39,6 +40,9 @@ pub const ALL: &[Scenario] = &[
     long("suites-between-drivers", fabric::suites),
     long("flush-under-traffic", survival::flush),
     long("agent-killed-under-traffic", survival::agent_killed),
+    long("ikev2-psk", ike::v2_psk),
+    long("ikev1-psk", ike::v1_psk),
+    long("ike-trap", ike::trap),
 ];
 
 /// The scenario of that name.
