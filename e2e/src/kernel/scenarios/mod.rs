@@ -2,6 +2,7 @@
 
 mod fabric;
 mod survival;
+mod teardown;
 mod tools;
 
 use serde_json::Value;
@@ -42,9 +43,10 @@ pub const ALL: &[Scenario] = &[
     quick("esp-gre-by-hand", tools::esp_gre_by_hand),
     long("fabric-kernel-kernel", fabric::kernel_kernel),
     long("fabric-kernel-userspace", fabric::kernel_userspace),
-    unproven("suites-between-drivers", fabric::suites),
+    long("suites-between-drivers", fabric::suites),
     unproven("flush-under-traffic", survival::flush),
     unproven("agent-killed-under-traffic", survival::agent_killed),
+    long("teardown-leaves-nothing", teardown::leaves_nothing),
 ];
 
 /// The scenario of that name.
