@@ -67,6 +67,8 @@ pub enum Command {
     Hold,
     /// Export the probe history: one CSV for each pair of uplinks of each tunnel
     Record(RecordArgs),
+    /// Take out of the kernel everything that agents left there; the agent must not run
+    Teardown,
     /// Print a completion script
     Completions { shell: clap_complete::Shell },
 }
@@ -206,10 +208,29 @@ pub fn main(run: impl FnOnce(&Path, RunArgs) -> ExitCode) -> ExitCode {
                 EXIT_FAILED.into()
             }
         },
+        Command::Teardown => teardown_command(&cli.state_dir),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "hawser-edge", &mut script);
             print(&script)
+        }
+    }
+}
+
+fn teardown_command(state_dir: &Path) -> ExitCode {
+    match crate::teardown::teardown(state_dir) {
+        Ok(removed) => {
+            let holder = if removed.holder { ", and the holder of the sockets ended" } else { "" };
+            println!(
+                "removed: {} of the kernel driver, {} routes and rules, our nftables tables{holder}",
+                removed.driver, removed.host
+            );
+            println!("nothing keeps LAN packets for the overlay off the uplinks any more");
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            complain(error.code(), &error, error.mend());
+            EXIT_FAILED.into()
         }
     }
 }
