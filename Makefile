@@ -3,6 +3,7 @@ PACKAGES_LAB := iproute2 nftables procps iputils-ping python3
 # They check packets of ours without our code.
 PACKAGES_TEST := tshark openssl python3-scapy python3-cryptography prometheus
 PACKAGES_TELEMETRY := prometheus python3-venv
+PACKAGES_CONSOLE := chromium fonts-inter
 PACKAGES_BENCH := iperf3 util-linux
 PACKAGES_PEERS := wireguard-go wireguard-tools strongswan-swanctl charon-systemd libcharon-extra-plugins \
 	libstrongswan-standard-plugins
@@ -60,11 +61,27 @@ test-package: package ## Installs the packages in a clean Debian, starts and enr
 test-long: setup ## The tests that take longer than people wait: days of virtual time
 	$(CARGO) test -p hawser-edge-core --test detection -- --ignored --nocapture
 
+.PHONY: test-rollout
+test-rollout: setup ## A generation that cuts the controller off, and a controller killed in mid-rollout: four minutes (root)
+	$(CARGO) build --workspace --bins --tests
+	$(CARGO) test --workspace --test poisoned_generation -- --ignored --nocapture
+
 .PHONY: test-telemetry
 test-telemetry: setup check-compose ## Dashboards, rules and pushes against a real Prometheus and a real OTLP receiver → target/reports/telemetry.json
 	@tools/setup $(PACKAGES_TELEMETRY)
 	$(CARGO) build --workspace --bins
 	@receiver=$$(tools/otlp-receiver) && target/debug/hawser-telemetry-check --receiver "$$receiver"
+
+.PHONY: console
+console: ## The web console → console/dist; the controller that is built after it has it (Node.js 20, npm)
+	@tools/console
+
+.PHONY: test-console
+test-console: setup console ## The console in headless Chromium, against a live lab → target/reports/console.json (IMAGES=DIR; root)
+	@tools/setup $(PACKAGES_CONSOLE)
+	$(CARGO) build --workspace --bins
+	@cd console && npm run --silent test
+	@target/debug/hawser-console-check $(if $(IMAGES),--images $(IMAGES))
 
 .PHONY: check-compose
 check-compose: ## deploy/compose.yml against the Compose specification's schema
@@ -117,17 +134,15 @@ bench-selection: setup ## How fast and how calm link selection is, in labs and s
 
 .PHONY: crash-test
 crash-test: ## Kill the controller under writers, 300 times and more, and fill its disk → target/reports/crash.json (ROUNDS=300; root)
-	$(CARGO) build -p hawser-controller --example crash_test
-	$(CARGO) build -p hawser-e2e --bin hawser-report
+	$(CARGO) build --workspace --bins --examples
 	@set -o pipefail; target/debug/examples/crash_test $(or $(ROUNDS),300) | target/debug/hawser-report crash
 
 .PHONY: bench-controller
 bench-controller: ## 2,000 agents with real streams on one controller → target/reports/controller.json (AGENTS=2000)
-	$(CARGO) build -p hawser-controller --bin hawser-controller --example bench_controller
-	$(CARGO) build -p hawser-e2e --bin hawser-report
+	$(CARGO) build --workspace --bins --examples
 	@set -o pipefail; ulimit -n 20000; target/debug/examples/bench_controller $(or $(AGENTS),2000) | target/debug/hawser-report controller
 
 .PHONY: test-api
 test-api: ## Thousands of odd requests to the REST API of a live controller, by schemathesis (EXAMPLES=50)
-	$(CARGO) build -p hawser-controller --bin hawser-controller
+	$(CARGO) build --workspace --bins
 	@tools/test-api $(or $(EXAMPLES),50)

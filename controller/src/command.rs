@@ -17,7 +17,7 @@ use tracing_subscriber::{EnvFilter, Layer as _};
 use crate::backup;
 use crate::files::{self, Access};
 use crate::init::{self, Setup};
-use crate::pki::Advertised;
+use crate::pki::{Advertised, EDGE_LIFETIME};
 use crate::server::{self, Options};
 use crate::service::AdviceMode;
 
@@ -93,6 +93,12 @@ enum Command {
         /// What the slow loop may do: it recognises troubles across sites, and advises agents to avoid what suffers.
         #[arg(long, value_enum, default_value = "on")]
         advice: AdviceMode,
+        /// How long the certificates that edges get are good, in seconds; agents renew them at half of it.
+        #[arg(
+            long, value_name = "S", default_value_t = EDGE_LIFETIME.as_secs(),
+            value_parser = clap::value_parser!(u64).range(30..=34_128_000)
+        )]
+        edge_certificate_s: u64,
         #[command(flatten)]
         metrics: MetricsFlags,
     },
@@ -127,12 +133,21 @@ async fn run(command: Command, logs: &LogSink) -> Result<(), Box<dyn Error>> {
             Ok(())
         }
         Command::Check { data } => check(&data).await,
-        Command::Run { data, listen, port_file, telemetry_interval_ms, advice, metrics } => {
+        Command::Run {
+            data,
+            listen,
+            port_file,
+            telemetry_interval_ms,
+            advice,
+            edge_certificate_s,
+            metrics,
+        } => {
             let options = Options {
                 data,
                 listen,
                 telemetry_interval: Duration::from_millis(telemetry_interval_ms),
                 advice,
+                edge_lifetime: Duration::from_secs(edge_certificate_s),
             };
             serve(options, &metrics, logs, port_file.as_deref()).await
         }

@@ -16,6 +16,7 @@ pub mod backup;
 mod bucket;
 mod clock;
 pub mod command;
+mod console;
 mod files;
 mod grpc;
 pub mod init;

@@ -17,6 +17,8 @@ use crate::store::{OpenReport, SledStore, Store, StoreError};
 
 /// The store is exported this often, if it changed.
 const EXPORT_EVERY: Duration = Duration::from_secs(60);
+/// A crash loses at most so much of what charts show.
+const TRENDS_SAVED_EVERY: Duration = Duration::from_secs(300);
 /// How often the age of the controller's certificate is looked at.
 const RENEWAL_CHECK_EVERY: Duration = Duration::from_secs(3_600);
 /// How soon a store that failed stops the process.
@@ -31,6 +33,8 @@ pub struct Options {
     pub listen: SocketAddr,
     pub telemetry_interval: Duration,
     pub advice: AdviceMode,
+    /// How long the certificates that edges get are good.
+    pub edge_lifetime: Duration,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -62,12 +66,14 @@ pub struct Running {
     store: Arc<SledStore>,
     server: JoinHandle<Result<(), tonic::transport::Error>>,
     timers: JoinHandle<()>,
+    data: PathBuf,
 }
 
 /// Starts serving what `init` made in the data folder.
 pub async fn start(options: Options) -> Result<Running, RunError> {
     let setup = init::read_setup(&options.data)?;
-    let pki = Arc::new(Pki::load(&options.data, &setup.fleet, &setup.advertised)?);
+    let pki = Pki::load(&options.data, &setup.fleet, &setup.advertised)?;
+    let pki = Arc::new(pki.with_edge_lifetime(options.edge_lifetime));
     let (store, opened) = open_store(&options.data).await?;
     let store = Arc::new(store);
     let settings = Settings {
@@ -78,6 +84,7 @@ pub async fn start(options: Options) -> Result<Running, RunError> {
     };
     let shared: Arc<dyn Store> = store.clone();
     let controller = Controller::open(settings, shared, pki).await?;
+    controller.load_trends(&options.data);
     let listener = listener::bind(options.listen).await?;
     let address = listener
         .local_addr()
@@ -93,7 +100,8 @@ pub async fn start(options: Options) -> Result<Running, RunError> {
         address,
         opened,
         server: tokio::spawn(server),
-        timers: tokio::spawn(timers(Arc::clone(&controller))),
+        timers: tokio::spawn(timers(Arc::clone(&controller), options.data.clone())),
+        data: options.data,
         controller,
         store,
     })
@@ -160,6 +168,7 @@ impl Running {
         if self.store.has_failed() {
             return Err(RunError::StoreFailed);
         }
+        save_trends(&self.controller, &self.data).await;
         self.controller.checkpoint().await?;
         drop(self.controller);
         release(self.store).await;
@@ -183,7 +192,18 @@ async fn release(store: Arc<SledStore>) {
     }
 }
 
-async fn timers(controller: Arc<Controller>) {
+/// Charts are not worth stopping for.
+async fn save_trends(controller: &Arc<Controller>, data: &Path) {
+    let (controller, data) = (Arc::clone(controller), data.to_owned());
+    let saved = tokio::task::spawn_blocking(move || controller.save_trends(&data)).await;
+    if let Ok(Err(error)) = saved {
+        tracing::error!(%error, "what paths measured can't be written");
+    }
+}
+
+async fn timers(controller: Arc<Controller>, data: PathBuf) {
+    let mut trends = tokio::time::interval(TRENDS_SAVED_EVERY);
+    trends.tick().await;
     let mut exports = tokio::time::interval(EXPORT_EVERY);
     let mut renewals = tokio::time::interval(RENEWAL_CHECK_EVERY);
     loop {
@@ -193,6 +213,7 @@ async fn timers(controller: Arc<Controller>) {
                     tracing::error!(%error, "exporting the store failed");
                 }
             }
+            _ = trends.tick() => save_trends(&controller, &data).await,
             _ = renewals.tick() => match controller.pki().renew_server() {
                 Ok(false) => {}
                 Ok(true) => tracing::info!("the controller's certificate was renewed"),

@@ -9,6 +9,7 @@
 //! - [`demo`]: the main job as an operator sees it.
 //! - [`bench`]: how fast, and how calm, link selection is.
 //! - [`telemetry`]: dashboards, rules and pushes against a real Prometheus and a real receiver.
+//! - [`console`]: the console in a real browser.
 //! - [`kernel`]: the kernel lab: scenarios inside a full Linux kernel that is an ordinary process.
 //! - [`report`]: figures, goals, and the files they are written to.
 //!
@@ -17,6 +18,7 @@
 pub mod bench;
 pub mod cli;
 pub mod clock;
+pub mod console;
 pub mod demo;
 pub mod fleet;
 pub(crate) mod instrument;

@@ -16,6 +16,7 @@ use zeroize::Zeroizing;
 use crate::control::local::{self, LocalAnswer, QueryKind};
 use crate::control::{EnrolError, EnrolOptions, enrol};
 use crate::history::{self, Asked};
+use crate::ike::secrets::{self, SecretError};
 
 /// Failed.
 pub const EXIT_FAILED: u8 = 1;
@@ -58,11 +59,16 @@ pub enum Command {
     Paths(ShowArgs),
     /// Which path carries what, and why
     Why(WhyArgs),
+    /// Pre-shared keys for IKE tunnels, kept at this edge only
+    #[command(subcommand)]
+    Secret(SecretCommand),
     /// Keep the uplinks' sockets open while no agent runs; the kernel driver starts it
     #[command(hide = true)]
     Hold,
     /// Export the probe history: one CSV for each pair of uplinks of each tunnel
     Record(RecordArgs),
+    /// Take out of the kernel everything that agents left there; the agent must not run
+    Teardown,
     /// Print a completion script
     Completions { shell: clap_complete::Shell },
 }
@@ -95,6 +101,12 @@ pub struct RunArgs {
     /// Who forwards packets
     #[arg(long, value_enum, env = "HAWSER_EDGE_DRIVER", default_value_t = Driver::Userspace)]
     pub driver: Driver,
+    /// strongSwan's charon, started when the generation has IKE tunnels
+    #[arg(long, value_name = "PROGRAM", default_value = "/usr/sbin/charon-systemd")]
+    pub charon: PathBuf,
+    /// VICI socket of a charon that others run: none is started then
+    #[arg(long, value_name = "SOCKET")]
+    pub charon_socket: Option<PathBuf>,
 }
 
 /// The drivers of the data plane; both speak the same on the wire.
@@ -106,6 +118,16 @@ pub enum Driver {
     Kernel,
     /// The kernel where it can, else this process
     Auto,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum SecretCommand {
+    /// Keep the key that standard input has, under the name that the fleet's document gives it
+    Set { name: String },
+    /// Forget a key
+    Remove { name: String },
+    /// The names of the keys that are here
+    List,
 }
 
 #[derive(Debug, Args)]
@@ -177,6 +199,7 @@ pub fn main(run: impl FnOnce(&Path, RunArgs) -> ExitCode) -> ExitCode {
                 QueryKind::Why { peer: args.peer, traffic_class: args.class, limit: args.limit };
             show(&cli.state_dir, &kind, args.json)
         }
+        Command::Secret(command) => secret_command(&cli.state_dir, command),
         Command::Record(args) => record_command(&cli.state_dir, args),
         Command::Hold => match crate::kernel::holder::run(&cli.state_dir) {
             Ok(()) => ExitCode::SUCCESS,
@@ -185,10 +208,29 @@ pub fn main(run: impl FnOnce(&Path, RunArgs) -> ExitCode) -> ExitCode {
                 EXIT_FAILED.into()
             }
         },
+        Command::Teardown => teardown_command(&cli.state_dir),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "hawser-edge", &mut script);
             print(&script)
+        }
+    }
+}
+
+fn teardown_command(state_dir: &Path) -> ExitCode {
+    match crate::teardown::teardown(state_dir) {
+        Ok(removed) => {
+            let holder = if removed.holder { ", and the holder of the sockets ended" } else { "" };
+            println!(
+                "removed: {} of the kernel driver, {} routes and rules, our nftables tables{holder}",
+                removed.driver, removed.host
+            );
+            println!("nothing keeps LAN packets for the overlay off the uplinks any more");
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            complain(error.code(), &error, error.mend());
+            EXIT_FAILED.into()
         }
     }
 }
@@ -304,6 +346,41 @@ fn record_command(state_dir: &Path, args: RecordArgs) -> ExitCode {
             EXIT_FAILED.into()
         }
     }
+}
+
+/// A key comes by standard input: command lines and variables are read by others.
+fn secret_command(state_dir: &Path, command: SecretCommand) -> ExitCode {
+    let done = match command {
+        SecretCommand::Set { name } => set_secret(state_dir, &name),
+        SecretCommand::Remove { name } => secrets::forget(state_dir, &name)
+            .map(|was_there| if was_there { "removed\n" } else { "there was none\n" }.to_owned()),
+        SecretCommand::List => secrets::names(state_dir)
+            .map(|names| names.iter().map(|name| format!("{name}\n")).collect()),
+    };
+    match done {
+        Ok(text) => print(text.as_bytes()),
+        Err(error) => {
+            complain(error.code(), &error, error.mend());
+            EXIT_FAILED.into()
+        }
+    }
+}
+
+/// One line end at the end is not part of it.
+fn set_secret(state_dir: &Path, name: &str) -> Result<String, SecretError> {
+    let most = secrets::MAX_SECRET_BYTES + 2;
+    // Room for all of it from the start: growing would leave copies behind.
+    let mut text = Zeroizing::new(Vec::with_capacity(most as usize + 1));
+    let read = std::io::stdin().take(most + 1).read_to_end(&mut text);
+    read.map_err(|source| crate::control::FileError {
+        what: "read",
+        path: "standard input".into(),
+        source,
+    })?;
+    let secret = text.strip_suffix(b"\n").unwrap_or(&text);
+    let secret = secret.strip_suffix(b"\r").unwrap_or(secret);
+    secrets::keep(state_dir, name, secret)?;
+    Ok("kept\n".to_owned())
 }
 
 fn to_json(answer: &LocalAnswer) -> Vec<u8> {

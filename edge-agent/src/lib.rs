@@ -9,3 +9,4 @@ pub mod host;
 pub mod ike;
 pub mod kernel;
 pub mod peer;
+pub mod teardown;

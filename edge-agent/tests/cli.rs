@@ -45,6 +45,16 @@ fn every_failure_has_its_exit_code_its_stable_code_and_a_mend() {
 }
 
 #[test]
+fn teardown_touches_nothing_while_an_agent_runs() {
+    let dir = tempfile::tempdir().unwrap();
+    let lock = std::fs::File::create(dir.path().join("lock")).unwrap();
+    lock.try_lock().unwrap();
+    let (exit, out, error) = run(&mut hawser_edge(dir.path(), &["teardown"]), "");
+    assert_eq!((exit, out.as_str()), (1, ""), "{error}");
+    assert!(error.contains("[AGENT_RUNS]") && error.contains("mend: "), "{error}");
+}
+
+#[test]
 fn a_token_is_never_taken_from_the_command_line_nor_shown() {
     let dir = tempfile::tempdir().unwrap();
     let secret = "hawser1.c2VjcmV0LXNlY3JldA";

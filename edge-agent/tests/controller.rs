@@ -65,6 +65,7 @@ impl World {
             listen: self.address,
             telemetry_interval: Duration::from_millis(500),
             advice: AdviceMode::On,
+            edge_lifetime: hawser_controller::pki::EDGE_LIFETIME,
         };
         self.controller = Some(server::start(options).await.unwrap());
     }

@@ -35,3 +35,7 @@ pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/hawser.
 
 /// The enrolment token's text form.
 pub mod token;
+
+/// The signed list of revoked certificates.
+pub mod revocation;
+mod words;

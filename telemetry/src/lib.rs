@@ -8,6 +8,7 @@
 pub mod catalogue;
 mod flags;
 mod histogram;
+mod ike;
 mod logs;
 mod otlp;
 mod paths;
@@ -19,6 +20,7 @@ mod trace;
 
 pub use flags::{MetricsFlags, Signal};
 pub use histogram::Histogram;
+pub use ike::put_ike;
 pub use logs::{LogLayer, LogLine, LogSink};
 pub use otlp::OtlpError;
 pub use paths::{PathNames, PathRow, PathState, put_paths};

@@ -146,10 +146,19 @@ pub enum Command {
     Status,
     /// Sites and their edges
     Sites,
+    /// Boxes: swap one, or shut one out
+    #[command(subcommand)]
+    Site(SiteCommand),
     /// Paths, with what both ends measure
     Paths {
         /// Only those of this site
         site: Option<String>,
+    },
+    /// The fleet, its sites and paths, live in the terminal
+    Top {
+        /// How often to ask
+        #[arg(long, value_name = "TIME", default_value = "2s", value_parser = parse_duration)]
+        every: Duration,
     },
     /// Why traffic of a site takes the paths it takes, and why nothing moves
     Why {
@@ -238,6 +247,26 @@ pub enum RolloutCommand {
         /// Why, for those who look later
         #[arg(long, default_value = "")]
         reason: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum SiteCommand {
+    /// A swapped box: end the identity of the old one, and get a one-time token for each new one
+    Replace {
+        /// The site, or one of its edges
+        target: String,
+        /// How long the token is good, e.g. 24h
+        #[arg(long, value_parser = parse_duration)]
+        valid_for: Option<Duration>,
+        #[arg(long, default_value = "")]
+        comment: String,
+    },
+    /// End every certificate of a site, or of an edge: its stream, peer connections and keys go with it
+    Revoke {
+        target: String,
+        #[arg(long, default_value = "")]
+        comment: String,
     },
 }
 

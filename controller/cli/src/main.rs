@@ -10,6 +10,7 @@ mod error;
 mod output;
 mod show;
 mod time;
+mod top;
 
 use std::process::ExitCode;
 

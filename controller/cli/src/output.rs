@@ -23,6 +23,10 @@ impl Output {
         Self { json, style: style(out), errors: style(err) }
     }
 
+    pub fn style(&self) -> &Style {
+        &self.style
+    }
+
     pub fn is_json(&self) -> bool {
         self.json
     }

@@ -161,6 +161,16 @@ codes! {
     MATCH_EMPTY
     MATCH_NEVER
     DEFAULT_CLASS_MATCHES
+    /// An IKE tunnel's peer would be reached through the tunnel itself.
+    IKE_PEER_INSIDE
+    /// An identity that IKE can't carry.
+    IKE_IDENTITY_INVALID
+    /// An IKE tunnel without a pair of prefixes of one family.
+    IKE_PREFIXES_UNPAIRED
+    /// No LAN of the edge's site and of the segment has it.
+    IKE_PREFIX_NOT_LOCAL
+    /// strongSwan has no such suite.
+    IKE_SUITE_UNSUPPORTED
     SITE_WITHOUT_EDGE
     EDGE_WITHOUT_UPLINK
     LAN_WITHOUT_PREFIX
@@ -173,6 +183,7 @@ codes! {
     DUPLICATE_SITE
     DUPLICATE_EDGE
     DUPLICATE_UPLINK
+    DUPLICATE_IKE_TUNNEL
     DUPLICATE_SEGMENT
     DUPLICATE_SLA_CLASS
     DUPLICATE_TRAFFIC_CLASS

@@ -294,8 +294,51 @@ pub struct Lan {
 pub struct Edge {
     pub name: EdgeName,
     pub uplinks: Vec<Uplink>,
+    /// With gateways that are not Hawser.
+    pub ike_tunnels: Vec<IkeTunnel>,
     /// Traffic is led away from it; it stays the last that is used.
     pub drained: bool,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum IkeVersion {
+    /// Main mode.
+    V1,
+    #[default]
+    V2,
+}
+
+/// When a tunnel is negotiated.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum IkeStart {
+    #[default]
+    Now,
+    /// By the first packet.
+    Trap,
+}
+
+/// With a gateway that is not Hawser: tunnel mode, policy based, authenticated by a pre-shared key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IkeTunnel {
+    pub name: String,
+    pub version: IkeVersion,
+    /// Of the same edge.
+    pub uplink: UplinkName,
+    /// The gateway's, the first preferred.
+    pub peer_addresses: Vec<IpAddr>,
+    pub local_id: String,
+    pub remote_id: String,
+    /// Name of the key; the key itself is at the edge only.
+    pub psk_name: String,
+    pub profile: ProfileName,
+    /// As strongSwan names them, the first preferred.
+    pub dh_groups: Vec<&'static str>,
+    pub segment: SegmentName,
+    pub local_prefixes: Vec<IpNet>,
+    pub remote_prefixes: Vec<IpNet>,
+    pub start: IkeStart,
+    /// 0: a dead peer is not looked for.
+    pub dpd_delay_s: u32,
 }
 
 /// An address family of the underlay.

@@ -17,6 +17,11 @@ pub(crate) const MAX_SITES: usize = 10_000;
 pub(crate) const MAX_EDGES_PER_SITE: usize = 8;
 pub(crate) const MAX_UPLINKS_PER_EDGE: usize = 16;
 pub(crate) const MAX_ADDRESSES_PER_UPLINK: usize = 16;
+pub(crate) const MAX_IKE_TUNNELS_PER_EDGE: usize = 64;
+pub(crate) const MAX_PEER_ADDRESSES: usize = 8;
+pub(crate) const MAX_DH_GROUPS: usize = 8;
+/// Each pair of a local and a remote one may be an association of its own.
+pub(crate) const MAX_IKE_PREFIXES: usize = 16;
 pub(crate) const MAX_LANS_PER_SITE: usize = 256;
 pub(crate) const MAX_PREFIXES_PER_LAN: usize = 1_024;
 /// LAN prefixes of the fleet: each edge lists those of its segments.

@@ -44,6 +44,7 @@ pub async fn serve(arguments: &[String]) -> ExitCode {
         listen: "127.0.0.1:0".parse().expect("an address"),
         telemetry_interval: Duration::from_secs(1),
         advice: AdviceMode::Off,
+        edge_lifetime: hawser_controller::pki::EDGE_LIFETIME,
     };
     let running = match server::start(options).await {
         Ok(running) => running,

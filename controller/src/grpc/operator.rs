@@ -14,8 +14,8 @@ use tonic::{Request, Response, Status};
 use super::status::{peer, status, to_its_end};
 use crate::audit::Entry;
 use crate::service::{
-    Applied, Controller, DecisionFilter, Expected, Generation, NewToken, Operation, Principal,
-    Proposal, Question, Reading, ServiceError, Subscription,
+    Applied, Controller, Created, DecisionFilter, Expected, Generation, NewToken, Operation,
+    Principal, Proposal, Question, Reading, RevokedNow, ServiceError, Subscription,
 };
 
 type Answer<T> = Result<Response<T>, Status>;
@@ -251,6 +251,37 @@ impl Operator for Service {
         Ok(Response::new(ListDrainsResponse { drains: self.0.list_drains() }))
     }
 
+    async fn revoke(&self, request: Request<RevokeRequest>) -> Answer<RevokeResponse> {
+        let by = self.allow(&request, Operation::Revoke).await?;
+        let RevokeRequest { target, comment } = request.into_inner();
+        let controller = Arc::clone(&self.0);
+        let done = to_its_end(async move { controller.revoke(&by, &target, &comment).await });
+        Ok(Response::new(revoked(done.await?)))
+    }
+
+    async fn replace(&self, request: Request<ReplaceRequest>) -> Answer<ReplaceResponse> {
+        let by = self.allow(&request, Operation::Replace).await?;
+        let ReplaceRequest { target, comment, valid_for_s } = request.into_inner();
+        let controller = Arc::clone(&self.0);
+        let done =
+            to_its_end(
+                async move { controller.replace(&by, &target, &comment, valid_for_s).await },
+            );
+        let (ended, tokens) = done.await?;
+        let token = |(edge, created): (String, Created)| ReplacementToken {
+            edge,
+            token: Some(CreateTokenResponse {
+                id: created.id,
+                token: created.text,
+                expires_unix_ms: created.expires_unix_ms,
+            }),
+        };
+        Ok(Response::new(ReplaceResponse {
+            revoked: Some(revoked(ended)),
+            tokens: tokens.into_iter().map(token).collect(),
+        }))
+    }
+
     async fn get_fleet(&self, request: Request<GetFleetRequest>) -> Answer<GetFleetResponse> {
         self.allow(&request, Operation::GetFleet).await?;
         let document = self.0.document(request.into_inner().revision).await;
@@ -403,4 +434,8 @@ impl Operator for Service {
         );
         Ok(Response::new(Box::pin(stream)))
     }
+}
+
+fn revoked(done: RevokedNow) -> RevokeResponse {
+    RevokeResponse { serials: done.serials, list_number: done.list_number }
 }

@@ -2,20 +2,24 @@
 
 use std::time::Duration;
 
+use hawser_proto::revocation::plain;
 use rcgen::{
-    BasicConstraints, CertificateParams, CertificateSigningRequestParams, DistinguishedName,
-    DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, SanType, SerialNumber,
+    BasicConstraints, CertificateParams, CertificateRevocationListParams,
+    CertificateSigningRequestParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
+    Issuer, KeyIdMethod, KeyPair, KeyUsagePurpose, RevokedCertParams, SanType, SerialNumber,
     SigningKey,
 };
 use rustls::pki_types::{CertificateDer, CertificateSigningRequestDer};
 
-use super::{Advertised, CONTROLLER_NAME, EDGE_DAYS, Host, PkiError, parse};
+use super::{Advertised, CONTROLLER_NAME, Host, PkiError, Revoked, parse};
 use crate::clock::now_unix_ms;
 use crate::secret;
 
 const ROOT_DAYS: u64 = 20 * 365;
 const INTERMEDIATE_DAYS: u64 = 5 * 365;
 const DAY: Duration = Duration::from_secs(86_400);
+/// A list of revoked certificates says that the next one comes within this time.
+const NEXT_LIST: Duration = Duration::from_secs(30 * 86_400);
 /// Longest certificate request that is parsed, in bytes.
 const MAX_REQUEST_BYTES: usize = 16 * 1024;
 
@@ -87,6 +91,7 @@ pub fn edge(
     request_der: &[u8],
     fleet: &str,
     edge: &str,
+    lifetime: Duration,
 ) -> Result<EdgeCertificate, PkiError> {
     let what = "edge";
     let problem = |problem| PkiError::Request { problem };
@@ -102,7 +107,7 @@ pub fn edge(
         return Err(problem("its key is not ECDSA P-256, P-384 or Ed25519"));
     }
     let serial = secret_serial();
-    let mut params = template(edge, EDGE_DAYS);
+    let mut params = template_for(edge, lifetime);
     params.serial_number = Some(SerialNumber::from_slice(&serial));
     let uri = parse::edge_uri(fleet, edge);
     let uri = uri.try_into().map_err(issue_error(what))?;
@@ -125,13 +130,47 @@ fn signed<S: SigningKey>(
     Ok(Made { params, certificate, key })
 }
 
-/// Valid from yesterday, because clocks differ, until `days` from now.
+/// Signs which certificates are good no more (RFC 5280 §5). Agents keep a list for as long as they
+/// have no newer one, whatever it says of the next update.
+pub fn revocation_list(
+    issuer: &Issuer<'static, KeyPair>,
+    number: u64,
+    revoked: &[Revoked],
+) -> Result<Vec<u8>, PkiError> {
+    let at = |unix_s: u64| rcgen::date_time_ymd(1970, 1, 1) + Duration::from_secs(unix_s);
+    let now = now_unix_ms() / 1000;
+    let params = CertificateRevocationListParams {
+        this_update: at(now),
+        next_update: at(now + NEXT_LIST.as_secs()),
+        crl_number: SerialNumber::from_slice(plain(&number.to_be_bytes())),
+        issuing_distribution_point: None,
+        revoked_certs: revoked
+            .iter()
+            .map(|entry| RevokedCertParams {
+                serial_number: SerialNumber::from_slice(&entry.serial),
+                revocation_time: at(entry.at_unix_s),
+                reason_code: None,
+                invalidity_date: None,
+            })
+            .collect(),
+        key_identifier_method: KeyIdMethod::Sha256,
+    };
+    let signed = params.signed_by(issuer).map_err(issue_error("revocation list"))?;
+    Ok(signed.der().to_vec())
+}
+
 fn template(common_name: &str, days: u64) -> CertificateParams {
+    template_for(common_name, DAY * u32::try_from(days).unwrap_or(u32::MAX))
+}
+
+/// Valid from a day ago, because clocks differ, until `lifetime` from now; of short ones from a
+/// tenth of their life ago, so that their half is still to come.
+fn template_for(common_name: &str, lifetime: Duration) -> CertificateParams {
     let epoch = rcgen::date_time_ymd(1970, 1, 1);
     let now = epoch + Duration::from_secs(now_unix_ms() / 1000);
     let mut params = CertificateParams::default();
-    params.not_before = now - DAY;
-    params.not_after = now + DAY * u32::try_from(days).unwrap_or(u32::MAX);
+    params.not_before = now - DAY.min(lifetime / 10);
+    params.not_after = now + lifetime;
     params.distinguished_name = DistinguishedName::new();
     params.distinguished_name.push(DnType::CommonName, common_name);
     params.serial_number = Some(SerialNumber::from_slice(&secret_serial()));

@@ -17,6 +17,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
+use hawser_proto::agent::v1::RevocationList;
 use rcgen::{Issuer, KeyPair};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -28,7 +29,8 @@ use crate::files::{self, Access, FileError};
 
 /// Name that agents and operators verify the controller by, whatever its address.
 pub const CONTROLLER_NAME: &str = "controller.hawser";
-pub const EDGE_DAYS: u64 = 90;
+/// How long an edge's certificate is good, unless the operator says otherwise.
+pub const EDGE_LIFETIME: Duration = Duration::from_secs(90 * 86_400);
 const CONTROLLER_DAYS: u64 = 90;
 const MAX_PEM_BYTES: u64 = 64 * 1024;
 /// Before this remains of the intermediate its holder is warned.
@@ -78,6 +80,14 @@ pub struct IssuedEdge {
     pub not_after_unix_s: u64,
 }
 
+/// A certificate that is good no more.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Revoked {
+    /// Big-endian.
+    pub serial: Vec<u8>,
+    pub at_unix_s: u64,
+}
+
 /// The controller's part of the PKI.
 pub struct Pki {
     fleet: String,
@@ -86,6 +96,7 @@ pub struct Pki {
     root: CertificateDer<'static>,
     intermediate: CertificateDer<'static>,
     issuer: Issuer<'static, KeyPair>,
+    edge_lifetime: Duration,
     server: RwLock<Server>,
 }
 
@@ -148,14 +159,21 @@ impl Pki {
             root,
             intermediate,
             issuer,
+            edge_lifetime: EDGE_LIFETIME,
             server: RwLock::new(server),
         })
+    }
+
+    /// How long the certificates that it gives to edges are good.
+    pub fn with_edge_lifetime(self, edge_lifetime: Duration) -> Self {
+        Self { edge_lifetime, ..self }
     }
 
     /// Signs an edge's PKCS#10 request (DER). Of the request only its key is taken; names are the
     /// controller's to give.
     pub fn issue_edge(&self, request_der: &[u8], edge: &str) -> Result<IssuedEdge, PkiError> {
-        let certificate = issue::edge(&self.issuer, request_der, &self.fleet, edge)?;
+        let certificate =
+            issue::edge(&self.issuer, request_der, &self.fleet, edge, self.edge_lifetime)?;
         let (_, not_after_unix_s) = validity_unix_s(&certificate.der)?;
         let key_sha256 = crate::secret::hex(&spki_sha256(&certificate.der)?);
         Ok(IssuedEdge {
@@ -164,6 +182,16 @@ impl Pki {
             key_sha256,
             not_after_unix_s,
         })
+    }
+
+    /// A signed list, serialised as agents take it.
+    pub fn revocation_list(
+        &self,
+        number: u64,
+        revoked: &[Revoked],
+    ) -> Result<RevocationList, PkiError> {
+        let crl_der = issue::revocation_list(&self.issuer, number, revoked)?;
+        Ok(RevocationList { crl_der, issuer_der: self.intermediate.to_vec() })
     }
 
     pub fn root(&self) -> &CertificateDer<'static> {

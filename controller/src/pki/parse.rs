@@ -2,6 +2,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use hawser_proto::revocation::plain;
 use rustls::pki_types::CertificateDer;
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{FromDer, X509Certificate};
@@ -16,6 +17,8 @@ pub struct EdgeIdentity {
     pub edge: String,
     /// Hex SHA-256 of its SubjectPublicKeyInfo.
     pub key_sha256: String,
+    /// Hexadecimal.
+    pub serial: String,
 }
 
 pub fn edge_uri(fleet: &str, edge: &str) -> String {
@@ -52,6 +55,7 @@ pub fn edge_identity(certificate: &CertificateDer<'_>) -> Result<EdgeIdentity, P
         fleet: fleet.to_owned(),
         edge: edge.to_owned(),
         key_sha256: secret::hex(&spki_sha256(certificate)?),
+        serial: secret::hex(plain(parsed.raw_serial())),
     })
 }
 

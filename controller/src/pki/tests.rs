@@ -96,7 +96,7 @@ fn an_edges_certificate_is_good_for_both_roles_and_for_its_own_names_only() {
     let usage = parsed.extended_key_usage().unwrap().unwrap().value;
     assert!(usage.client_auth && usage.server_auth && !usage.any);
     let left_days = (issued.not_after_unix_s - now_unix_ms() / 1000).div_ceil(86_400);
-    assert_eq!(left_days, EDGE_DAYS);
+    assert_eq!(left_days, EDGE_LIFETIME.as_secs() / 86_400);
 }
 
 #[test]

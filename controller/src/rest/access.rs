@@ -1,14 +1,33 @@
 //! The check that every handler begins with.
 
 use super::Api;
-use super::extract::Asker;
+use super::extract::{Asker, Credential};
 use super::problem::Problem;
-use crate::service::{Operation, Principal, ServiceError};
+use crate::service::{Operation, Principal, ServiceError, SessionEnd};
 
 impl Api {
     pub async fn admit(&self, asker: &Asker, operation: Operation) -> Result<Principal, Problem> {
-        let admitted = self.controller.admit(asker.token.as_deref(), asker.from, operation);
-        Ok(admitted.await?)
+        let (controller, from) = (&self.controller, asker.from);
+        let admitted = match &asker.credential {
+            Credential::None => controller.admit(None, from, operation).await,
+            Credential::Token(token) => controller.admit(Some(token), from, operation).await,
+            Credential::Session(text) => controller.admit_session(text, from, operation).await,
+        };
+        Ok(admitted?)
+    }
+
+    /// When what is done in the asker's session must end; `None`: it is done with a token.
+    pub fn session_end(&self, asker: &Asker) -> Option<SessionEnd> {
+        match &asker.credential {
+            Credential::Session(text) => self.controller.session_end(text),
+            Credential::None | Credential::Token(_) => None,
+        }
+    }
+
+    pub fn close_session(&self, asker: &Asker) {
+        if let Credential::Session(text) = &asker.credential {
+            self.controller.close_session(text);
+        }
     }
 }
 

@@ -4,11 +4,14 @@ use std::net::IpAddr;
 
 use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::http::request::Parts;
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use serde::de::DeserializeOwned;
 
 use super::problem::Problem;
+use super::session::COOKIE;
 use crate::grpc::PeerInfo;
+
+const CONSOLE_HEADER: &str = "hawser-console";
 
 /// A JSON body; without one, what its type is by default.
 pub struct Body<T>(pub T);
@@ -68,9 +71,17 @@ impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for Path<T>
     }
 }
 
+/// What a request says of who asks.
+pub enum Credential {
+    None,
+    Token(String),
+    /// The console's cookie.
+    Session(String),
+}
+
 /// Who asks, before it is known whether they may.
 pub struct Asker {
-    pub token: Option<String>,
+    pub credential: Credential,
     pub from: IpAddr,
 }
 
@@ -84,11 +95,43 @@ impl<S: Send + Sync> FromRequestParts<S> for Asker {
         })?;
         let value = parts.headers.get(header::AUTHORIZATION).and_then(|v| v.to_str().ok());
         let token = value.and_then(crate::grpc::bearer_of).map(str::to_owned);
-        Ok(Self { token, from: peer.address.ip() })
+        let credential = match (token, cookie(&parts.headers, COOKIE)) {
+            (Some(token), _) => Credential::Token(token),
+            (None, Some(session)) => {
+                // A browser sends the cookie by itself: only our own page may make it change something.
+                if !parts.method.is_safe() {
+                    asked_by_console(&parts.headers)?;
+                }
+                Credential::Session(session.to_owned())
+            }
+            (None, None) => Credential::None,
+        };
+        Ok(Self { credential, from: peer.address.ip() })
     }
 }
 
+/// The console's page sends a header that a page of another origin can't: browsers would ask us first (CORS), and we
+/// would not answer. Browsers also say where a request comes from (Fetch Metadata); if they do, it must be from here.
+pub fn asked_by_console(headers: &HeaderMap) -> Result<(), Problem> {
+    let ours = text_of(headers, CONSOLE_HEADER) == Some("1");
+    let here = text_of(headers, "sec-fetch-site").is_none_or(|site| site == "same-origin");
+    if ours && here {
+        return Ok(());
+    }
+    let detail = "a request with a session does not come from the console".to_owned();
+    let mend = "send the header Hawser-Console: 1, or a token instead of the cookie";
+    Err(Problem::new(StatusCode::FORBIDDEN, "NOT_FROM_CONSOLE", detail, mend))
+}
+
+/// HTTP/2 may send each cookie in a header of its own (RFC 9113 section 8.2.3).
+fn cookie<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    let texts = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
+    let mut pairs =
+        texts.flat_map(|text| text.split(';')).filter_map(|pair| pair.trim().split_once('='));
+    pairs.find(|(key, _)| *key == name).map(|(_, value)| value)
+}
+
 /// An optional header as text.
-pub fn text_of<'a>(headers: &'a axum::http::HeaderMap, name: &str) -> Option<&'a str> {
+pub fn text_of<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     headers.get(name).and_then(|value| value.to_str().ok())
 }

@@ -8,7 +8,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::Api;
 use super::extract::{Asker, Path, Query};
-use super::model::{Advice, Decisions, Events, Explanations, Paths, Sites, Status};
+use super::model::{Advice, Decisions, Events, Explanations, Paths, Site, Sites, Status};
 use super::problem::{Problem, ProblemBody};
 use crate::service::{DecisionFilter, Operation, Question};
 
@@ -51,7 +51,8 @@ pub async fn sites(
 ) -> Answer<Sites> {
     api.admit(&asker, Operation::ListSites).await?;
     let found = api.controller.sites(page.page_size, &page.page_token);
-    let sites = found.sites.into_iter().map(Into::into).collect();
+    let state = api.controller.state();
+    let sites = found.sites.into_iter().map(|site| Site::of(site, &state)).collect();
     Ok(Json(Sites { sites, next_page_token: found.next_page_token }))
 }
 
@@ -82,7 +83,8 @@ pub async fn paths(
     api.admit(&asker, Operation::ListPaths).await?;
     let found = api.controller.paths(&asked.site, asked.page_size, &asked.page_token)?;
     let paths = found.paths.into_iter().map(Into::into).collect();
-    Ok(Json(Paths { paths, next_page_token: found.next_page_token }))
+    let ike_tunnels = found.ike_tunnels.into_iter().map(Into::into).collect();
+    Ok(Json(Paths { paths, next_page_token: found.next_page_token, ike_tunnels }))
 }
 
 #[derive(Debug, Deserialize, IntoParams)]

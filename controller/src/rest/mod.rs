@@ -2,6 +2,7 @@
 //! are what they are. Described by OpenAPI 3.1 at `/openapi.json`, to be tried at `/docs`.
 
 mod access;
+mod certificates;
 mod change;
 mod document;
 mod extract;
@@ -10,6 +11,8 @@ mod look;
 mod model;
 mod people;
 mod problem;
+mod session;
+mod trend;
 mod watch;
 
 use std::sync::Arc;
@@ -24,6 +27,7 @@ use utoipa::{Modify, OpenApi};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use crate::console;
 use crate::service::Controller;
 use idempotency::Answers;
 use problem::{Problem, ProblemBody};
@@ -95,6 +99,10 @@ fn documented() -> OpenApiRouter<Api> {
         .routes(routes!(change::abort_rollout))
         .routes(routes!(change::list_drains))
         .routes(routes!(change::drain, change::undrain))
+        .routes(routes!(trend::history))
+        .routes(routes!(session::sign_in, session::who, session::sign_out))
+        .routes(routes!(certificates::revoke))
+        .routes(routes!(certificates::replace))
         .routes(routes!(people::list_tokens, people::create_token))
         .routes(routes!(people::revoke_token))
         .routes(routes!(people::list_audit))
@@ -125,6 +133,7 @@ pub fn router(controller: &Arc<Controller>) -> Router {
         .layer(middleware::map_response(without_sniffing))
         .with_state(api)
         .merge(page)
+        .merge(console::router())
 }
 
 async fn nothing_here(uri: Uri, headers: HeaderMap) -> Response {

@@ -13,7 +13,7 @@ use utoipa::ToSchema;
 pub use evidence::{Decisions, Explanations};
 
 use crate::audit;
-use crate::service::Generation;
+use crate::service::{FleetState, Generation};
 
 /// One thing wrong with a document, or a reason of an agent.
 #[derive(Debug, Clone, Serialize, ToSchema)]
@@ -267,10 +267,16 @@ pub struct Edge {
     pub last_nack: Vec<Fault>,
     pub paths: u32,
     pub paths_up: u32,
+    pub uplinks: Vec<Uplink>,
+    /// When its newest certificate ends, seconds since 1970; 0: not enrolled.
+    pub certificate_ends_unix_s: u64,
+    pub revoked: bool,
 }
 
-impl From<operator::EdgeStatus> for Edge {
-    fn from(e: operator::EdgeStatus) -> Self {
+impl Edge {
+    fn of(e: operator::EdgeStatus, state: &FleetState) -> Self {
+        let config = state.edges.get(&e.name).map(|edge| edge.config.uplinks.iter());
+        let uplinks = config.into_iter().flatten().map(|u| Uplink::of(u, &e.uplinks)).collect();
         let generations = e.generations.unwrap_or_default();
         Self {
             name: e.name,
@@ -285,6 +291,52 @@ impl From<operator::EdgeStatus> for Edge {
             last_nack: all(e.last_nack),
             paths: e.paths,
             paths_up: e.paths_up,
+            uplinks,
+            certificate_ends_unix_s: e.certificate_ends_unix_s,
+            revoked: e.revoked,
+        }
+    }
+}
+
+/// What the document says of an uplink, and what its edge does.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Uplink {
+    pub name: String,
+    pub interface: String,
+    pub transport: String,
+    pub provider: String,
+    pub cost: u32,
+    pub metered: bool,
+    pub drained: bool,
+    /// `normal`, `standby` or `last-resort`.
+    pub used: String,
+    /// Missing: the edge has not said.
+    pub carrier: Option<bool>,
+    pub addresses: Vec<String>,
+    /// As others see it, host:port.
+    pub public_endpoints: Vec<String>,
+}
+
+impl Uplink {
+    fn of(told: &config::Uplink, facts: &[agent::UplinkFact]) -> Self {
+        let fact = facts.iter().find(|fact| fact.uplink_id == told.id);
+        let used = match told.r#use() {
+            config::UplinkUse::Standby => "standby",
+            config::UplinkUse::LastResort => "last-resort",
+            config::UplinkUse::Normal | config::UplinkUse::Unspecified => "normal",
+        };
+        Self {
+            name: told.name.clone(),
+            interface: told.interface.clone(),
+            transport: told.transport.clone(),
+            provider: told.provider.clone(),
+            cost: told.cost,
+            metered: told.metered,
+            drained: told.drained,
+            used: used.to_owned(),
+            carrier: fact.map(|fact| fact.carrier),
+            addresses: fact.map(|fact| fact.addresses.clone()).unwrap_or_default(),
+            public_endpoints: fact.map(|fact| fact.public_endpoints.clone()).unwrap_or_default(),
         }
     }
 }
@@ -296,9 +348,10 @@ pub struct Site {
     pub edges: Vec<Edge>,
 }
 
-impl From<operator::Site> for Site {
-    fn from(site: operator::Site) -> Self {
-        Self { name: site.name, role: site.role, edges: all(site.edges) }
+impl Site {
+    pub fn of(site: operator::Site, state: &FleetState) -> Self {
+        let edges = site.edges.into_iter().map(|edge| Edge::of(edge, state)).collect();
+        Self { name: site.name, role: site.role, edges }
     }
 }
 
@@ -329,7 +382,26 @@ pub struct PathEnd {
     pub loss_tx_ppm: Option<u32>,
     pub loss_rx_ppm: Option<u32>,
     pub selected_for: Vec<String>,
+    /// SLA classes that it does not meet now, and why.
+    pub violates: Vec<Violation>,
+    /// Mean opinion score by the E-model, in thousandths.
+    pub mos_milli: Option<u32>,
+    pub tx_bytes: Option<u64>,
+    pub rx_bytes: Option<u64>,
     pub sample_unix_ms: u64,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Violation {
+    pub sla_class: String,
+    pub reason: String,
+}
+
+fn violations(sample: &agent::PathSample) -> Vec<Violation> {
+    let not_met = sample.verdicts.iter().filter(|verdict| !verdict.meets);
+    let told =
+        not_met.map(|v| Violation { sla_class: v.sla_class.clone(), reason: v.reason.clone() });
+    told.collect()
 }
 
 impl From<operator::PathEnd> for PathEnd {
@@ -344,6 +416,10 @@ impl From<operator::PathEnd> for PathEnd {
             loss_tx_ppm: sample.map(|s| s.loss_tx_ppm),
             loss_rx_ppm: sample.map(|s| s.loss_rx_ppm),
             selected_for: sample.map(|s| s.selected_for.clone()).unwrap_or_default(),
+            violates: sample.map(violations).unwrap_or_default(),
+            mos_milli: sample.map(|s| s.mos_milli).filter(|mos| *mos > 0),
+            tx_bytes: sample.map(|s| s.tx_bytes),
+            rx_bytes: sample.map(|s| s.rx_bytes),
             sample_unix_ms: end.sample_unix_ms,
         }
     }
@@ -376,6 +452,52 @@ impl From<operator::Path> for Path {
 pub struct Paths {
     pub paths: Vec<Path>,
     pub next_page_token: String,
+    /// With gateways that are not Hawser: all of them, in the first page.
+    pub ike_tunnels: Vec<IkeTunnel>,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+pub struct IkeTunnel {
+    pub site: String,
+    pub edge: String,
+    pub name: String,
+    pub uplink: String,
+    /// up, waiting, authenticated, connecting, blocked or unknown.
+    pub state: String,
+    /// Why it is not up, as far as it is known.
+    pub reason: String,
+    pub local_address: String,
+    pub remote_address: String,
+    pub tx_packets: u64,
+    pub tx_bytes: u64,
+    pub rx_packets: u64,
+    pub rx_bytes: u64,
+    pub rekeys: u64,
+    pub retries: u64,
+    pub since_unix_ms: u64,
+}
+
+impl From<operator::IkeTunnel> for IkeTunnel {
+    fn from(tunnel: operator::IkeTunnel) -> Self {
+        let sample = tunnel.sample.unwrap_or_default();
+        Self {
+            site: tunnel.site,
+            edge: tunnel.edge,
+            name: tunnel.name,
+            uplink: tunnel.uplink,
+            state: sample.state().word().to_owned(),
+            reason: sample.reason,
+            local_address: sample.local_address,
+            remote_address: sample.remote_address,
+            tx_packets: sample.tx_packets,
+            tx_bytes: sample.tx_bytes,
+            rx_packets: sample.rx_packets,
+            rx_bytes: sample.rx_bytes,
+            rekeys: sample.rekeys,
+            retries: sample.retries,
+            since_unix_ms: sample.since_unix_ms,
+        }
+    }
 }
 
 #[derive(Debug, Serialize, ToSchema)]

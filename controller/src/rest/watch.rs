@@ -15,7 +15,7 @@ use super::Api;
 use super::extract::{Asker, Query, text_of};
 use super::model::Event;
 use super::problem::{Problem, ProblemBody};
-use crate::service::{Controller, Operation, Subscription};
+use crate::service::{Controller, Operation, SessionEnd, Subscription};
 
 const KEEP_ALIVE_EVERY: Duration = Duration::from_secs(15);
 
@@ -48,19 +48,21 @@ pub async fn watch(
         Some(_) => api.controller.watch_events(1),
         None => api.controller.watch_events(asked.since_unix_ms),
     };
-    let state = (subscription, Arc::clone(&api.controller), last.unwrap_or(0));
+    let end = api.session_end(&asker);
+    let state = (subscription, Arc::clone(&api.controller), end, last.unwrap_or(0));
     let stream = futures::stream::unfold(state, next);
     Ok(Sse::new(stream).keep_alive(KeepAlive::new().interval(KEEP_ALIVE_EVERY)))
 }
 
-type Watching = (Subscription, Arc<Controller>, u64);
+type Watching = (Subscription, Arc<Controller>, Option<SessionEnd>, u64);
 
 async fn next(
-    (mut from, controller, last): Watching,
+    (mut from, controller, end, last): Watching,
 ) -> Option<(Result<sse::Event, Infallible>, Watching)> {
     loop {
         let event = tokio::select! {
             () = controller.stopping().cancelled() => None,
+            () = has_ended(end.as_ref()) => None,
             event = from.next() => event,
         }?;
         if event.sequence <= last {
@@ -75,6 +77,14 @@ async fn next(
             event = event.event(&told.code);
         }
         let event = event.data(data);
-        return Some((Ok(event), (from, controller, last)));
+        return Some((Ok(event), (from, controller, end, last)));
+    }
+}
+
+/// A stream that was begun in a session ends with it; one that was begun with a token goes on.
+async fn has_ended(session: Option<&SessionEnd>) {
+    match session {
+        Some(end) => end.come().await,
+        None => std::future::pending().await,
     }
 }

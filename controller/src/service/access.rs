@@ -6,7 +6,7 @@ use std::sync::Mutex;
 
 use serde::{Deserialize, Serialize};
 
-use super::tokens::{self, Principal, Purpose, Role};
+use super::tokens::{self, Principal, Purpose, Role, TokenRecord};
 use super::{Controller, ServiceError, manifest};
 use crate::audit::Record;
 use crate::bucket::Bucket;
@@ -73,6 +73,8 @@ operations! {
     AbortRollout needs Operator;
     ListDrains needs Viewer;
     SetDrain needs Operator;
+    Revoke needs Operator;
+    Replace needs Operator;
     /// Of edges; those of people need an admin besides.
     CreateToken needs Operator;
     ListTokens needs Operator;
@@ -147,6 +149,29 @@ impl Controller {
             Some(text) => self.bearer_of(text).await,
             None => Err(ServiceError::ApiTokenMissing),
         };
+        self.admit_found(found, from, operation).await
+    }
+
+    /// As [`Controller::admit`], of whoever signed in to the console.
+    pub async fn admit_session(
+        &self,
+        session: &str,
+        from: IpAddr,
+        operation: Operation,
+    ) -> Result<Principal, ServiceError> {
+        let found = match self.token_of_session(session) {
+            Some(token_id) => self.bearer_by_id(&token_id).await,
+            None => Err(ServiceError::SessionEnded),
+        };
+        self.admit_found(found, from, operation).await
+    }
+
+    async fn admit_found(
+        &self,
+        found: Result<Principal, ServiceError>,
+        from: IpAddr,
+        operation: Operation,
+    ) -> Result<Principal, ServiceError> {
         let by = match found {
             Ok(by) => by,
             Err(error) => {
@@ -187,6 +212,15 @@ impl Controller {
     async fn bearer_of(&self, text: &str) -> Result<Principal, ServiceError> {
         let found = tokens::find(self.store.as_ref(), text.as_bytes()).await?;
         let (record, _) = found.ok_or(ServiceError::ApiTokenInvalid)?;
+        self.bearer_in(record)
+    }
+
+    async fn bearer_by_id(&self, token_id: &str) -> Result<Principal, ServiceError> {
+        let found = tokens::by_id(self.store.as_ref(), token_id).await?;
+        self.bearer_in(found.ok_or(ServiceError::ApiTokenInvalid)?)
+    }
+
+    fn bearer_in(&self, record: TokenRecord) -> Result<Principal, ServiceError> {
         let Purpose::Api { role } = record.purpose else {
             return Err(ServiceError::ApiTokenInvalid);
         };

@@ -1,7 +1,7 @@
 //! Limits on what an authenticated agent may make the controller keep.
 
 use hawser_proto::agent::v1::{
-    AgentEvent, Candidate, Decision, Explanation, Fault, PathSample, UplinkFact,
+    AgentEvent, Candidate, Decision, Explanation, Fault, IkeSample, PathSample, UplinkFact,
 };
 
 /// Longest text kept of an agent, in bytes.
@@ -78,6 +78,12 @@ pub fn sample(sample: &mut PathSample) {
         text(&mut verdict.sla_class);
         text(&mut verdict.reason);
     }
+}
+
+pub fn ike(sample: &mut IkeSample) {
+    let addresses = [&mut sample.local_address, &mut sample.remote_address];
+    addresses.into_iter().for_each(text);
+    text(&mut sample.reason);
 }
 
 pub fn uplink(fact: &mut UplinkFact) {

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use serde::{Deserialize, Serialize};
 
 use super::events::event;
+use super::revocations::Serials;
 use super::tokens::{self, Purpose, TokenRecord};
 use super::{Controller, ServiceError, manifest};
 use crate::audit::Record;
@@ -14,6 +15,8 @@ use crate::store::{Op, Revision, Store, StoreError, Txn};
 
 const PREFIX: &str = "edge/";
 const TRIES: usize = 4;
+/// Certificates of one device that are good at once.
+const MAX_CERTIFICATES: usize = 16;
 
 #[derive(Clone)]
 pub struct EnrolmentRequest {
@@ -48,6 +51,51 @@ pub(super) struct EdgeRecord {
     pub key_sha256: String,
     pub serial: String,
     pub not_after_unix_s: u64,
+    /// Given before to the same device, and not ended yet: it may not have taken the newest.
+    #[serde(default)]
+    pub earlier: Vec<Issued>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Issued {
+    pub key_sha256: String,
+    pub serial: String,
+    pub not_after_unix_s: u64,
+}
+
+impl EdgeRecord {
+    fn new(issued: &IssuedEdge, enrolled_unix_ms: u64) -> Self {
+        Self {
+            enrolled_unix_ms,
+            key_sha256: issued.key_sha256.clone(),
+            serial: issued.serial.clone(),
+            not_after_unix_s: issued.not_after_unix_s,
+            earlier: Vec::new(),
+        }
+    }
+
+    fn newest(&self) -> Issued {
+        Issued {
+            key_sha256: self.key_sha256.clone(),
+            serial: self.serial.clone(),
+            not_after_unix_s: self.not_after_unix_s,
+        }
+    }
+
+    /// All that the device may show.
+    pub fn certificates(&self) -> impl Iterator<Item = Issued> {
+        self.earlier.iter().cloned().chain([self.newest()])
+    }
+
+    pub fn knows_key(&self, key_sha256: &str) -> bool {
+        self.certificates().any(|issued| issued.key_sha256 == key_sha256)
+    }
+
+    /// The same device's next certificate.
+    fn followed_by(&self, issued: &IssuedEdge, now_unix_s: u64) -> Self {
+        let earlier = self.certificates().filter(|c| c.not_after_unix_s > now_unix_s).collect();
+        Self { earlier, ..Self::new(issued, self.enrolled_unix_ms) }
+    }
 }
 
 pub(super) async fn load_records(
@@ -135,12 +183,20 @@ impl Controller {
         let mut used = token.clone();
         used.purpose =
             Purpose::Enrolment { edge: edge.to_owned(), used_by: Some(issued.key_sha256.clone()) };
-        let record = EdgeRecord {
-            enrolled_unix_ms: now_unix_ms(),
-            key_sha256: issued.key_sha256.clone(),
-            serial: issued.serial.clone(),
-            not_after_unix_s: issued.not_after_unix_s,
+        let _writing = self.revocations().writing.lock().await;
+        let now = now_unix_ms();
+        let known = self.index.with(edge, |live| live.enrolment.clone());
+        let (record, ended) = match &known {
+            Some(known) if known.key_sha256 == issued.key_sha256 => {
+                (known.followed_by(issued, now / 1000), Serials::new())
+            }
+            // Another box: what the one before could show is good no more.
+            Some(known) => (EdgeRecord::new(issued, now), self.still_good(edge, known)),
+            None => (EdgeRecord::new(issued, now), Serials::new()),
         };
+        if record.earlier.len() >= MAX_CERTIFICATES {
+            return Err(ServiceError::CertificateLimit(MAX_CERTIFICATES));
+        }
         let key = format!("{PREFIX}{edge}");
         let txn = Txn {
             compare: vec![token.unmoved(revision)],
@@ -150,7 +206,7 @@ impl Controller {
         let detail = format!("serial {} by token {}", issued.serial, token.id);
         let actor = format!("address:{}", request.source);
         let audit = Record::new(actor, "EDGE_ENROLLED", edge, detail);
-        let outcome = self.audit.commit(self.store.as_ref(), txn, audit).await?;
+        let outcome = self.revoke_with(ended, 0, txn, audit).await?;
         if !outcome.succeeded {
             return Err(ServiceError::Contended);
         }
@@ -165,5 +221,38 @@ impl Controller {
         let site = self.state().site_of(edge);
         self.events.publish(event(code, &site, edge, message));
         Ok(())
+    }
+
+    /// A new key of an edge that has shown a good certificate on its stream.
+    pub(super) async fn renew(
+        &self,
+        edge: &str,
+        csr_der: &[u8],
+    ) -> Result<Vec<Vec<u8>>, ServiceError> {
+        let now = now_unix_ms();
+        if !self.index.with(edge, |live| live.renewals.take(now)) {
+            self.counters.add("renewals_rate_limited", 1);
+            return Err(ServiceError::RateLimited);
+        }
+        let issued = self.pki.issue_edge(csr_der, edge)?;
+        let _writing = self.revocations().writing.lock().await;
+        let known = self.index.with(edge, |live| live.enrolment.clone());
+        let record = match &known {
+            Some(known) => known.followed_by(&issued, now / 1000),
+            None => EdgeRecord::new(&issued, now),
+        };
+        if record.earlier.len() >= MAX_CERTIFICATES {
+            return Err(ServiceError::CertificateLimit(MAX_CERTIFICATES));
+        }
+        let key = format!("{PREFIX}{edge}");
+        let put = Op::put(key.clone(), manifest::encode(&key, &record)?);
+        let detail = format!("serial {}", issued.serial);
+        let audit = Record::new(format!("edge:{edge}"), "EDGE_RENEWED", edge, detail);
+        let change = Txn { then: vec![put], ..Txn::default() };
+        self.audit.commit(self.store.as_ref(), change, audit).await?;
+        self.index.with(edge, |live| live.enrolment = Some(record));
+        let site = self.state().site_of(edge);
+        self.events.publish(event("EDGE_RENEWED", &site, edge, "a new certificate, a new key"));
+        Ok(issued.chain.iter().map(|der| der.to_vec()).collect())
     }
 }

@@ -43,10 +43,16 @@ pub enum ServiceError {
     DrainLimit(usize),
     #[error("no document was applied yet")]
     FleetEmpty,
+    #[error("{0} certificates are revoked already")]
+    RevocationLimit(usize),
+    #[error("the edge has {0} certificates that are good already")]
+    CertificateLimit(usize),
     #[error("the fleet has no edge {0:?}")]
     EdgeUnknown(String),
     #[error("the fleet has no site {0:?}")]
     SiteUnknown(String),
+    #[error("the fleet has no path {0}")]
+    PathUnknown(u32),
     #[error("the token is not known here")]
     TokenUnknown,
     #[error("the token has expired")]
@@ -65,6 +71,8 @@ pub enum ServiceError {
     ApiTokenInvalid,
     #[error("the API token has expired")]
     ApiTokenExpired,
+    #[error("the session has ended")]
+    SessionEnded,
     #[error("this needs the role {needed}, the token has {has}")]
     RoleTooLow { needed: &'static str, has: &'static str },
     #[error("it is the last admin token")]
@@ -136,11 +144,18 @@ impl ServiceError {
             Self::DrainLimit(_) => {
                 (Limited, "DRAIN_LIMIT", "let traffic come back somewhere first")
             }
+            Self::RevocationLimit(_) => {
+                (Limited, "REVOCATION_LIMIT", "wait until some have ended, or make a new fleet")
+            }
+            Self::CertificateLimit(_) => {
+                (Limited, "CERTIFICATE_LIMIT", "wait until some have ended, or revoke the edge")
+            }
             Self::FleetEmpty => (NotFound, "FLEET_EMPTY", "apply a fleet document first"),
             Self::EdgeUnknown(_) => {
                 (NotFound, "EDGE_UNKNOWN", "apply a document that has the edge, or check its name")
             }
             Self::SiteUnknown(_) => (NotFound, "SITE_UNKNOWN", "check the site's name"),
+            Self::PathUnknown(_) => (NotFound, "PATH_UNKNOWN", "take an ID from the list of paths"),
             Self::TokenUnknown => {
                 (Unauthenticated, "TOKEN_UNKNOWN", "ask the operator for a new token")
             }
@@ -170,6 +185,7 @@ impl ServiceError {
             Self::ApiTokenExpired => {
                 (Unauthenticated, "API_TOKEN_EXPIRED", "ask an admin for a new token")
             }
+            Self::SessionEnded => (Unauthenticated, "SESSION_ENDED", "sign in again"),
             Self::RoleTooLow { .. } => (Forbidden, "ROLE_TOO_LOW", "use a token with that role"),
             Self::LastAdmin => {
                 (Conflict, "LAST_ADMIN", "create another admin token before revoking this one")

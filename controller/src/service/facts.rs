@@ -109,7 +109,7 @@ impl Facts {
                 })
             })
             .collect();
-        agent::Facts { version: newest, full: false, endpoints, revoked_serials: Vec::new() }
+        agent::Facts { version: newest, full: false, endpoints }
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, EdgeFacts>> {

@@ -7,8 +7,8 @@ use std::sync::{Mutex, MutexGuard};
 
 use hawser_proto::agent::v1::controller_message::Message as ToAgent;
 use hawser_proto::agent::v1::{
-    ControllerMessage, Decision, DecisionsAck, Fault, GenerationState, NackKind, PathSample,
-    RefusedGeneration, UplinkFact,
+    ControllerMessage, Decision, DecisionsAck, Fault, GenerationState, IkeSample, NackKind,
+    PathSample, RefusedGeneration, UplinkFact,
 };
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
@@ -40,6 +40,9 @@ const REISSUES_PER_SECOND: f64 = 1.0 / 60.0;
 /// Changes of one edge's endpoints that are stored and spread, at once and per second.
 const FACTS_BURST: u32 = 30;
 const FACTS_PER_SECOND: f64 = 0.5;
+/// New certificates, and revocation lists that an agent brings, at once and per second.
+const RENEWAL_BURST: u32 = 8;
+const RENEWALS_PER_SECOND: f64 = 1.0 / 300.0;
 
 /// The newest sample of one path from one end.
 #[derive(Debug, Clone)]
@@ -83,6 +86,9 @@ pub struct EdgeLive {
     pub uplinks: Vec<UplinkFact>,
     pub counters: BTreeMap<String, u64>,
     pub samples: BTreeMap<u32, Sample>,
+    /// Of tunnels with gateways that are not Hawser, and when they were told.
+    pub ike: Vec<IkeSample>,
+    pub ike_unix_ms: u64,
     pub decisions: VecDeque<Decision>,
     pub explanations: Explanations,
     /// Newest sequence number taken, by start of the agent; oldest start first.
@@ -90,6 +96,8 @@ pub struct EdgeLive {
     pub events: Bucket,
     pub reissues: Bucket,
     pub facts: Bucket,
+    pub renewals: Bucket,
+    pub lists: Bucket,
 }
 
 impl Default for EdgeLive {
@@ -105,12 +113,16 @@ impl Default for EdgeLive {
             uplinks: Vec::new(),
             counters: BTreeMap::new(),
             samples: BTreeMap::new(),
+            ike: Vec::new(),
+            ike_unix_ms: 0,
             decisions: VecDeque::new(),
             explanations: Explanations::default(),
             boots: VecDeque::new(),
             events: Bucket::new(EVENT_BURST, EVENTS_PER_SECOND),
             reissues: Bucket::new(REISSUE_BURST, REISSUES_PER_SECOND),
             facts: Bucket::new(FACTS_BURST, FACTS_PER_SECOND),
+            renewals: Bucket::new(RENEWAL_BURST, RENEWALS_PER_SECOND),
+            lists: Bucket::new(RENEWAL_BURST, RENEWALS_PER_SECOND),
         }
     }
 }

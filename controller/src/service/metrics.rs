@@ -56,6 +56,7 @@ impl Controller {
         put_paths(&mut snapshot, &rows, max_series);
         drop(rows);
         self.put_moves(&mut snapshot, &state);
+        self.put_ike_tunnels(&mut snapshot, &state);
         self.put_own(&mut snapshot);
         snapshot
     }

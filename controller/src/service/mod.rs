@@ -20,18 +20,22 @@ mod explanations;
 mod facts;
 mod generation;
 mod history;
+mod ike;
 mod index;
 mod intent;
 mod manifest;
 mod metrics;
 mod record;
+mod revocations;
 mod session;
+mod sessions;
 mod sla_watch;
 mod staging;
 mod state;
 mod telemetry;
 mod tokens;
 mod traces;
+mod trend;
 mod view;
 
 use std::sync::Arc;
@@ -53,9 +57,12 @@ pub use self::generation::Generation;
 pub use self::intent::{Applied, Document, Expected, Proposal};
 pub use self::metrics::source as metrics_source;
 pub use self::record::Reading;
+pub use self::revocations::{Revocations, RevokedNow};
 pub use self::session::Peer;
+pub use self::sessions::{OpenedSession, SessionEnd};
 pub use self::state::FleetState;
 pub use self::tokens::{ApiToken, Created, NewToken, Principal, Role, create_first_admin};
+pub use self::trend::{EndTrend, Limit, TrendQuestion};
 pub use self::view::DecisionFilter;
 use crate::audit::{Audit, Record};
 use crate::bucket::{Bucket, SourceBuckets};
@@ -69,9 +76,11 @@ use counters::Counters;
 use events::{Events, event};
 use index::Index;
 use record::Waiting;
+use sessions::Sessions;
 use sla_watch::SlaWatch;
 use staging::Staging;
 use traces::Traces;
+use trend::Trends;
 
 /// Enrolments at once from one source, then one every two seconds.
 const ENROLMENT_BURST: u32 = 10;
@@ -100,9 +109,12 @@ pub struct Controller {
     metrics: metrics::Metrics,
     index: Index,
     facts: Facts,
+    revocations: Revocations,
     slow_loop: SlowLoop,
     waiting: Waiting,
     signed_in: SignedIn,
+    sessions: Sessions,
+    trends: Trends,
     sla_watch: SlaWatch,
     staging: Staging,
     traces: Traces,
@@ -127,6 +139,7 @@ impl Controller {
         let state = FleetState::load(store.as_ref()).await?;
         let facts = Facts::load(store.as_ref()).await?;
         let index = Index::load(store.as_ref()).await?;
+        let revocations = Revocations::load(store.as_ref(), &pki).await?;
         let slow_loop = SlowLoop::new(settings.advice);
         let bucket = Bucket::new(ENROLMENT_BURST, ENROLMENT_PER_SECOND);
         let controller = Arc::new(Self {
@@ -139,9 +152,12 @@ impl Controller {
             metrics: metrics::Metrics::new(times),
             index,
             facts,
+            revocations,
             slow_loop,
             waiting: Waiting::default(),
             signed_in: SignedIn::default(),
+            sessions: Sessions::default(),
+            trends: Trends::default(),
             sla_watch: SlaWatch::default(),
             staging: Staging::default(),
             traces: Traces::default(),

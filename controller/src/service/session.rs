@@ -66,6 +66,10 @@ struct Session<'a> {
     push: Option<OpenSpan>,
     neighbours: BTreeSet<u32>,
     facts_version: u64,
+    /// Of the certificate that the agent has shown.
+    serial: &'a str,
+    /// Number of the revocation list that the agent has, as far as is known.
+    list_number: u64,
 }
 
 impl Controller {
@@ -95,6 +99,8 @@ impl Controller {
             push: None,
             neighbours: BTreeSet::new(),
             facts_version: 0,
+            serial: &peer.identity.serial,
+            list_number: hello.revocations,
         };
         let site = self.state().site_of(&edge);
         let message = format!("from {}, version {}", peer.address, hello.agent_version);
@@ -145,12 +151,15 @@ impl Controller {
         if !self.state().edges.contains_key(&identity.edge) {
             return Some(edge_unknown(&identity.edge));
         }
-        let enrolled = self.index.with(&identity.edge, |live| {
-            live.enrolment.as_ref().map(|record| record.key_sha256.clone())
-        });
+        if self.revocations().signed().contains(&identity.serial) {
+            return Some(revoked());
+        }
         // Without a record the store was restored from before the enrolment; the CA's word is
         // enough then.
-        if enrolled.is_some_and(|key| key != identity.key_sha256) {
+        let another = self.index.with(&identity.edge, |live| {
+            live.enrolment.as_ref().is_some_and(|record| !record.knows_key(&identity.key_sha256))
+        });
+        if another {
             return Some(refusal(
                 "CERTIFICATE_SUPERSEDED",
                 "the edge was enrolled again with another key",
@@ -185,6 +194,7 @@ impl Controller {
             "EDGE_MISMATCH" => "EDGE_MISMATCH",
             "EDGE_UNKNOWN" => "EDGE_UNKNOWN",
             "CERTIFICATE_SUPERSEDED" => "CERTIFICATE_SUPERSEDED",
+            "CERTIFICATE_REVOKED" => "CERTIFICATE_REVOKED",
             _ => "HELLO_REFUSED",
         };
         self.refused(actor, code, edge, format!("session: {}", refusal.message)).await;
@@ -219,8 +229,11 @@ impl Session<'_> {
     {
         let mut states = self.controller.state.subscribe();
         let mut facts = self.controller.facts.watch();
+        let mut lists = self.controller.revocations().watch();
         states.mark_unchanged();
         facts.mark_unchanged();
+        // Looked at once in any case: it may have changed since the greeting.
+        lists.mark_changed();
         if let Err(end) = self.begin(hello, address).await {
             return end;
         }
@@ -243,6 +256,10 @@ impl Session<'_> {
                 },
                 changed = facts.changed() => match changed {
                     Ok(()) => self.facts_changed().await,
+                    Err(_) => Err(End::Gone),
+                },
+                changed = lists.changed() => match changed {
+                    Ok(()) => self.revoked().await,
                     Err(_) => Err(End::Gone),
                 },
                 // Closed: a newer session has taken over, which `replaced` tells.
@@ -289,6 +306,7 @@ impl Session<'_> {
                 .unwrap_or(u32::MAX),
             observed_address: address.to_string(),
             decisions_held: Some(decisions_held),
+            revocations: controller.revocations().signed().number,
         }))
         .await?;
         if let Some(id) = confirmed {
@@ -319,12 +337,49 @@ impl Session<'_> {
             }
             Some(FromAgent::Events(events)) => controller.take_events(self.edge, events.events),
             Some(FromAgent::HistoryChunk(chunk)) => controller.take_history(self.edge, chunk),
+            Some(FromAgent::RenewalRequest(request)) => self.renew(&request.csr_der).await?,
+            Some(FromAgent::RevocationList(list)) => {
+                if controller.index.with(self.edge, |live| live.lists.take(now)) {
+                    controller.take_list(self.edge, &list).await?;
+                }
+            }
             Some(FromAgent::FactsAck(_)) => {}
             Some(FromAgent::Hello(_)) | None => {
                 controller.counters.add("agent_messages_unexpected", 1);
             }
         }
         Ok(())
+    }
+
+    /// The list of revoked certificates changed, or the session has just begun.
+    async fn revoked(&mut self) -> Result<(), End> {
+        let signed = self.controller.revocations().signed();
+        if signed.contains(self.serial) {
+            return Err(End::Refused(revoked()));
+        }
+        if signed.number <= self.list_number {
+            return Ok(());
+        }
+        self.list_number = signed.number;
+        self.send(ToAgent::RevocationList(signed.wire.clone())).await
+    }
+
+    /// A refusal is told, and ends nothing: the old certificate is good for as long as it is.
+    async fn renew(&self, csr_der: &[u8]) -> Result<(), End> {
+        let answer = match self.controller.renew(self.edge, csr_der).await {
+            Ok(certificate_chain_der) => agent::Certificate { certificate_chain_der, fault: None },
+            Err(error) => {
+                tracing::warn!(edge = self.edge, %error, "no new certificate");
+                let fault = agent::Fault {
+                    code: error.code().to_owned(),
+                    path: String::new(),
+                    message: error.to_string(),
+                    mend: error.mend().to_owned(),
+                };
+                agent::Certificate { certificate_chain_der: Vec::new(), fault: Some(fault) }
+            }
+        };
+        self.send(ToAgent::Certificate(answer)).await
     }
 
     async fn acked(&mut self, ack: agent::Ack) -> Result<(), End> {
@@ -520,6 +575,14 @@ impl Session<'_> {
             }
         }
     }
+}
+
+fn revoked() -> Refusal {
+    refusal(
+        "CERTIFICATE_REVOKED",
+        "the certificate of this device was revoked",
+        "if it is the right device, enrol it with a new token",
+    )
 }
 
 fn edge_unknown(edge: &str) -> Refusal {

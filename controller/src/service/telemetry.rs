@@ -45,6 +45,7 @@ impl Controller {
         self.counters.add("samples_dropped", offered - samples.len() as u64);
         self.hear_samples(edge, &samples);
         self.sla_watch.hear(&state, edge, &samples, now);
+        self.note_trends(&state, edge, &samples, now);
         let explanations = self.bounded(telemetry.explanations, telemetry.unix_ms, now);
         let explanation_bytes = explanations::share_of(state.edges.len());
         let counters: BTreeMap<String, u64> = telemetry
@@ -69,6 +70,7 @@ impl Controller {
                 live.explanations.push(explanation, explanation_bytes);
             }
         });
+        self.take_ike(edge, telemetry.ike_tunnels, now);
         self.take_uplinks(edge, telemetry.uplinks, Uplinks::Some).await
     }
 

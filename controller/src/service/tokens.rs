@@ -207,7 +207,22 @@ pub(super) async fn find(
     Ok(secret::same(&record.secret_sha256, &hash).then_some((record, entry.revision)))
 }
 
+pub(super) async fn by_id(store: &dyn Store, id: &str) -> Result<Option<TokenRecord>, StoreError> {
+    let key = key(id);
+    let Some(entry) = store.get(&key).await? else {
+        return Ok(None);
+    };
+    manifest::decode(&key, &entry.value).map(Some)
+}
+
 impl Controller {
+    /// When a token ends by itself; 0: never.
+    pub(super) async fn token_ends(&self, id: &str) -> Result<u64, ServiceError> {
+        let record = by_id(self.store.as_ref(), id).await?;
+        let record = record.ok_or_else(|| ServiceError::NoSuchToken(id.to_owned()))?;
+        Ok(record.expires_unix_ms)
+    }
+
     pub async fn create_token(
         &self,
         by: &Principal,
@@ -277,7 +292,11 @@ impl Controller {
         let txn = Txn { compare: vec![unmoved], then: vec![record.put()?], ..Txn::default() };
         let audit = Record::new(by.actor(), "TOKEN_REVOKED", id, "");
         let outcome = self.audit.commit(self.store.as_ref(), txn, audit).await?;
-        if outcome.succeeded { Ok(()) } else { Err(ServiceError::Contended) }
+        if !outcome.succeeded {
+            return Err(ServiceError::Contended);
+        }
+        self.sessions.close_of_token(id);
+        Ok(())
     }
 
     fn new_enrolment_token(&self, new: &NewToken) -> Result<(String, TokenRecord), ServiceError> {

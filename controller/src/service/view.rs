@@ -9,6 +9,7 @@ use hawser_proto::operator::v1::{
 
 use super::events::Subscription;
 use super::index::{EdgeLive, Sample};
+use super::revocations::Signed;
 use super::state::{EdgeState, FleetState, PathEndInfo, PathInfo};
 use super::{Controller, ServiceError, compiler};
 use crate::clock::{ms, now_unix_ms};
@@ -35,6 +36,10 @@ impl Controller {
         let state = self.state();
         let oldest = self.oldest_fresh();
         let mut counters = self.counters.snapshot();
+        let dropped = self.trend_dropped();
+        counters.insert("trend_points_merged".to_owned(), dropped.merged);
+        counters.insert("trend_points_expired".to_owned(), dropped.expired);
+        counters.insert("trend_samples_refused".to_owned(), dropped.refused);
         self.index.with_all(|live| {
             for (name, count) in live.values().flat_map(|edge| &edge.counters) {
                 *counters.entry(format!("edge.{name}")).or_default() += count;
@@ -65,6 +70,7 @@ impl Controller {
     pub fn sites(&self, page_size: u32, page_token: &str) -> ListSitesResponse {
         let state = self.state();
         let oldest = self.oldest_fresh();
+        let revoked = self.revocations.signed();
         let roles = state
             .fleet
             .as_ref()
@@ -82,7 +88,9 @@ impl Controller {
                     .edges
                     .iter()
                     .filter(|(_, edge)| edge.config.site == **name)
-                    .map(|(edge, desired)| edge_status(&state, edge, desired, live, oldest))
+                    .map(|(edge, desired)| {
+                        edge_status(&state, edge, desired, live, oldest, &revoked)
+                    })
                     .collect(),
             };
             page.iter().map(site).collect()
@@ -129,7 +137,9 @@ impl Controller {
             };
             page.iter().map(path).collect()
         });
-        Ok(ListPathsResponse { paths, next_page_token })
+        let first = page_token.is_empty();
+        let ike_tunnels = if first { self.ike_tunnels(&state, site) } else { Vec::new() };
+        Ok(ListPathsResponse { paths, next_page_token, ike_tunnels })
     }
 
     /// Newest first.
@@ -182,6 +192,7 @@ fn edge_status(
     edge: &EdgeState,
     live: &Live,
     oldest: u64,
+    revoked: &Signed,
 ) -> EdgeStatus {
     let own = |path: &&PathInfo| path.a.edge == name || path.b.edge == name;
     let paths: Vec<&PathInfo> = state.paths.values().filter(own).collect();
@@ -208,6 +219,8 @@ fn edge_status(
         generations: Some(live.generations.clone()),
         last_nack: nack.map(|nack| nack.faults.clone()).unwrap_or_default(),
         uplinks: live.uplinks.clone(),
+        certificate_ends_unix_s: live.enrolment.as_ref().map_or(0, |r| r.not_after_unix_s),
+        revoked: live.enrolment.as_ref().is_some_and(|r| revoked.contains(&r.serial)),
         ..status
     }
 }

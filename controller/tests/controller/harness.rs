@@ -310,6 +310,7 @@ pub async fn start(data: &Path) -> Running {
         listen: "127.0.0.1:0".parse().expect("an address"),
         telemetry_interval: Duration::from_millis(200),
         advice: AdviceMode::On,
+        edge_lifetime: hawser_controller::pki::EDGE_LIFETIME,
     };
     server::start(options).await.expect("the controller starts")
 }

@@ -141,6 +141,17 @@ impl Lines {
     }
 }
 
+impl Lines {
+    /// Waits until the other side ends it.
+    pub async fn end(&mut self) {
+        let ended = async {
+            let mut buffer = [0; 4_096];
+            while self.stream.read(&mut buffer).await.unwrap_or(0) > 0 {}
+        };
+        tokio::time::timeout(PATIENCE, ended).await.expect("it ends in time");
+    }
+}
+
 /// The head, then the body as its length or its chunks say; of an event stream only what is there at once.
 async fn answer(mut stream: TlsStream<TcpStream>) -> Answer {
     let mut bytes = Vec::new();

@@ -1,5 +1,7 @@
 //! The real controller on loopback: real TLS, real certificates, real clients, a folder of its own.
 
+mod certificates;
+mod console;
 mod durability;
 mod enrolment;
 mod explain;

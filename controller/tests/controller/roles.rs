@@ -125,7 +125,7 @@ async fn every_call_by_every_role_is_allowed_or_refused_as_the_table_says() {
 }
 
 /// Routes of REST with the operation that each is, and a body that changes nothing.
-const ROUTES: [(Method, &str, &str, Operation); 26] = [
+const ROUTES: [(Method, &str, &str, Operation); 31] = [
     (Method::Get, "/v1/status", "", Operation::GetStatus),
     (Method::Get, "/v1/fleet", "", Operation::GetFleet),
     (Method::Put, "/v1/fleet", "no: document", Operation::Apply),
@@ -139,6 +139,7 @@ const ROUTES: [(Method, &str, &str, Operation); 26] = [
     (Method::Get, "/v1/sites", "", Operation::ListSites),
     (Method::Get, "/v1/sites/hq/explanations", "", Operation::Explain),
     (Method::Get, "/v1/paths", "", Operation::ListPaths),
+    (Method::Get, "/v1/paths/1/history", "", Operation::ListPaths),
     (Method::Get, "/v1/decisions", "", Operation::ListDecisions),
     (Method::Get, "/v1/events", "", Operation::ListEvents),
     (Method::Get, "/v1/events/stream", "", Operation::Watch),
@@ -149,9 +150,13 @@ const ROUTES: [(Method, &str, &str, Operation); 26] = [
     (Method::Get, "/v1/drains", "", Operation::ListDrains),
     (Method::Put, "/v1/drains/nowhere", "{}", Operation::SetDrain),
     (Method::Delete, "/v1/drains/nowhere", "", Operation::SetDrain),
+    (Method::Post, "/v1/sites/nowhere/revocation", "{}", Operation::Revoke),
+    (Method::Post, "/v1/sites/nowhere/replacement", "{}", Operation::Replace),
     (Method::Get, "/v1/tokens", "", Operation::ListTokens),
     (Method::Delete, "/v1/tokens/none", "", Operation::RevokeToken),
     (Method::Get, "/v1/audit", "", Operation::ListAudit),
+    (Method::Get, "/v1/session", "", Operation::GetStatus),
+    (Method::Delete, "/v1/session", "", Operation::GetStatus),
 ];
 
 #[tokio::test]
@@ -200,7 +205,7 @@ async fn the_table_of_routes_is_that_of_the_description() {
             (template.split('/').collect(), path.split('/').collect());
         a.len() == b.len() && a.iter().zip(&b).all(|(a, b)| a == b || a.starts_with('{'))
     };
-    let open = ["get /healthz", "get /readyz", "post /v1/tokens"];
+    let open = ["get /healthz", "get /readyz", "post /v1/tokens", "post /v1/session"];
     for route in described.iter().filter(|route| !open.contains(&route.as_str())) {
         let (method, template) = route.split_once(' ').unwrap();
         let walked =

@@ -135,7 +135,11 @@ impl Hubs<'_> {
     /// The hub that hands the traffic to the branch: the other one, while the first still waits to use its own leg again.
     fn last_hub(&self, from: &str, to: &str, lan: &str) -> Result<String, FleetError> {
         let first = self.fleet.agent(&format!("{from}-1"))?.next_hop(lan)?;
-        let next = self.fleet.agent(&first)?.next_hop(lan)?;
+        let next = match self.fleet.agent(&first)?.next_hop(lan) {
+            // It has no choice: its only way is the branch itself.
+            Err(FleetError::Unknown { .. }) => format!("{to}-1"),
+            next => next?,
+        };
         let last = if next == format!("{to}-1") { first } else { next };
         Ok(self.fleet.agent(&last)?.place().site.clone())
     }

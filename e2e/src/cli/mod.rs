@@ -1,5 +1,6 @@
 //! `hawser-lab`, for use by hand.
 
+mod forward;
 mod kernel;
 mod show;
 mod tool;

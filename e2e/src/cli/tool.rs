@@ -18,6 +18,14 @@ pub(super) enum Tool {
     /// Receive such a stream; asked on standard input, as "totals",
     /// {"window": {"from_ns": 0, "to_ns": 1}}, {"loss": {"from_seq": 0, "to_seq": 9}}
     Recv(Recv),
+    /// Connect what comes in on the listening socket that is standard input with an address
+    Forward(Forward),
+}
+
+#[derive(Args)]
+pub(super) struct Forward {
+    #[arg(long)]
+    to: SocketAddr,
 }
 
 #[derive(Args)]
@@ -75,9 +83,17 @@ pub(super) struct Recv {
 }
 
 pub(super) fn run(tool: Tool) -> ExitCode {
+    // It has nothing to tidy up.
+    if let Tool::Forward(Forward { to }) = tool {
+        return done(super::forward::run(to));
+    }
     // Before any thread starts, or the signal that should end the work would end the process.
     wait::block_signals();
-    match start(tool) {
+    done(start(tool))
+}
+
+fn done(result: io::Result<()>) -> ExitCode {
+    match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("hawser-lab tool: {error}");
@@ -106,5 +122,6 @@ fn start(tool: Tool) -> io::Result<()> {
         Tool::Recv(Recv { bind, marker, record, unattended }) => {
             recv::run(&recv::Options { bind, marker, record, unattended })
         }
+        Tool::Forward(Forward { to }) => super::forward::run(to),
     }
 }

@@ -90,9 +90,10 @@ impl Fleet {
     /// Every link that is not a LAN's and not the controller's: (name, a node and an interface to watch it at).
     #[must_use]
     pub fn wan_links(&self) -> Vec<(String, String, String)> {
-        let hosts: Vec<&str> = self.spec().edges.iter().map(|place| place.host.as_str()).collect();
-        let inside = |node: &str| hosts.contains(&node) || node == self.spec().controller_node;
-        let links = self.spec().topology.links.iter();
+        let topology = &self.spec().topology;
+        let inside =
+            |node: &str| matches!(topology.nodes[node].kind, NodeKind::Host | NodeKind::Controller);
+        let links = topology.links.iter();
         links
             .filter(|(_, link)| !inside(&link.a.node) && !inside(&link.b.node))
             .map(|(name, link)| (name.clone(), link.a.node.clone(), link.a.interface.clone()))

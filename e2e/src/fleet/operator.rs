@@ -63,6 +63,23 @@ impl FleetPath {
     }
 }
 
+/// A tunnel with a gateway in `hawser paths --json`.
+#[derive(Clone, Debug, Deserialize)]
+pub struct IkeTunnel {
+    pub edge: String,
+    pub name: String,
+    pub uplink: String,
+    /// `up`, `waiting`, `authenticated`, `connecting`, `blocked` or `unknown`.
+    pub state: String,
+    pub reason: String,
+    pub local_address: String,
+    pub remote_address: String,
+    pub tx_bytes: u64,
+    pub rx_bytes: u64,
+    pub rekeys: u64,
+    pub retries: u64,
+}
+
 /// An edge in `hawser sites --json`.
 #[derive(Clone, Debug, Deserialize)]
 pub struct EdgeState {
@@ -175,6 +192,19 @@ impl<'a> Operator<'a> {
         Ok(created.token)
     }
 
+    /// A token for a person of that role.
+    ///
+    /// # Errors
+    /// No such role, or the controller does not answer.
+    pub fn api_token(&self, role: &str) -> Result<String, FleetError> {
+        #[derive(Deserialize)]
+        struct Created {
+            token: String,
+        }
+        let created: Created = self.ask(&["token", "create", "--role", role])?;
+        Ok(created.token)
+    }
+
     /// # Errors
     /// The controller does not answer.
     pub fn status(&self) -> Result<FleetStatus, FleetError> {
@@ -189,6 +219,18 @@ impl<'a> Operator<'a> {
             paths: Vec<FleetPath>,
         }
         Ok(self.ask::<Paths>(&["paths"])?.paths)
+    }
+
+    /// Tunnels with gateways that are not Hawser, as `hawser paths` has them.
+    ///
+    /// # Errors
+    /// The controller does not answer.
+    pub fn ike_tunnels(&self) -> Result<Vec<IkeTunnel>, FleetError> {
+        #[derive(Deserialize)]
+        struct Paths {
+            ike_tunnels: Vec<IkeTunnel>,
+        }
+        Ok(self.ask::<Paths>(&["paths"])?.ike_tunnels)
     }
 
     /// Every edge of every site.

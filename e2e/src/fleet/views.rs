@@ -12,8 +12,17 @@ pub struct StatusView {
     pub controller: ControllerView,
     pub generations: GenerationsView,
     pub uplinks: Vec<UplinkView>,
+    pub ike_tunnels: Vec<IkeView>,
     /// Drops and refusals by reason; only what is not zero.
     pub counters: BTreeMap<String, u64>,
+}
+
+/// A tunnel with a gateway that is not Hawser.
+#[derive(Clone, Debug, Deserialize)]
+pub struct IkeView {
+    pub name: String,
+    pub state: String,
+    pub reason: String,
 }
 
 #[derive(Clone, Debug, Deserialize)]

@@ -29,13 +29,14 @@ pub struct Report {
     pub scenarios: BTreeMap<&'static str, Outcome>,
 }
 
-/// The scenarios of these names; without names all, or only the quick ones.
+/// The scenarios of these names; without names the usual ones, or only the quick ones.
 ///
 /// # Errors
 /// One that does not exist.
 pub fn choose(names: &[String], quick: bool) -> Result<Vec<&'static Scenario>, KernelLabError> {
     if names.is_empty() {
-        return Ok(scenarios::ALL.iter().filter(|scenario| scenario.quick || !quick).collect());
+        let runs = |scenario: &&Scenario| if quick { scenario.quick } else { scenario.usual };
+        return Ok(scenarios::ALL.iter().filter(runs).collect());
     }
     let known = || scenarios::ALL.iter().map(|scenario| scenario.name).collect();
     let find = |name: &String| {

@@ -11,7 +11,7 @@ use std::os::unix::net::UnixStream;
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::process::ExitStatus;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -29,6 +29,8 @@ pub enum Sink {
     File(PathBuf),
     /// Readable through [`Process::take_stdout`].
     Pipe,
+    /// What the caller has opened.
+    Open(Arc<OwnedFd>),
 }
 
 /// A program to run at a node. It gets this process's environment and working folder.
@@ -98,7 +100,7 @@ impl Task {
         self
     }
 
-    /// Where input comes from: [`Sink::Null`], [`Sink::Inherit`] or [`Sink::Pipe`].
+    /// Where input comes from: anything but an output's file.
     #[must_use]
     pub fn stdin(mut self, source: Sink) -> Self {
         self.input = source;
@@ -313,6 +315,7 @@ fn source(from: &Sink) -> io::Result<(OwnedFd, Option<File>)> {
         Sink::Null => Ok((File::open("/dev/null")?.into(), None)),
         Sink::Inherit => Ok((io::stdin().as_fd().try_clone_to_owned()?, None)),
         Sink::File(path) => Ok((File::open(path)?.into(), None)),
+        Sink::Open(fd) => Ok((fd.try_clone()?, None)),
         Sink::Pipe => {
             let (reader, writer) = io::pipe()?;
             Ok((reader.into(), Some(OwnedFd::from(writer).into())))
@@ -324,6 +327,7 @@ fn sink(to: &Sink, own: std::os::fd::BorrowedFd<'_>) -> io::Result<(OwnedFd, Opt
     match to {
         Sink::Null => Ok((OpenOptions::new().write(true).open("/dev/null")?.into(), None)),
         Sink::Inherit => Ok((own.try_clone_to_owned()?, None)),
+        Sink::Open(fd) => Ok((fd.try_clone()?, None)),
         Sink::File(path) => {
             let mut file = OpenOptions::new().create(true).append(true).open(path)?;
             file.flush()?;

@@ -7,6 +7,7 @@ const SCHEMAS: &[(&str, &str)] = &[
     ("demo", include_str!("../../reports/demo.schema.json")),
     ("selection", include_str!("../../reports/selection.schema.json")),
     ("telemetry", include_str!("../../reports/telemetry.schema.json")),
+    ("console", include_str!("../../reports/console.schema.json")),
     ("kernel", include_str!("../../reports/kernel.schema.json")),
     ("bench-dataplane", include_str!("../../reports/bench-dataplane.schema.json")),
     ("crash", include_str!("../../reports/crash.schema.json")),

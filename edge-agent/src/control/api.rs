@@ -5,10 +5,12 @@ use std::sync::Arc;
 use hawser_edge_core::config::{EdgeState, Fault};
 use hawser_edge_core::generation::{ApplyReason, GenerationId, GenerationState};
 use hawser_proto::agent::v1 as wire;
+use hawser_proto::revocation::RevocationList;
 use hawser_telemetry::TraceContext;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
+use super::identity::Identity;
 use super::outbox::Outbox;
 
 /// Room for events that the engine has not taken yet. The link waits when it is full, so none is
@@ -31,6 +33,10 @@ pub enum ControlEvent {
     /// All runtime facts, merged: they replace those that came before.
     Facts(wire::Facts),
     Advice(wire::Advice),
+    /// A newer signed list of certificates that are good no more; at start the one on disk.
+    Revocations(Arc<RevocationList>),
+    /// This edge has a new key and certificate, which is on disk.
+    Renewed(Arc<Identity>),
     Connected(Connected),
     Disconnected,
 }
@@ -87,6 +93,7 @@ pub struct ControlHandle {
     pub(super) uplinks: Arc<watch::Sender<Vec<String>>>,
     pub(super) generations: watch::Receiver<Arc<GenerationState>>,
     pub(super) status: watch::Receiver<LinkStatus>,
+    pub(super) lists: mpsc::Sender<Vec<u8>>,
     pub(super) stop: CancellationToken,
 }
 
@@ -120,6 +127,11 @@ impl ControlHandle {
             *now = interfaces;
             changed
         });
+    }
+
+    /// A revocation list that a peer has brought, as it was received. `false`: too many wait already.
+    pub fn revocation_list(&self, list: Vec<u8>) -> bool {
+        self.lists.try_send(list).is_ok()
     }
 
     /// As persisted.

@@ -1,6 +1,6 @@
 //! Runtime facts from the controller: versioned, merged, on disk, never part of a generation.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use hawser_proto::agent::v1::Facts;
@@ -11,8 +11,6 @@ use super::ledger::checked::{self, Checked};
 
 /// Peer uplinks kept; more than any fleet of one controller has.
 pub const MAX_ENDPOINTS: usize = 65_536;
-/// Revoked serials kept.
-pub const MAX_REVOKED: usize = 65_536;
 
 /// The merged facts and their file, `<state>/facts`.
 #[derive(Debug)]
@@ -62,8 +60,6 @@ pub fn merge(before: &Facts, news: Facts) -> Facts {
     for endpoint in before.endpoints.iter().cloned().chain(news.endpoints) {
         endpoints.insert((endpoint.edge_id, endpoint.uplink_id), endpoint);
     }
-    let revoked: BTreeSet<String> =
-        before.revoked_serials.iter().cloned().chain(news.revoked_serials).collect();
     Facts {
         version: news.version,
         full: true,
@@ -72,6 +68,5 @@ pub fn merge(before: &Facts, news: Facts) -> Facts {
             .filter(|e| !e.endpoints.is_empty())
             .take(MAX_ENDPOINTS)
             .collect(),
-        revoked_serials: revoked.into_iter().take(MAX_REVOKED).collect(),
     }
 }

@@ -14,6 +14,8 @@ use super::files::{self, FileError};
 const KEY_FILE: &str = "identity.key";
 const CHAIN_FILE: &str = "identity.pem";
 const ROOT_FILE: &str = "root-ca.pem";
+/// Key and chain of a renewed certificate in one file, so that they change together.
+const RENEWED_FILE: &str = "renewed.pem";
 const CONTROLLERS_FILE: &str = "controllers";
 /// Largest identity file that is read, in bytes.
 const MAX_FILE_BYTES: u64 = 256 * 1024;
@@ -99,6 +101,15 @@ impl EdgeKey {
         Ok(key)
     }
 
+    /// A new one, for a renewal; it is not stored.
+    ///
+    /// # Errors
+    /// The system gives no randomness.
+    pub fn generate() -> Result<Self, rcgen::Error> {
+        let pair = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
+        Ok(EdgeKey(Zeroizing::new(pair.serialize_der())))
+    }
+
     fn load(state_dir: &Path) -> Result<Self, IdentityError> {
         let path = state_dir.join(KEY_FILE);
         let pem = Zeroizing::new(read(&path)?);
@@ -180,7 +191,48 @@ impl Identity {
         let controllers = read(&state_dir.join(CONTROLLERS_FILE))?;
         let controllers = String::from_utf8_lossy(&controllers);
         let controllers = controllers.lines().map(str::to_owned).collect();
-        Self::new(EdgeKey::load(state_dir)?, chain, root, controllers)
+        let enrolled = Self::new(EdgeKey::load(state_dir)?, chain, root, controllers)?;
+        Ok(enrolled.renewed_on_disk(state_dir).unwrap_or(enrolled))
+    }
+
+    /// The renewed identity, if there is one that can be used and lasts longer.
+    fn renewed_on_disk(&self, state_dir: &Path) -> Option<Self> {
+        let path = state_dir.join(RENEWED_FILE);
+        let pem = Zeroizing::new(files::read_bounded(&path, MAX_FILE_BYTES).ok()??);
+        let key = PrivatePkcs8KeyDer::from_pem_slice(&pem).ok()?;
+        let key = EdgeKey(Zeroizing::new(key.secret_pkcs8_der().to_vec()));
+        let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
+        let renewed = self.renewed(key, chain.ok()?).ok()?;
+        (renewed.not_after_unix_s >= self.not_after_unix_s).then_some(renewed)
+    }
+
+    /// The same edge with another key and certificate.
+    ///
+    /// # Errors
+    /// The certificate is of another key, or of another edge.
+    pub fn renewed(
+        &self,
+        key: EdgeKey,
+        chain: Vec<CertificateDer<'static>>,
+    ) -> Result<Self, IdentityError> {
+        let renewed = Self::new(key, chain, self.root.clone(), self.controllers.clone())?;
+        if (renewed.fleet(), renewed.edge()) == (self.fleet(), self.edge()) {
+            Ok(renewed)
+        } else {
+            Err(IdentityError::NoName)
+        }
+    }
+
+    /// Stores a renewed identity; the one before is there until the new one is whole.
+    ///
+    /// # Errors
+    /// The file can't be written.
+    pub fn save_renewed(&self, state_dir: &Path) -> Result<(), IdentityError> {
+        let key = self.key.pair().map_err(|_| IdentityError::OtherKey)?;
+        let mut text = Zeroizing::new(key.serialize_pem());
+        text.push_str(&pem("CERTIFICATE", &self.chain));
+        files::write_synced(&state_dir.join(RENEWED_FILE), text.as_bytes())?;
+        Ok(())
     }
 
     /// Stores all but the key, which [`EdgeKey::load_or_create`] stored. The chain comes last: an
@@ -231,6 +283,11 @@ impl Identity {
 
     pub fn not_after_unix_s(&self) -> i64 {
         self.not_after_unix_s
+    }
+
+    /// When half of the certificate's life is over: from then on it is renewed.
+    pub fn half_life_unix_s(&self) -> i64 {
+        self.not_before_unix_s + (self.not_after_unix_s - self.not_before_unix_s) / 2
     }
 
     /// # Errors

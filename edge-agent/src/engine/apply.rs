@@ -155,6 +155,7 @@ impl Engine {
         self.history.names(names(&edge));
         self.refresh_carrier(&edge);
         self.refresh_lans(&edge);
+        self.refresh_ike(&edge);
         // Reports cost more than probes: not over an uplink that is paid by volume, while there is another.
         let mut uplinks: Vec<&Uplink> = edge.uplinks.values().collect();
         uplinks.sort_by_key(|uplink| (uplink.usage, uplink.id));
@@ -264,6 +265,7 @@ impl Engine {
         }
         self.refresh_lans(&edge);
         if changed {
+            self.refresh_ike(&edge);
             self.refresh_pmtus();
             self.refresh_table();
             self.refresh_hello();
@@ -285,6 +287,7 @@ impl Engine {
 
     fn tear_down(&mut self) {
         self.peers.forget_all();
+        self.ike.hold(Vec::new());
         // The way back to the controller must not be pinned to what is torn down.
         self.control.set_uplinks(Vec::new());
         for id in std::mem::take(&mut self.uplinks).into_keys() {

@@ -8,6 +8,7 @@ use hawser_edge_core::policy;
 use hawser_edge_core::select::Advice;
 use hawser_edge_core::time::Micros;
 use hawser_proto::agent::v1 as wire;
+use hawser_proto::revocation::RevocationList;
 
 use super::Engine;
 use crate::peer::RevokedSerials;
@@ -27,20 +28,16 @@ impl Engine {
                 (UplinkId(e.uplink_id), endpoints)
             })
             .collect();
-        match RevokedSerials::from_hex(facts.revoked_serials.iter().map(String::as_str)) {
-            Ok(serials) => self.peers.set_revoked(serials),
-            Err(text) => {
-                // Fail towards safety: the list that is in force stays.
-                tracing::warn!(
-                    serial = text,
-                    "a revoked serial is not hexadecimal; list not taken"
-                );
-            }
-        }
         let peers: Vec<EdgeId> = facts.endpoints.iter().map(|e| EdgeId(e.edge_id)).collect();
         for peer in peers {
             self.refresh_endpoints(peer);
         }
+    }
+
+    /// A newer list of certificates that are good no more: connections and keys that rest on one end at once.
+    pub(super) fn on_revocations(&mut self, list: &RevocationList) {
+        tracing::info!(number = list.number(), revoked = list.serials().len(), "revocations");
+        self.peers.set_revoked(RevokedSerials::of(list));
     }
 
     /// Replaces the advice that was there; with nothing to avoid there is none.

@@ -1,7 +1,8 @@
 //! Keys from the peer connections, into the data plane.
 
-use hawser_edge_core::id::{EdgeId, PathId};
+use hawser_edge_core::id::{EdgeId, PathId, TunnelId};
 
+use super::selection::sla_classes;
 use super::{Engine, Timer};
 use crate::dataplane::{DataPlaneError, InboundSaSpec, OutboundSaSpec};
 use crate::peer::{HelloFacts, InstallFailed, PeerEvent};
@@ -36,6 +37,14 @@ impl Engine {
                 self.on_hello(edge, facts);
             }
             PeerEvent::PeerSeen { .. } => {}
+            PeerEvent::PeerRevoked { edge, tunnel, paths } => {
+                self.on_peer_revoked(edge, tunnel, &paths);
+            }
+            PeerEvent::RevocationList { list } => {
+                if !self.control.revocation_list(list) {
+                    self.count("revocation_lists_dropped");
+                }
+            }
             PeerEvent::Reachability { edge, message } => self.on_reachability(edge, &message),
             PeerEvent::Selections { edge, message } => self.on_peer_selections(edge, &message),
             PeerEvent::KeyChanged { edge, old, new } => {
@@ -89,6 +98,26 @@ impl Engine {
             self.count("rekey_dropped");
         }
         self.select_tunnel(tunnel, Some(id), self.clock.now());
+    }
+
+    /// The device that was there is the peer no more: nothing is sent to it, and what it sends opens no SA. Inbound SAs
+    /// were retired before.
+    fn on_peer_revoked(&mut self, edge: EdgeId, tunnel: TunnelId, paths: &[PathId]) {
+        let now = self.clock.now();
+        for id in paths {
+            self.dataplane.remove_outbound(*id);
+            let classes = self.edge.as_deref().map(sla_classes).unwrap_or_default();
+            if let Some(path) = self.paths.get_mut(id) {
+                path.lose_peer(classes, &self.clock);
+                // Selection must hear of it.
+                self.timers.set(Timer::Path(*id), Some(now));
+            }
+        }
+        let message = "its certificate was revoked: connection and keys are gone";
+        self.event("PEER_REVOKED", &self.edge_name(edge), message);
+        for id in paths {
+            self.select_tunnel(tunnel, Some(*id), now);
+        }
     }
 
     fn rekeyed(&mut self, id: PathId, epoch: u64, fresh_connection: bool) {

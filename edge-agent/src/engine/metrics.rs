@@ -8,7 +8,7 @@ use std::sync::Arc;
 use hawser_edge_core::config::EdgeState;
 use hawser_telemetry::catalogue as c;
 use hawser_telemetry::catalogue::Scope;
-use hawser_telemetry::{PathNames, PathRow, SetId, Snapshot, Source, Text, put_paths};
+use hawser_telemetry::{PathNames, PathRow, SetId, Snapshot, Source, Text, put_ike, put_paths};
 use tokio::sync::{mpsc, oneshot};
 
 use super::Engine;
@@ -50,6 +50,9 @@ impl Engine {
         if let Some(edge) = &edge {
             self.put_uplinks(&mut snapshot, edge);
             self.put_selections(&mut snapshot, edge);
+            for sample in self.ike.samples().iter() {
+                put_ike(&mut snapshot, site, &self.own.edge, sample);
+            }
         }
         let rows = edge.map(|e| self.path_rows(&e, &counters)).unwrap_or_default();
         put_paths(&mut snapshot, &rows, self.metrics.max_series());

@@ -13,6 +13,7 @@ mod facts;
 mod forwarding;
 mod gaps;
 mod host_task;
+mod ike;
 mod keys;
 mod lans;
 mod metrics;
@@ -52,6 +53,7 @@ use crate::control::ControlHandle;
 use crate::dataplane::DataPlane;
 use crate::history::History;
 use crate::host::Carriers;
+use crate::ike::IkeHandle;
 use crate::peer::PeerRoutes;
 use clock::Clock;
 use forwarding::UplinkMtus;
@@ -60,6 +62,8 @@ use path::PathRuntime;
 use peering::Peering;
 use timers::Timers;
 
+pub(crate) use clock::unix_ms;
+pub(crate) use host_task::chain;
 pub use run::{EngineError, Options, run, start};
 
 /// Decisions kept for `hawser-edge why`.
@@ -107,6 +111,8 @@ struct Engine {
     peers_up: BTreeSet<EdgeId>,
     paths: BTreeMap<PathId, PathRuntime>,
     selections: BTreeMap<(TunnelId, ClassId), Selection>,
+    /// Tunnels with gateways that are not Hawser.
+    ike: IkeHandle,
     /// What peers that follow this edge were last told of symmetric classes.
     told_peers: BTreeMap<TunnelId, Selections>,
     reach: Reach,

@@ -64,9 +64,7 @@ impl Peering {
             boot_id: parts.boot_id,
             timers: PeerTimers::default(),
         };
-        let own = &parts.identity;
-        let identity =
-            peer::Identity::from_der(own.chain().to_vec(), own.key().der(), own.root().clone());
+        let identity = of_peers(&parts.identity);
         let started = peer::start(
             settings,
             identity,
@@ -98,6 +96,18 @@ impl Peering {
             handle.set_hello(facts.clone());
         }
         self.hello = facts;
+    }
+
+    /// A renewed key and certificate: new connections use it, those that live go on.
+    pub(super) fn set_identity(&mut self, identity: Arc<control::Identity>) {
+        if let Some(handle) = &self.handle
+            && let Err(error) = handle.set_identity(of_peers(&identity))
+        {
+            tracing::error!("the renewed identity can't be used: {}", chain(&error));
+        }
+        if let Some(parts) = &mut self.parts {
+            parts.identity = identity;
+        }
     }
 
     pub(super) fn set_revoked(&mut self, serials: RevokedSerials) {
@@ -143,4 +153,8 @@ impl Peering {
             None => std::future::pending().await,
         }
     }
+}
+
+fn of_peers(own: &control::Identity) -> peer::Identity {
+    peer::Identity::from_der(own.chain().to_vec(), own.key().der(), own.root().clone())
 }

@@ -6,10 +6,13 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
+use hawser_edge_core::ike::Change;
 use hawser_edge_core::reach::Reach;
+use hawser_proto::agent::v1::{AgentEvent, IkeSample};
 use hawser_telemetry::{About, LogSink, MetricsError, MetricsFlags};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::layer::SubscriberExt as _;
@@ -20,9 +23,12 @@ use super::clock::{Clock, unix_ms};
 use super::peering::{Parts, Peering};
 use super::{Engine, Own, Timer, host_task, metrics};
 use crate::cli::{Driver, EXIT_FAILED, EXIT_NO_AGENT, RunArgs, complain};
-use crate::control::{self, ControlEvent, Identity, IdentityError, StartError, local};
+use crate::control::{
+    self, ControlEvent, ControlHandle, Identity, IdentityError, StartError, local,
+};
 use crate::dataplane::{DataPlane, Event, EventReceivers, UserspaceDataPlane};
 use crate::host::{Carriers, HostError};
+use crate::ike::{CharonOptions, IkeHandle};
 use crate::kernel::{KernelDataPlane, Lack, UNTRIED, lacks};
 use crate::peer::PeerRoutes;
 
@@ -49,6 +55,7 @@ pub struct Options {
     /// Where this process's log lines go, beside standard error.
     pub logs: LogSink,
     pub driver: Driver,
+    pub charon: CharonOptions,
 }
 
 /// Why the agent can't run.
@@ -107,6 +114,7 @@ pub fn start(state_dir: &Path, arguments: RunArgs) -> ExitCode {
         metrics: arguments.metrics,
         logs,
         driver: arguments.driver,
+        charon: CharonOptions { socket: arguments.charon_socket, program: arguments.charon },
     };
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
@@ -187,11 +195,14 @@ pub async fn run(options: Options, stop: CancellationToken) -> Result<(), Engine
         routes: routes.clone(),
     });
     let (history, history_task) = crate::history::start(&options.state_dir);
+    let (ike, ike_task) = start_ike(&options, &control.handle, &stop);
+    let ike_changes = ike.changes();
     let (internal, internal_inbox) = mpsc::channel(INTERNAL_EVENTS);
     let clock = Clock::start();
     let engine = Engine {
         metrics: metrics::Metrics::new(options.metrics.metrics_max_series, clock.now()),
         spans,
+        ike,
         told_peers: BTreeMap::new(),
         reach: Reach::new(clock.now()),
         clock,
@@ -234,6 +245,7 @@ pub async fn run(options: Options, stop: CancellationToken) -> Result<(), Engine
         observations,
         queries: query_inbox,
         metrics: metrics_inbox,
+        ike: ike_changes,
     };
     tracing::info!(
         fleet = identity.fleet(),
@@ -241,13 +253,31 @@ pub async fn run(options: Options, stop: CancellationToken) -> Result<(), Engine
         version = env!("CARGO_PKG_VERSION"),
         "agent started"
     );
-    engine.run(inboxes, stop).await;
+    engine.run(inboxes, stop.clone()).await;
+    stop.cancel();
+    let _ = ike_task.await;
     control.handle.stop();
     let _ = control.task.await;
     let _ = socket.await;
     let _ = history_task.await;
     tracing::info!("agent stopped; overlay prefixes stay unreachable until it runs again");
     Ok(())
+}
+
+/// What it tells goes to the controller as events.
+fn start_ike(
+    options: &Options,
+    control: &ControlHandle,
+    stop: &CancellationToken,
+) -> (IkeHandle, JoinHandle<()>) {
+    let control = control.clone();
+    let tell = move |change: Change| {
+        let Change { code, tunnel, message } = change;
+        tracing::info!(code, tunnel, "{message}");
+        let (code, subject) = (code.to_owned(), tunnel);
+        control.event(AgentEvent { unix_ms: unix_ms(), code, subject, message });
+    };
+    crate::ike::start(&options.state_dir, options.charon.clone(), tell, stop.clone())
 }
 
 /// The driver that was asked for, or that this host can run.
@@ -290,6 +320,7 @@ struct Inboxes {
     observations: mpsc::Receiver<hawser_edge_core::reconcile::Observed>,
     queries: mpsc::Receiver<local::LocalQuery>,
     metrics: mpsc::Receiver<metrics::Ask>,
+    ike: watch::Receiver<Arc<Vec<IkeSample>>>,
 }
 
 impl Engine {
@@ -323,6 +354,7 @@ impl Engine {
                 },
                 Some(query) = inboxes.queries.recv() => self.on_query(query),
                 Some(ask) = inboxes.metrics.recv() => self.on_metrics(ask),
+                Ok(()) = inboxes.ike.changed() => self.report_soon = true,
                 _ = usage.tick() => {
                     self.report_usage();
                     self.tell_waivers_daily();
@@ -369,6 +401,8 @@ impl Engine {
             ControlEvent::Revert(order) => self.on_revert(order),
             ControlEvent::Facts(facts) => self.on_facts(&facts),
             ControlEvent::Advice(advice) => self.on_advice(&advice),
+            ControlEvent::Revocations(list) => self.on_revocations(&list),
+            ControlEvent::Renewed(identity) => self.peers.set_identity(identity),
             ControlEvent::Connected(connected) => {
                 tracing::info!(controller = connected.controller, "connected");
                 self.metrics.connected(true, self.clock.now());

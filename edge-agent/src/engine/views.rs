@@ -11,7 +11,7 @@ use hawser_proto::agent::v1 as wire;
 use super::path::PathRuntime;
 use super::{Engine, clock};
 use crate::control::local::{
-    AdviceView, CandidateView, ControllerView, DecisionView, GenerationsView, LocalAnswer,
+    AdviceView, CandidateView, ControllerView, DecisionView, GenerationsView, IkeView, LocalAnswer,
     LocalQuery, NextHopView, PathView, QueryKind, SelectionView, StatusView, TunnelView,
     UplinkView, WaitingView, WhyView,
 };
@@ -58,6 +58,7 @@ impl Engine {
                 refused: generations.refused.iter().map(|(id, _)| id.to_string()).collect(),
             },
             uplinks: self.uplink_views(),
+            ike_tunnels: self.ike.samples().iter().map(ike_view).collect(),
             tunnels: self.edge.as_deref().map(|e| self.tunnel_views(e)).unwrap_or_default(),
             counters: self.all_counters(&self.dataplane.counters()),
         }
@@ -274,6 +275,21 @@ fn candidate_view(candidate: &wire::Candidate) -> CandidateView {
         loss_tx_ppm: candidate.loss_tx_ppm,
         loss_rx_ppm: candidate.loss_rx_ppm,
         limits_crossed: candidate.limits_crossed.clone(),
+    }
+}
+
+fn ike_view(sample: &wire::IkeSample) -> IkeView {
+    IkeView {
+        name: sample.name.clone(),
+        state: sample.state().word().to_owned(),
+        reason: sample.reason.clone(),
+        local_address: sample.local_address.clone(),
+        remote_address: sample.remote_address.clone(),
+        tx_bytes: sample.tx_bytes,
+        rx_bytes: sample.rx_bytes,
+        rekeys: sample.rekeys,
+        retries: sample.retries,
+        since_unix_ms: sample.since_unix_ms,
     }
 }
 

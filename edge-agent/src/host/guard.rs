@@ -35,6 +35,17 @@ impl Guard {
     }
 }
 
+/// Takes it out; one that is not there is no error.
+pub(super) async fn remove() -> Result<(), HostError> {
+    let script = format!("table inet {GUARD_TABLE} {{}}\ndelete table inet {GUARD_TABLE}\n");
+    let output = nft(&["-f", "-"], &script).await?;
+    if output.status.success() {
+        Ok(())
+    } else {
+        Err(HostError::NftRefused(first_line(&output.stderr)))
+    }
+}
+
 /// Without counters (`-s`), so that two listings differ only if the rules do.
 async fn list() -> Result<Vec<u8>, HostError> {
     let output = nft(&["-s", "list", "table", "inet", GUARD_TABLE], "").await?;

@@ -80,6 +80,24 @@ impl Host {
         Ok((seen, reports))
     }
 
+    /// Takes out all routes and rules of ours, and then the guard; how many those were. Every step is tried.
+    ///
+    /// # Errors
+    /// The kernel can't be observed, or the first step that failed.
+    pub async fn clear(&mut self) -> Result<usize, HostError> {
+        let links = netlink::links(&self.handle).await?;
+        let (routes, _) = netlink::routes(&self.handle, &links).await?;
+        let rules = netlink::rules(&self.handle).await?;
+        let mut result = Ok(());
+        for rule in &rules {
+            result = result.and(netlink::remove_rule(&self.handle, rule).await);
+        }
+        for route in &routes {
+            result = result.and(netlink::remove_route(&self.handle, route, &links).await);
+        }
+        result.and(guard::remove().await).map(|()| rules.len() + routes.len())
+    }
+
     async fn apply(&mut self, step: &Step, seen: &Observed) -> Result<(), HostError> {
         match step {
             Step::LoadGuard(script) => self.guard.load(script).await,

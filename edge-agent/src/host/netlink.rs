@@ -214,6 +214,7 @@ fn rule_from(message: &RuleMessage, ipv6: bool) -> Rule {
         ipv6,
         priority: 0,
         table: u32::from(message.header.table),
+        destination: None,
         input_interface: None,
         output_interface: None,
     };
@@ -221,6 +222,9 @@ fn rule_from(message: &RuleMessage, ipv6: bool) -> Rule {
         match attribute {
             RuleAttribute::Priority(value) => rule.priority = *value,
             RuleAttribute::Table(value) => rule.table = *value,
+            RuleAttribute::Destination(address) => {
+                rule.destination = IpNet::new(*address, message.header.dst_len).ok();
+            }
             RuleAttribute::Iifname(name) => rule.input_interface = Some(name.clone()),
             RuleAttribute::Oifname(name) => rule.output_interface = Some(name.clone()),
             _ => {}
@@ -249,6 +253,10 @@ fn rule_to(rule: &Rule) -> RuleMessage {
     message.attributes.push(RuleAttribute::Table(rule.table));
     message.attributes.push(RuleAttribute::Priority(rule.priority));
     message.attributes.push(RuleAttribute::Protocol(RouteProtocol::from(ROUTE_PROTOCOL)));
+    if let Some(prefix) = rule.destination {
+        message.header.dst_len = prefix.prefix_len();
+        message.attributes.push(RuleAttribute::Destination(prefix.addr()));
+    }
     if let Some(name) = &rule.input_interface {
         message.attributes.push(RuleAttribute::Iifname(name.clone()));
     }

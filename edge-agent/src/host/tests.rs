@@ -69,6 +69,7 @@ fn edge() -> EdgeState {
         routes: vec![route("10.0.0.0/8"), route("fd00::/16"), route("192.0.2.128/25")],
         sla_classes: BTreeMap::new(),
         traffic_classes: vec![],
+        ike_tunnels: vec![],
     }
 }
 

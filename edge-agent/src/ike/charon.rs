@@ -4,15 +4,20 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use hawser_edge_core::ike::vici::Section;
-use hawser_edge_core::ike::{Daemon, IkeSa, Observed, Step, Wanted, ike_sas, plan};
+use hawser_edge_core::ike::{
+    Attempt, Daemon, IkeSa, Observed, PREFIX, Step, Wanted, ike_sas, plan,
+};
 
 use super::client::{ClientError, ViciClient};
+use super::ledger::Process;
 
 /// A charon that runs, and what this agent has loaded into it. After it was restarted it must be opened anew.
 pub struct Charon {
     client: ViciClient,
     daemon: Daemon,
     loaded: BTreeMap<String, Wanted>,
+    /// Digests of what an agent before this one has loaded into it.
+    former: BTreeMap<String, String>,
 }
 
 /// How a step went.
@@ -27,13 +32,38 @@ impl Charon {
         let mut client = ViciClient::open(socket).await?;
         let version = client.request("version", Section::default()).await?;
         let stats = client.request("stats", Section::default()).await?;
-        Ok(Charon { client, daemon: Daemon::new(&version, &stats), loaded: BTreeMap::new() })
+        let daemon = Daemon::new(&version, &stats);
+        Ok(Charon { client, daemon, loaded: BTreeMap::new(), former: BTreeMap::new() })
+    }
+
+    /// The process that answers.
+    pub(super) fn process(&self) -> Option<Process> {
+        Process::of(self.client.peer_pid()?)
+    }
+
+    /// What of this is desired still counts as loaded. Digests by whole names.
+    pub(super) fn adopt(&mut self, former: BTreeMap<String, String>) {
+        self.former = former;
+    }
+
+    /// Of all that is loaded.
+    pub(super) fn digests(&self) -> BTreeMap<String, String> {
+        self.loaded.iter().map(|(name, wanted)| (name.clone(), wanted.digest(name))).collect()
     }
 
     /// Who answered; see `hawser_edge_core::ike::lacks`.
     #[must_use]
     pub fn daemon(&self) -> &Daemon {
         &self.daemon
+    }
+
+    /// Begins with one child; whether it comes up is told by events.
+    pub async fn initiate(&mut self, attempt: &Attempt) -> Result<(), ClientError> {
+        let message = Section::default()
+            .scalar("ike", &attempt.connection)
+            .scalar("child", &attempt.child)
+            .scalar("timeout", "-1");
+        self.client.request("initiate", message).await.map(drop)
     }
 
     /// Every IKE SA, also those of others.
@@ -47,6 +77,13 @@ impl Charon {
         &mut self,
         desired: &BTreeMap<String, Wanted>,
     ) -> Result<Vec<StepReport>, ClientError> {
+        for (bare, wanted) in desired {
+            let name = format!("{PREFIX}{bare}");
+            if self.former.get(&name).is_some_and(|digest| *digest == wanted.digest(&name)) {
+                self.loaded.insert(name, wanted.clone());
+            }
+        }
+        self.former.clear();
         let observed = self.observe().await?;
         let mut reports = Vec::new();
         let mut failed = BTreeSet::new();
@@ -89,7 +126,7 @@ impl Charon {
             _ if failed.contains(name) => _ = self.loaded.remove(name),
             Step::UnloadConnection { .. } => _ = self.loaded.remove(name),
             Step::LoadConnection { .. } => {
-                let bare = name.strip_prefix(hawser_edge_core::ike::PREFIX).unwrap_or(name);
+                let bare = name.strip_prefix(PREFIX).unwrap_or(name);
                 if let Some(wanted) = desired.get(bare) {
                     self.loaded.insert(name.to_owned(), wanted.clone());
                 }

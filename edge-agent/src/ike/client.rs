@@ -88,6 +88,38 @@ impl ViciClient {
         Ok((events, dropped))
     }
 
+    /// Asks for events of that name; they come by [`ViciClient::next_event`]. Such a client says no more commands.
+    pub async fn subscribe(&mut self, event: &str) -> Result<(), ClientError> {
+        let packet = Packet::Register { event: event.to_owned() };
+        self.say(event, &packet).await?;
+        loop {
+            // Events that were asked for earlier come between.
+            match self.hear(event).await? {
+                Packet::EventConfirmed => return Ok(()),
+                Packet::Event { .. } => {}
+                Packet::UnknownEvent => return Err(ClientError::Unknown(event.to_owned())),
+                _ => return Err(ClientError::OutOfTurn(event.to_owned())),
+            }
+        }
+    }
+
+    /// Waits without end. Not to be used again after it was dropped half way.
+    pub async fn next_event(&mut self) -> Result<(String, Section), ClientError> {
+        let mut length = [0; LENGTH_BYTES];
+        self.stream.read_exact(&mut length).await.map_err(ClientError::Socket)?;
+        match self.body("event", length).await? {
+            Packet::Event { event, message } => Ok((event, message)),
+            _ => Err(ClientError::OutOfTurn("event".to_owned())),
+        }
+    }
+
+    /// The process at the other end.
+    #[must_use]
+    pub fn peer_pid(&self) -> Option<i32> {
+        // Zero would be of another PID namespace, and to signals our own process group.
+        self.stream.peer_cred().ok()?.pid().filter(|pid| *pid > 1)
+    }
+
     async fn register(&mut self, packet: Packet, event: &str) -> Result<(), ClientError> {
         self.say(event, &packet).await?;
         match self.hear(event).await? {
@@ -105,6 +137,14 @@ impl ViciClient {
     async fn hear(&mut self, command: &str) -> Result<Packet, ClientError> {
         let mut length = [0; LENGTH_BYTES];
         within(command, self.stream.read_exact(&mut length)).await?;
+        self.body(command, length).await
+    }
+
+    async fn body(
+        &mut self,
+        command: &str,
+        length: [u8; LENGTH_BYTES],
+    ) -> Result<Packet, ClientError> {
         let octets = body_bytes(length).map_err(protocol(command))?;
         let mut body = Zeroizing::new(vec![0; octets]);
         within(command, self.stream.read_exact(&mut body)).await?;

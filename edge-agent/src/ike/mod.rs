@@ -4,8 +4,15 @@
 
 mod charon;
 mod client;
+mod ledger;
+mod listen;
+pub mod secrets;
+mod supervise;
+mod task;
 #[cfg(test)]
 mod tests;
 
 pub use charon::{Charon, StepReport};
 pub use client::{ClientError, ViciClient};
+pub use supervise::CharonOptions;
+pub use task::{IkeHandle, Wanted, start};

@@ -123,6 +123,7 @@ fn desired(version: IkeVersion, key: &str) -> BTreeMap<String, Wanted> {
         start: Start::Now,
         if_id: None,
         rekey_s: 3600,
+        rekey_bytes: 1 << 36,
     };
     let connection = Connection {
         version,

@@ -183,7 +183,7 @@ impl Inner {
         self.carry_out_all(steps)
     }
 
-    fn carry_out_all(&mut self, steps: Vec<Step>) -> Result<(), Box<Failed>> {
+    pub(super) fn carry_out_all(&mut self, steps: Vec<Step>) -> Result<(), Box<Failed>> {
         let mut result = Ok(());
         for step in steps {
             match self.carry_out(&step) {

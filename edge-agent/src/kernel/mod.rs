@@ -5,6 +5,7 @@
 //! `docs/decisions/0012-kernel-driver.md`.
 
 mod capability;
+mod clear;
 mod driver;
 mod ends;
 pub mod holder;
@@ -21,4 +22,6 @@ mod watch;
 mod xfrm;
 
 pub use capability::{Lack, UNTRIED, lacks};
+pub use clear::{ClearError, clear};
 pub use driver::KernelDataPlane;
+pub use netlink::Refusal;

@@ -109,17 +109,12 @@ impl Probes {
     pub fn send(&self, path: PathId, inner: &[u8]) -> io::Result<()> {
         let tap = lock(&self.taps).by_path.get(&path).cloned();
         let tap = tap.ok_or(io::ErrorKind::NetworkDown)?;
-        let to = link_address(tap.interface);
-        // SAFETY: the buffer and the address live through the call, and their lengths are told.
+        // To where the socket is bound: an address would have to hold a link address as long as the interface's own, and
+        // that of GRE over IPv6 is longer than `sockaddr_ll`.
+        // SAFETY: the buffer lives through the call, and its length is told.
         let sent = unsafe {
-            libc::sendto(
-                tap.fd.as_raw_fd(),
-                inner.as_ptr().cast(),
-                inner.len(),
-                libc::MSG_DONTWAIT,
-                (&raw const to).cast(),
-                size_of::<libc::sockaddr_ll>() as libc::socklen_t,
-            )
+            let (start, size) = (inner.as_ptr().cast(), inner.len());
+            libc::send(tap.fd.as_raw_fd(), start, size, libc::MSG_DONTWAIT)
         };
         if sent < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
     }

@@ -6,6 +6,7 @@
 mod dial;
 mod keying;
 mod links;
+mod revocation;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -78,6 +79,8 @@ pub(super) struct Actor {
     advertised: Vec<Reachability>,
     /// As last told.
     selections: Option<Selections>,
+    /// Of the certificates that the present keys rest on.
+    keyed_by: Vec<Vec<u8>>,
 }
 
 impl Actor {
@@ -104,6 +107,7 @@ impl Actor {
             last_refusal: None,
             advertised: Vec::new(),
             selections: None,
+            keyed_by: Vec::new(),
         };
         actors.spawn(async move {
             let edge = actor.config.edge;
@@ -162,7 +166,10 @@ impl Actor {
                 self.send_current(Message::Selections(told.clone()));
                 self.selections = Some(told);
             }
-            Input::Revoked => self.close_revoked().await,
+            Input::Revoked => {
+                self.close_revoked().await;
+                self.send_list();
+            }
             Input::Remove => {}
         }
     }

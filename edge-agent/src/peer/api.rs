@@ -3,11 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use hawser_edge_core::id::{EdgeId, PathId, Spi, TunnelId, UplinkId};
 use hawser_edge_core::keys::{KeySuite, SaUsage, SpiPair};
-use hawser_proto::peer::v1::{Reachability, Selections};
+use hawser_proto::peer::v1::{Reachability, RevocationPart, Selections};
+use hawser_proto::revocation::RevocationList;
 use tokio::sync::oneshot;
 
 use crate::dataplane::{InboundSaSpec, OutboundSaSpec};
@@ -118,7 +120,12 @@ impl fmt::Debug for KeyFingerprint {
 
 /// Serial numbers of revoked certificates, each as its big-endian octets without leading zeros.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct RevokedSerials(BTreeSet<Vec<u8>>);
+pub struct RevokedSerials {
+    serials: BTreeSet<Vec<u8>>,
+    /// The signed list that they are from, for peers that have an older one.
+    number: u64,
+    parts: Arc<[RevocationPart]>,
+}
 
 impl RevokedSerials {
     /// From hexadecimal, colons and case ignored. What is not hexadecimal comes back as the error, as it was given.
@@ -130,14 +137,33 @@ impl RevokedSerials {
         Ok(set)
     }
 
+    /// Those of a signed list.
+    pub fn of(list: &RevocationList) -> Self {
+        RevokedSerials {
+            serials: list.serials().clone(),
+            number: list.number(),
+            parts: list.parts().into(),
+        }
+    }
+
+    /// The list's number; 0: there is none.
+    pub fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// The list, for a peer.
+    pub(super) fn parts(&self) -> &[RevocationPart] {
+        &self.parts
+    }
+
     /// Adds one serial, big-endian.
     pub fn insert(&mut self, serial: &[u8]) {
-        self.0.insert(without_leading_zeros(serial).to_vec());
+        self.serials.insert(without_leading_zeros(serial).to_vec());
     }
 
     /// Is it revoked?
     pub fn contains(&self, serial: &[u8]) -> bool {
-        self.0.contains(without_leading_zeros(serial))
+        self.serials.contains(without_leading_zeros(serial))
     }
 }
 
@@ -250,6 +276,21 @@ pub enum PeerEvent {
         uplink: UplinkId,
         /// Its address.
         from: SocketAddr,
+    },
+    /// The device that was the peer is it no more: its certificate was revoked. Comes after `RetireInbound` of all of its
+    /// SAs; nothing may be sent to it.
+    PeerRevoked {
+        /// The peer.
+        edge: EdgeId,
+        /// Its tunnel.
+        tunnel: TunnelId,
+        /// All paths of it.
+        paths: Vec<PathId>,
+    },
+    /// A list of revoked certificates, to be verified.
+    RevocationList {
+        /// A serialised `hawser.agent.v1.RevocationList`.
+        list: Vec<u8>,
     },
     /// Prefixes that the peer can reach.
     Reachability {

@@ -25,6 +25,7 @@ pub(super) fn compose(
     settings: &PeerSettings,
     facts: &HelloFacts,
     keyed: &BTreeMap<PathId, SpiPair>,
+    revocations: u64,
 ) -> PeerHello {
     PeerHello {
         version: VERSION,
@@ -33,6 +34,7 @@ pub(super) fn compose(
         edge_id: settings.edge.0,
         uplink_mtu_bytes: facts.uplink_mtu_bytes.iter().map(|(id, mtu)| (id.0, *mtu)).collect(),
         boot_id: settings.boot_id.clone(),
+        revocations,
         keyed: keyed
             .iter()
             .map(|(path, pair)| PathSpis {

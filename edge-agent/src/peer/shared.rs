@@ -59,7 +59,8 @@ impl Shared {
 
     /// Our hello to that peer, as of now.
     pub(super) fn own_hello(&self, peer: EdgeId) -> PeerHello {
-        hello::compose(&self.settings, &self.hello.borrow(), &self.keyed.of(peer))
+        let list = self.revoked.borrow().number();
+        hello::compose(&self.settings, &self.hello.borrow(), &self.keyed.of(peer), list)
     }
 
     /// A renewed identity, for the next connections.

@@ -29,6 +29,7 @@ pub enum Scope {
     Uplink,
     Path,
     Class,
+    IkeTunnel,
 }
 
 impl Scope {
@@ -39,6 +40,7 @@ impl Scope {
             Scope::Uplink => &["site", "edge", "uplink"],
             Scope::Path => &["site", "edge", "uplink", "peer_site", "peer_uplink", "path"],
             Scope::Class => &["site", "edge", "peer_site", "peer_edge", "class"],
+            Scope::IkeTunnel => &["site", "edge", "tunnel"],
         }
     }
 }

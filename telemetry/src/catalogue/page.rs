@@ -28,6 +28,7 @@ pub fn page() -> String {
         (Scope::Site, "Edges"),
         (Scope::Uplink, "Uplinks"),
         (Scope::Class, "Selection: a traffic class of a tunnel"),
+        (Scope::IkeTunnel, "Tunnels with gateways that are not Hawser"),
         (Scope::Process, "The process itself"),
     ];
     for (scope, title) in scopes {

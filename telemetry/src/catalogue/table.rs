@@ -1,7 +1,7 @@
 //! The table.
 
 use super::Kind::{Counter, Gauge, Histogram};
-use super::Scope::{Class, Path, Process, Site, Uplink};
+use super::Scope::{Class, IkeTunnel, Path, Process, Site, Uplink};
 use super::Teller::{Both, Controller, Edge};
 use super::{Metric, Micro};
 
@@ -103,6 +103,17 @@ metrics! {
         "Better paths that must wait before the class may move to them: they must prove good first, or moves have been too many.";
     SELECTION_TOKENS: "hawser.selection.tokens" "{move}" Gauge, Class [] Edge
         "Voluntary moves that may be made now.";
+
+    IKE_STATE: "hawser.ike.state" "" Gauge, IkeTunnel [] Both
+        "4 up; 3 waiting for a first packet (trap); 2 the peer is authenticated, but not all traffic passes; 1 connecting; 0 blocked: a key, an address or strongSwan is missing at the edge.";
+    IKE_IO: "hawser.ike.io" "By" Counter, IkeTunnel ["direction"] Both
+        "Octets of inner packets, over all associations since the agent's start.";
+    IKE_PACKETS: "hawser.ike.packets" "{packet}" Counter, IkeTunnel ["direction"] Both
+        "Inner packets, over all associations since the agent's start.";
+    IKE_REKEYS: "hawser.ike.rekeys" "{rekey}" Counter, IkeTunnel [] Both
+        "Associations of traffic that replaced older ones.";
+    IKE_RETRIES: "hawser.ike.retries" "{attempt}" Counter, IkeTunnel [] Both
+        "Attempts that the agent began itself, because strongSwan had given up.";
 
     FLEET_REVISION: "hawser.fleet.revision" "" Gauge, Process [] Controller
         "Revision of the fleet's document that is in force.";

@@ -1,7 +1,7 @@
 //! `status`, `sites`, `paths`, `advice`.
 
 use hawser_proto::operator::v1::{
-    GetStatusRequest, ListAdviceRequest, ListPathsRequest, ListSitesRequest, Path, Site,
+    GetStatusRequest, IkeTunnel, ListAdviceRequest, ListPathsRequest, ListSitesRequest, Path, Site,
 };
 
 use crate::client::Session;
@@ -47,7 +47,7 @@ pub async fn paths(
     site: Option<String>,
     output: &Output,
 ) -> Result<(), CliError> {
-    let mut paths: Vec<Path> = Vec::new();
+    let (mut paths, mut tunnels): (Vec<Path>, Vec<IkeTunnel>) = Default::default();
     let site = site.unwrap_or_default();
     let mut request = ListPathsRequest { site, page_size: PAGE_SIZE, page_token: String::new() };
     for _ in 0..MAX_PAGES {
@@ -58,8 +58,12 @@ pub async fn paths(
         };
         let page = session.read(call).await?;
         paths.extend(page.paths);
+        tunnels.extend(page.ike_tunnels);
         if page.next_page_token.is_empty() {
-            return output.answer(|style| show::paths(style, &paths), || json::paths(&paths));
+            return output.answer(
+                |style| show::paths(style, &paths, &tunnels),
+                || json::paths(&paths, &tunnels),
+            );
         }
         request.page_token = page.next_page_token;
     }

@@ -9,7 +9,9 @@ mod plan;
 mod record;
 pub mod replay;
 mod revisions;
+mod site;
 mod token;
+mod top;
 mod why;
 
 use std::time::Duration;
@@ -111,7 +113,9 @@ async fn ask(args: Args, document: Vec<u8>, output: &Output) -> Result<(), CliEr
         }
         Command::Status => look::status(&session, output).await,
         Command::Sites => look::sites(&session, output).await,
+        Command::Site(command) => site::site(&session, command, output).await,
         Command::Paths { site } => look::paths(&session, site, output).await,
+        Command::Top { every } => top::top(&session, every, output).await,
         Command::Why { site, class, peer, at, limit } => {
             let question = why::Question { site, class, peer, at, limit };
             why::why(&session, question, output).await

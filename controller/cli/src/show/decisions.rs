@@ -74,7 +74,7 @@ pub(super) fn candidates(style: &Style, candidates: &[Candidate]) -> String {
 }
 
 /// What was decided and why, in plain words.
-pub(super) fn sentence(decision: &Decision) -> String {
+pub fn sentence(decision: &Decision) -> String {
     let path = |id: u32| name(id, &decision.candidates);
     let (from, to) = (decision.from_path_id, decision.to_path_id);
     let hops = (decision.from_next_hop.as_str(), decision.to_next_hop.as_str());

@@ -7,8 +7,8 @@ use hawser_proto::config::v1::GenerationId;
 use hawser_proto::operator::v1::{
     Account, AdviceInForce, ApplyResponse, AuditEntry, Blink, CreateTokenResponse, Drain,
     EdgeGeneration, EdgePlan, EdgeStatus, Event, ExplainResponse, Finding, GetFleetResponse,
-    GetStatusResponse, ListAdviceResponse, Path, PathEnd, PlanResponse, PlannedChange, Revision,
-    Rollout, RolloutEdge, SetDrainResponse, Site, SitePlan, TokenInfo, Trouble,
+    GetStatusResponse, IkeTunnel, ListAdviceResponse, Path, PathEnd, PlanResponse, PlannedChange,
+    Revision, Rollout, RolloutEdge, SetDrainResponse, Site, SitePlan, TokenInfo, Trouble,
 };
 use serde_json::{Value, json};
 
@@ -98,6 +98,8 @@ fn edge(edge: &EdgeStatus) -> Value {
         "uplinks": edge.uplinks.iter().map(uplink).collect::<Vec<_>>(),
         "paths": edge.paths,
         "paths_up": edge.paths_up,
+        "certificate_ends_unix_s": edge.certificate_ends_unix_s,
+        "revoked": edge.revoked,
     })
 }
 
@@ -112,7 +114,7 @@ fn uplink(uplink: &UplinkFact) -> Value {
     })
 }
 
-pub fn paths(paths: &[Path]) -> Value {
+pub fn paths(paths: &[Path], tunnels: &[IkeTunnel]) -> Value {
     let path = |path: &Path| {
         json!({
             "id": path.id,
@@ -123,7 +125,34 @@ pub fn paths(paths: &[Path]) -> Value {
             "b": path.b.as_ref().map(end),
         })
     };
-    json!({"paths": paths.iter().map(path).collect::<Vec<_>>()})
+    json!({
+        "paths": paths.iter().map(path).collect::<Vec<_>>(),
+        "ike_tunnels": tunnels.iter().map(ike_tunnel).collect::<Vec<_>>(),
+    })
+}
+
+fn ike_tunnel(tunnel: &IkeTunnel) -> Value {
+    let sample = tunnel.sample.clone().unwrap_or_default();
+    json!({
+        "site": tunnel.site,
+        "edge": tunnel.edge,
+        "name": tunnel.name,
+        "uplink": tunnel.uplink,
+        "sample_unix_ms": tunnel.sample_unix_ms,
+        "state": sample.state().word(),
+        "reason": sample.reason,
+        "local_address": sample.local_address,
+        "remote_address": sample.remote_address,
+        "children_up": sample.children_up,
+        "children": sample.children,
+        "tx_packets": sample.tx_packets,
+        "tx_bytes": sample.tx_bytes,
+        "rx_packets": sample.rx_packets,
+        "rx_bytes": sample.rx_bytes,
+        "rekeys": sample.rekeys,
+        "retries": sample.retries,
+        "since_unix_ms": sample.since_unix_ms,
+    })
 }
 
 fn end(end: &PathEnd) -> Value {

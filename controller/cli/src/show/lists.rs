@@ -14,13 +14,22 @@ pub fn sites(style: &Style, sites: &[Site], now_unix_ms: u64) -> String {
     if sites.is_empty() {
         return "There is no site yet: apply a document.".to_owned();
     }
-    let mut table =
-        style.table(&["SITE", "ROLE", "EDGE", "AGENT", "CONTROLLER", "GENERATION", "PATHS UP"]);
+    let mut table = style.table(&[
+        "SITE",
+        "ROLE",
+        "EDGE",
+        "AGENT",
+        "CONTROLLER",
+        "GENERATION",
+        "PATHS UP",
+        "CERTIFICATE",
+    ]);
     let mut nacks = String::new();
     for site in sites {
         for edge in &site.edges {
             let (link, link_shade) = link(edge, now_unix_ms);
             let (state, state_shade) = convergence(edge);
+            let (ends, ends_shade) = certificate(edge, now_unix_ms);
             let version = if edge.agent_version.is_empty() { "-" } else { &edge.agent_version };
             table.add_row([
                 style.cell(&site.name, Shade::Plain),
@@ -30,6 +39,7 @@ pub fn sites(style: &Style, sites: &[Site], now_unix_ms: u64) -> String {
                 style.cell(&link, link_shade),
                 style.cell(&state, state_shade),
                 style.cell(&format!("{} of {}", edge.paths_up, edge.paths), paths_shade(edge)),
+                style.cell(&ends, ends_shade),
             ]);
             for fault in &edge.last_nack {
                 let (edge, path) = (clean(&edge.name), clean(&fault.path));
@@ -41,6 +51,23 @@ pub fn sites(style: &Style, sites: &[Site], now_unix_ms: u64) -> String {
     }
     let table = style.finish(&table);
     if nacks.is_empty() { table } else { format!("{table}\n{nacks}") }
+}
+
+/// Agents renew at half of 90 days: one that is near its end was not heard of for weeks.
+const ENDS_SOON_S: u64 = 21 * 86_400;
+
+fn certificate(edge: &EdgeStatus, now_unix_ms: u64) -> (String, Shade) {
+    let now = now_unix_ms / 1_000;
+    match edge.certificate_ends_unix_s {
+        _ if edge.revoked => ("revoked".to_owned(), Shade::Bad),
+        0 => ("-".to_owned(), Shade::Faint),
+        ends if ends <= now => ("ended".to_owned(), Shade::Bad),
+        ends => {
+            let left = ends - now;
+            let shade = if left < ENDS_SOON_S { Shade::Middling } else { Shade::Plain };
+            (format!("{} left", span(left)), shade)
+        }
+    }
 }
 
 fn link(edge: &EdgeStatus, now_unix_ms: u64) -> (String, Shade) {

@@ -2,7 +2,9 @@
 
 mod advice;
 mod audit;
+mod certificates;
 mod decisions;
+mod ike;
 pub mod json;
 mod lists;
 mod maintenance;
@@ -20,6 +22,8 @@ use hawser_proto::operator::v1::{ApplyResponse, GetFleetResponse, GetStatusRespo
 
 pub use advice::advice;
 pub use audit::{audit, audit_whole};
+pub use certificates::{replaced, replaced_json, revoked, revoked_json};
+pub use decisions::sentence;
 pub use lists::{convergence_word as convergence, event, events, sites, token_created, tokens};
 pub use maintenance::{drain, drains, rollout};
 pub use paths::paths;

@@ -4,11 +4,15 @@ use std::collections::BTreeSet;
 
 use hawser_proto::agent::v1::{PathSample, PathState};
 use hawser_proto::config::v1::AddressFamily;
-use hawser_proto::operator::v1::{Path, PathEnd};
+use hawser_proto::operator::v1::{IkeTunnel, Path, PathEnd};
 
+use super::ike::ike_tunnels;
 use super::style::{Shade, Style};
 
-pub fn paths(style: &Style, paths: &[Path]) -> String {
+pub fn paths(style: &Style, paths: &[Path], tunnels: &[IkeTunnel]) -> String {
+    if paths.is_empty() && !tunnels.is_empty() {
+        return ike_tunnels(style, tunnels).trim_start().to_owned();
+    }
     if paths.is_empty() {
         return "There is no path: no topology joins these sites.".to_owned();
     }
@@ -33,7 +37,7 @@ pub fn paths(style: &Style, paths: &[Path]) -> String {
     }
     let up = paths.iter().filter(|path| path.state() == PathState::Up).count();
     let foot = style.faint(&format!("{up} of {} up", paths.len()));
-    format!("{}\n\n{foot}", style.finish(&table))
+    format!("{}\n\n{foot}{}", style.finish(&table), ike_tunnels(style, tunnels))
 }
 
 /// A path's figures, from whichever end has them.

@@ -36,6 +36,15 @@ impl Style {
         self.painted(text, "1")
     }
 
+    pub fn middling(&self, text: &str) -> String {
+        self.painted(text, "33")
+    }
+
+    /// No colour: it is shown where colours are not wanted, too.
+    pub fn reversed(&self, text: &str) -> String {
+        format!("\u{1b}[7m{text}\u{1b}[0m")
+    }
+
     fn painted(&self, text: &str, sgr: &str) -> String {
         if self.colours { format!("\u{1b}[{sgr}m{text}\u{1b}[0m") } else { text.to_owned() }
     }

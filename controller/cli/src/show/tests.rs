@@ -1,5 +1,6 @@
 use hawser_proto::agent::v1::{
-    Candidate, Decision, Explanation, Fault, GenerationState, HeldPath, PathSample, PathState,
+    Candidate, Decision, Explanation, Fault, GenerationState, HeldPath, IkeSample, IkeState,
+    PathSample, PathState,
 };
 use hawser_proto::config::v1::{AddressFamily, GenerationId};
 use hawser_proto::operator::v1::*;
@@ -102,7 +103,7 @@ fn faults_are_shown_with_place_reason_and_mend() {
 
 #[test]
 fn a_path_shows_both_directions_and_what_it_carries() {
-    let text = super::paths(&PLAIN, &two_paths());
+    let text = super::paths(&PLAIN, &two_paths(), &[]);
     let lines: Vec<&str> = text.lines().collect();
     let words: Vec<&str> = lines[1].split_whitespace().collect();
     let expected = [
@@ -114,10 +115,42 @@ fn a_path_shows_both_directions_and_what_it_carries() {
     let down: Vec<&str> = lines[2].split_whitespace().collect();
     assert_eq!(down[6..], ["down", "9.9", "ms", "0.4", "ms", "0", "%", "5.2", "%"]);
     assert!(text.ends_with("1 of 2 up"));
-    let json = json::paths(&two_paths());
+    let json = json::paths(&two_paths(), &[]);
     assert_eq!(json["paths"][1]["state"], "down");
     assert_eq!(json["paths"][0]["a"]["sample"]["rtt_us"], 20_100);
     assert!(json["paths"][1]["a"]["sample"].is_null());
+}
+
+#[test]
+fn a_tunnel_with_a_gateway_stands_below_the_paths_with_its_state_and_why() {
+    let sample = |state: IkeState, reason: &str| {
+        let reason = reason.to_owned();
+        let (tx_bytes, state) = (2_048, state.into());
+        Some(IkeSample { state, reason, tx_bytes, ..IkeSample::default() })
+    };
+    let tunnel = |name: &str, sample| IkeTunnel {
+        edge: "b1-1".to_owned(),
+        name: name.to_owned(),
+        uplink: "isp-a".to_owned(),
+        sample,
+        ..IkeTunnel::default()
+    };
+    let tunnels = [
+        tunnel("dc", sample(IkeState::Up, "")),
+        tunnel("cloud", sample(IkeState::Blocked, "this edge has no secret named cloud")),
+        tunnel("new", None),
+    ];
+    let text = super::paths(&PLAIN, &two_paths(), &tunnels);
+    let line = |name| text.lines().find(|line| line.starts_with(name)).unwrap();
+    let words: Vec<&str> = line("dc").split_whitespace().collect();
+    assert_eq!(words, ["dc", "b1-1", "isp-a", "-", "up", "2.0", "KiB", "0", "B", "0"]);
+    assert!(line("cloud").contains("blocked"));
+    assert!(line("cloud").ends_with("this edge has no secret named cloud"));
+    assert!(line("new").contains("unknown"));
+    assert!(super::paths(&PLAIN, &[], &tunnels).starts_with("IKE TUNNEL"));
+    let json = json::paths(&[], &tunnels);
+    assert_eq!(json["ike_tunnels"][0]["state"], "up");
+    assert_eq!(json["ike_tunnels"][1]["reason"], "this edge has no secret named cloud");
 }
 
 #[test]
@@ -398,6 +431,7 @@ fn sites_show_what_became_of_their_generation() {
         generations,
         paths: 4,
         paths_up: 3,
+        certificate_ends_unix_s: if enrolled { 100 + 40 * 86_400 } else { 0 },
         ..EdgeStatus::default()
     };
     let mut refused = edge("d-1", true, true, state(6, 6));
@@ -410,6 +444,7 @@ fn sites_show_what_became_of_their_generation() {
         message: "there is no lan7".to_owned(),
         mend: "plug it in".to_owned(),
     }];
+    refused.revoked = true;
     let edges = vec![
         edge("a-1", false, false, None),
         edge("b-1", true, true, state(7, 7)),
@@ -420,13 +455,13 @@ fn sites_show_what_became_of_their_generation() {
     let text = super::sites(&PLAIN, &sites, 100_000);
     let lines: Vec<&str> = text.lines().collect();
     let table = [
-        (1, "a-1", "not enrolled", "1.7 pending"),
-        (2, "b-1", "connected", "1.7"),
-        (3, "c-1", "seen 1m ago", "1.7 applied"),
-        (4, "d-1", "connected", "1.7 refused"),
+        (1, "a-1", "not enrolled", "1.7 pending", " - "),
+        (2, "b-1", "connected", "1.7", "40d left"),
+        (3, "c-1", "seen 1m ago", "1.7 applied", "40d left"),
+        (4, "d-1", "connected", "1.7 refused", "revoked"),
     ];
-    for (line, edge, link, generation) in table {
-        for part in [edge, link, generation, "3 of 4"] {
+    for (line, edge, link, generation, certificate) in table {
+        for part in [edge, link, generation, "3 of 4", certificate] {
             assert!(lines[line].contains(part), "{part} in {}", lines[line]);
         }
     }
@@ -546,7 +581,7 @@ fn status_shows_figures_and_counters_that_count() {
 fn colours_are_there_only_if_they_are_wanted() {
     let (paths, decisions) = (two_paths(), [decision()]);
     for (style, expected) in [(PLAIN, false), (COLOURS, true)] {
-        assert_eq!(super::paths(&style, &paths).contains('\u{1b}'), expected);
+        assert_eq!(super::paths(&style, &paths, &[]).contains('\u{1b}'), expected);
         assert_eq!(super::why(&style, "b1", &told(), &decisions, 0).contains('\u{1b}'), expected);
     }
 }
@@ -574,7 +609,7 @@ fn text_from_elsewhere_can_not_command_the_terminal() {
         super::why(&PLAIN, evil, &Default::default(), &[decision.clone()], 0),
         super::why(&PLAIN, evil, &Default::default(), &[], 0),
         super::event(&PLAIN, &event),
-        super::paths(&PLAIN, &path),
+        super::paths(&PLAIN, &path, &[]),
     ];
     for text in shown {
         assert!(!text.contains(['\u{1b}', '\u{7}']), "{text:?}");

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 
-use hawser_proto::config::v1::{EdgeConfig, Lan, Path, SlaClass, TrafficClass, Tunnel, Uplink};
+use hawser_proto::config::v1::{
+    EdgeConfig, IkeTunnel, Lan, Path, SlaClass, TrafficClass, Tunnel, TunnelProfile, Uplink,
+};
 
 use super::{Action, Change};
 
@@ -22,6 +24,8 @@ pub fn edge_changes(old: &EdgeConfig, new: &EdgeConfig) -> Vec<Change> {
     let name = |class: &SlaClass| class.name.clone();
     found.keyed("SLA class", &old.sla_classes, &new.sla_classes, name, sla);
     found.routes(old, new);
+    let name = |tunnel: &IkeTunnel| tunnel.name.clone();
+    found.keyed("IKE tunnel", &old.ike_tunnels, &new.ike_tunnels, name, ike);
     // Whatever has no words of its own here is told all the same.
     if found.list.is_empty() && old != new {
         found.add(Action::Changed, "configuration", String::new());
@@ -164,20 +168,7 @@ fn tunnel(old: &Tunnel, new: &Tunnel) -> Vec<String> {
         (0, gone) => texts.push(format!("{gone} paths removed")),
         (made, gone) => texts.push(format!("{made} paths made, {gone} removed")),
     }
-    let (was, is) =
-        (old.profile.clone().unwrap_or_default(), new.profile.clone().unwrap_or_default());
-    differs(&mut texts, "suite", &was.suite, &is.suite);
-    if was.waiver != is.waiver {
-        texts.push("the waiver of its suite".to_owned());
-    }
-    differs(&mut texts, "rekeyed after s", &was.rekey_after_s, &is.rekey_after_s);
-    differs(&mut texts, "rekeyed after octets", &was.rekey_after_bytes, &is.rekey_after_bytes);
-    differs(&mut texts, "replay window", &was.replay_window_packets, &is.replay_window_packets);
-    differs(&mut texts, "ESN", &was.esn, &is.esn);
-    differs(&mut texts, "probed each ms", &was.probe_interval_ms, &is.probe_interval_ms);
-    let (idle_was, idle_is) = (was.probe_idle_interval_ms, is.probe_idle_interval_ms);
-    differs(&mut texts, "idle paths each ms", &idle_was, &idle_is);
-    differs(&mut texts, "down after probes", &was.down_after_probes, &is.down_after_probes);
+    profile(&mut texts, old.profile.as_ref(), new.profile.as_ref());
     let sources = |tunnel: &Tunnel| -> Vec<String> {
         tunnel.peer_sources.iter().map(|source| source.prefix.clone()).collect()
     };
@@ -192,6 +183,40 @@ fn tunnel(old: &Tunnel, new: &Tunnel) -> Vec<String> {
     if old.peer_uplinks != new.peer_uplinks {
         texts.push("the peer's uplinks".to_owned());
     }
+    texts
+}
+
+fn profile(texts: &mut Vec<String>, old: Option<&TunnelProfile>, new: Option<&TunnelProfile>) {
+    let (was, is) = (old.cloned().unwrap_or_default(), new.cloned().unwrap_or_default());
+    differs(texts, "suite", &was.suite, &is.suite);
+    if was.waiver != is.waiver {
+        texts.push("the waiver of its suite".to_owned());
+    }
+    differs(texts, "rekeyed after s", &was.rekey_after_s, &is.rekey_after_s);
+    differs(texts, "rekeyed after octets", &was.rekey_after_bytes, &is.rekey_after_bytes);
+    differs(texts, "replay window", &was.replay_window_packets, &is.replay_window_packets);
+    differs(texts, "ESN", &was.esn, &is.esn);
+    differs(texts, "probed each ms", &was.probe_interval_ms, &is.probe_interval_ms);
+    let (idle_was, idle_is) = (was.probe_idle_interval_ms, is.probe_idle_interval_ms);
+    differs(texts, "idle paths each ms", &idle_was, &idle_is);
+    differs(texts, "down after probes", &was.down_after_probes, &is.down_after_probes);
+}
+
+fn ike(old: &IkeTunnel, new: &IkeTunnel) -> Vec<String> {
+    let mut texts = Vec::new();
+    differs(&mut texts, "version", &old.version().as_str_name(), &new.version().as_str_name());
+    differs(&mut texts, "uplink", &old.uplink_id, &new.uplink_id);
+    differs(&mut texts, "peer's addresses", &old.peer_addresses, &new.peer_addresses);
+    differs(&mut texts, "own identity", &old.local_id, &new.local_id);
+    differs(&mut texts, "peer's identity", &old.remote_id, &new.remote_id);
+    differs(&mut texts, "name of its key", &old.psk_name, &new.psk_name);
+    profile(&mut texts, old.profile.as_ref(), new.profile.as_ref());
+    differs(&mut texts, "groups", &old.dh_groups, &new.dh_groups);
+    differs(&mut texts, "segment", &old.segment_id, &new.segment_id);
+    differs(&mut texts, "local prefixes", &old.local_prefixes, &new.local_prefixes);
+    differs(&mut texts, "remote prefixes", &old.remote_prefixes, &new.remote_prefixes);
+    differs(&mut texts, "start", &old.start().as_str_name(), &new.start().as_str_name());
+    differs(&mut texts, "dead peers looked for each s", &old.dpd_delay_s, &new.dpd_delay_s);
     texts
 }
 
@@ -236,11 +261,13 @@ fn differs<T: PartialEq + Debug>(texts: &mut Vec<String>, name: &str, old: &T, n
 /// Lists and texts without their quotes; words of the wire as those of documents.
 fn plain(value: &impl Debug) -> String {
     // With what the wire's silence means.
-    const WORDS: [(&str, &str); 4] = [
+    const WORDS: [(&str, &str); 6] = [
         ("UPLINK_USE_", "normal"),
         ("CLASS_MODE_", "best"),
         ("BALANCE_BY_", "bandwidth"),
         ("WHEN_NONE_MEETS_", "least-bad"),
+        ("IKE_VERSION_", "v2"),
+        ("IKE_START_", "now"),
     ];
     let text = format!("{value:?}").replace('"', "");
     for (prefix, silence) in WORDS {

@@ -1,5 +1,6 @@
 //! What the parts of a document make of each other.
 
+mod ike;
 mod prefixes;
 mod topologies;
 
@@ -18,4 +19,5 @@ pub(crate) fn whole(fleet: &Fleet, reader: &mut Reader) {
     }
     prefixes::overlaps(&mut reader.prefixes, &mut reader.faults);
     topologies::check(fleet, &mut reader.faults);
+    ike::suites(fleet, &mut reader.faults);
 }

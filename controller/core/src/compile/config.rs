@@ -5,13 +5,16 @@ use std::net::SocketAddr;
 
 use hawser_proto::config::v1 as wire;
 
-use super::{Plan, PlannedEdge, TunnelPlan};
+use super::{Plan, PlannedEdge, TunnelPlan, ike};
 use crate::allocate::NotAllocated;
 use crate::id::SegmentId;
 use crate::intent::{
     BalanceBy, ClassMode, Family, Fleet, Match, PortRange, ProfileName, SlaClass, TrafficClass,
     TunnelProfile, Uplink, UplinkUse, WhenNoneMeets,
 };
+
+/// What an agent must have for IKE tunnels.
+const IKE_FEATURE: &str = "ike";
 
 pub(super) fn compile(
     plan: &Plan<'_>,
@@ -27,7 +30,12 @@ pub(super) fn compile(
         site: site.name.to_string(),
         edge: edge.name.to_string(),
         edge_id: planned.id.0,
-        required_features: Vec::new(),
+        // An agent without it would leave the gateway's prefixes to the default route.
+        required_features: if edge.ike_tunnels.is_empty() {
+            Vec::new()
+        } else {
+            vec![IKE_FEATURE.to_owned()]
+        },
         controllers: plan.fleet.controllers.clone(),
         segments: segment_list(plan, segments)?,
         uplinks: uplinks(plan, planned)?,
@@ -39,6 +47,7 @@ pub(super) fn compile(
         fabric_port: u32::from(plan.fleet.fabric_port),
         drained: site.drained || edge.drained,
         leaf: plan.graph.rank[planned.at.site].is_none(),
+        ike_tunnels: ike::tunnels(plan, edge)?,
     })
 }
 
@@ -177,7 +186,7 @@ fn family(family: Family) -> wire::AddressFamily {
     }
 }
 
-fn profile(plan: &Plan<'_>, name: &ProfileName) -> wire::TunnelProfile {
+pub(super) fn profile(plan: &Plan<'_>, name: &ProfileName) -> wire::TunnelProfile {
     let standard = TunnelProfile::default();
     let declared = plan.fleet.tunnel_profiles.iter().find(|profile| profile.name == *name);
     let profile = declared.unwrap_or(&standard);

@@ -1,6 +1,7 @@
 //! An intent and its numbers to what each edge must make true. The same input gives the same octets.
 
 mod config;
+mod ike;
 mod overlay;
 
 use std::collections::BTreeMap;

@@ -143,7 +143,9 @@ fn segments(
 ) -> Result<Vec<BTreeSet<SegmentId>>, NotAllocated> {
     let mut own = Vec::new();
     for site in &fleet.sites {
-        let ids = site.lans.iter().map(|lan| numbers.segment(&lan.segment));
+        let tunnels = site.edges.iter().flat_map(|edge| &edge.ike_tunnels);
+        let named = site.lans.iter().map(|lan| &lan.segment).chain(tunnels.map(|t| &t.segment));
+        let ids = named.map(|segment| numbers.segment(segment));
         own.push(ids.collect::<Result<BTreeSet<_>, _>>()?);
     }
     let mut all = own.clone();

@@ -57,6 +57,29 @@ fn the_demo_fleet_has_two_tunnels_of_four_paths() {
 }
 
 #[test]
+fn a_tunnel_with_a_gateway_is_its_edges_alone_and_asks_for_an_agent_that_can() {
+    let tunnel = "ike_tunnels: [{name: dc, peer_addresses: [198.51.100.7], local_id: b1, psk: dc, \
+                  remote_prefixes: [172.20.0.0/16]}]";
+    let uplinks =
+        "      - uplinks:\n          - {name: isp-a, interface: wan0, addresses: [\"192.0.2.11\"]}";
+    assert!(DEMO.contains(uplinks));
+    let with = DEMO
+        .replace(uplinks, &uplinks.replace("- uplinks", &format!("- {tunnel}\n        uplinks")));
+    let (before, after) = (compiled(DEMO), compiled(&with));
+    let changed: Vec<&str> =
+        after.iter().filter(|(name, c)| before[*name] != **c).map(|(n, _)| n.as_str()).collect();
+    assert_eq!(changed, ["b1-1"]);
+    let config = &after["b1-1"];
+    assert_eq!(config.required_features, ["ike"]);
+    let tunnel = &config.ike_tunnels[0];
+    assert_eq!((tunnel.remote_id.as_str(), tunnel.psk_name.as_str()), ("198.51.100.7", "dc"));
+    assert_eq!(tunnel.uplink_id, config.uplinks[0].id);
+    let lans: Vec<&String> = config.lans.iter().flat_map(|lan| &lan.prefixes).collect();
+    assert_eq!(tunnel.local_prefixes.iter().collect::<Vec<_>>(), lans);
+    assert_eq!(tunnel.dh_groups, ["modp3072", "modp2048"]);
+}
+
+#[test]
 fn the_demo_fleets_edges_know_what_they_need() {
     let configs = compiled(DEMO);
     let b1 = &configs["b1-1"];

@@ -3,6 +3,7 @@
 
 mod class;
 mod field;
+pub(crate) mod ike;
 mod profile;
 mod quantity;
 mod site;
@@ -70,6 +71,7 @@ pub(crate) const MAPPINGS: &[(&str, &[&str])] = &[
     ("sites[].lans[]", site::LAN_FIELDS),
     ("sites[].edges[]", site::EDGE_FIELDS),
     ("sites[].edges[].uplinks[]", site::UPLINK_FIELDS),
+    ("sites[].edges[].ike_tunnels[]", ike::IKE_FIELDS),
     ("topologies[]", topology::ALL_FIELDS),
 ];
 

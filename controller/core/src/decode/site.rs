@@ -5,6 +5,7 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
+use super::ike::{self, ike_tunnel};
 use super::quantity::RATE;
 use super::{Fields, MAIN_SEGMENT, Place, PlacedPrefix, Reader};
 use crate::document::Node;
@@ -19,7 +20,7 @@ use crate::names::{FLEET, Kind};
 pub(super) const SITE_FIELDS: &[&str] = &["name", "lans", "edges", "drain"];
 pub(super) const LAN_FIELDS: &[&str] =
     &["interface", "segment", "prefixes", "vlan", "shared_origin"];
-pub(super) const EDGE_FIELDS: &[&str] = &["name", "uplinks", "drain"];
+pub(super) const EDGE_FIELDS: &[&str] = &["name", "uplinks", "ike_tunnels", "drain"];
 pub(super) const UPLINK_FIELDS: &[&str] = &[
     "name",
     "interface",
@@ -48,7 +49,7 @@ pub(super) fn site(reader: &mut Reader, node: &Node, place: &Place<'_>, index: u
     let mut number = 0;
     let edges = reader.list(&fields, "edges", limits::MAX_EDGES_PER_SITE, |reader, node, at| {
         number += 1;
-        edge(reader, node, at, &name, number, &lans)
+        edge(reader, node, at, (&name, index), number, &lans)
     });
     let unread = fields.get("edges").is_some_and(|node| !matches!(node, Node::List(_)));
     if fields.complete && edges.is_empty() && !unread {
@@ -118,7 +119,7 @@ fn edge(
     reader: &mut Reader,
     node: &Node,
     place: &Place<'_>,
-    site: &str,
+    (site, site_index): (&str, usize),
     number: usize,
     lans: &[Lan],
 ) -> Edge {
@@ -144,8 +145,12 @@ fn edge(
         let mend = "add `uplinks:` with at least one uplink";
         reader.faults.add(code::EDGE_WITHOUT_UPLINK, place, "the edge has no uplink", mend);
     }
+    let own = ike::At { place, site: site_index, lans, uplinks: &uplinks };
+    let max = limits::MAX_IKE_TUNNELS_PER_EDGE;
+    let ike_tunnels = reader
+        .list(&fields, "ike_tunnels", max, |reader, node, at| ike_tunnel(reader, node, at, &own));
     let drained = reader.flag(&fields, "drain", false);
-    Edge { name: EdgeName::new(name), uplinks, drained }
+    Edge { name: EdgeName::new(name), uplinks, ike_tunnels, drained }
 }
 
 fn uplink(

@@ -7,6 +7,7 @@ mod tests;
 
 use serde_json::{Value, json};
 
+use crate::decode::ike::DH_GROUPS;
 use crate::suite::Suite;
 use crate::{limits, presets};
 use part::{
@@ -135,7 +136,30 @@ fn edge() -> Part {
     object(&[
         ("name", label()),
         ("uplinks", list(uplink(), 1, limits::MAX_UPLINKS_PER_EDGE).needed()),
+        ("ike_tunnels", list(ike_tunnel(), 0, limits::MAX_IKE_TUNNELS_PER_EDGE)),
         ("drain", flag()),
+    ])
+}
+
+fn ike_tunnel() -> Part {
+    let identity = || text(r"^[A-Za-z0-9._@:-]{1,128}$");
+    let prefixes = |least| list(prefix(), least, limits::MAX_IKE_PREFIXES);
+    let address = text(r"^[0-9a-fA-F:.]+$");
+    object(&[
+        ("name", label().needed()),
+        ("version", words(&["ikev1", "ikev2"])),
+        ("uplink", label()),
+        ("peer_addresses", list(address, 1, limits::MAX_PEER_ADDRESSES).needed()),
+        ("local_id", identity().needed()),
+        ("remote_id", identity()),
+        ("psk", label().needed()),
+        ("profile", label()),
+        ("dh_groups", list(words(&DH_GROUPS), 0, limits::MAX_DH_GROUPS)),
+        ("segment", label()),
+        ("local_prefixes", prefixes(0)),
+        ("remote_prefixes", prefixes(1).needed()),
+        ("start", words(&["now", "trap"])),
+        ("dpd_s", integer(0, 3_600)),
     ])
 }
 

@@ -28,7 +28,13 @@ fn everything() -> Value {
         ],
         "sites": [
             {"name": "x", "lans": [{"interface": "l0", "prefixes": ["10.0.0.0/24"]}],
-             "edges": [{"name": "x-1", "uplinks": [{"name": "u", "addresses": ["192.0.2.1"]}]}]},
+             "edges": [{
+                 "name": "x-1", "uplinks": [{"name": "u", "addresses": ["192.0.2.1"]}],
+                 "ike_tunnels": [{
+                     "name": "t", "peer_addresses": ["192.0.2.9"], "local_id": "x.example",
+                     "psk": "t", "remote_prefixes": ["10.9.0.0/24"],
+                 }],
+             }]},
             {"name": "y", "edges": [{"uplinks": [{"name": "u"}]}]},
         ],
         "topologies": [{"kind": "full-mesh"}],

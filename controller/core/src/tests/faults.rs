@@ -82,6 +82,62 @@ fn fields_are_known_once_and_of_their_type() {
     ]);
 }
 
+/// A tunnel of b1-a with a gateway, beside others' fields.
+fn with_gateway(fields: &str) -> String {
+    let tunnel = format!(
+        "ike_tunnels: [{{name: dc, peer_addresses: [192.0.2.99], local_id: b1.example.net, psk: dc, \
+         remote_prefixes: [10.9.0.0/24]{fields}}}]"
+    );
+    GOOD.replace("{name: b1-a, ", &format!("{{name: b1-a, {tunnel}, "))
+}
+
+#[test]
+fn tunnels_with_gateways_are_checked_where_they_stand() {
+    let at = |field: &str| format!("sites[1].edges[0].ike_tunnels[0]{field}");
+    assert_eq!(validate(with_gateway("").as_bytes()), []);
+    let all = ", version: ikev1, uplink: isp-a, remote_id: gw@example.net, profile: fast, dh_groups: [ecp256], \
+               segment: main, local_prefixes: [10.1.0.128/25], start: trap, dpd_s: 0";
+    assert_eq!(validate(with_gateway(all).as_bytes()), []);
+    for (fields, code, field) in [
+        (", version: ikev3", "UNKNOWN_WORD", ".version"),
+        (", uplink: isp-b", "UNKNOWN_UPLINK", ".uplink"),
+        (", remote_id: \"%any\"", "IKE_IDENTITY_INVALID", ".remote_id"),
+        (", profile: slow", "UNKNOWN_TUNNEL_PROFILE", ".profile"),
+        (", dh_groups: [modp768]", "UNKNOWN_WORD", ".dh_groups[0]"),
+        (", dh_groups: [ecp256, ecp256]", "DUPLICATE_VALUE", ".dh_groups[1]"),
+        (", local_prefixes: [10.2.0.0/24]", "IKE_PREFIX_NOT_LOCAL", ".local_prefixes[0]"),
+        (", segment: guest", "IKE_PREFIXES_UNPAIRED", ".remote_prefixes"),
+        (", dpd_s: 3601", "OUT_OF_RANGE", ".dpd_s"),
+        (", psk_file: /etc/psk", "UNKNOWN_FIELD", ".psk_file"),
+    ] {
+        let faults = validate(with_gateway(fields).as_bytes());
+        assert_eq!(places(&faults), [(code, at(field).as_str())], "{fields}\n{faults:#?}");
+    }
+    for (old, new, code, field) in [
+        ("[192.0.2.99]", "[]", "MISSING_FIELD", ".peer_addresses"),
+        ("[192.0.2.99]", "[gw.example.net]", "ADDRESS_INVALID", ".peer_addresses[0]"),
+        ("local_id: b1.example.net, ", "", "MISSING_FIELD", ".local_id"),
+        ("psk: dc, ", "", "MISSING_FIELD", ".psk"),
+        ("[10.9.0.0/24]", "[192.0.2.0/24]", "IKE_PEER_INSIDE", ".remote_prefixes"),
+        ("[10.9.0.0/24]", "[10.9.0.0/24, 10.9.0.0/24]", "DUPLICATE_PREFIX", ".remote_prefixes[1]"),
+        ("[10.9.0.0/24]", "[0.0.0.0/0]", "PREFIX_NOT_USABLE", ".remote_prefixes[0]"),
+        ("[10.9.0.0/24]", "[\"fd09::/64\"]", "IKE_PREFIXES_UNPAIRED", ".remote_prefixes"),
+        ("[10.9.0.0/24]", "[10.0.0.0/24]", "PREFIX_OVERLAP", ".remote_prefixes[0]"),
+    ] {
+        let document = with_gateway("").replacen(old, new, 1);
+        let faults = validate(document.as_bytes());
+        assert_eq!(places(&faults), [(code, at(field).as_str())], "{new}\n{faults:#?}");
+    }
+    let twice = with_gateway(
+        "}, {name: dc, peer_addresses: [192.0.2.98], local_id: b1, psk: dc, remote_prefixes: [10.8.0.0/24]",
+    );
+    let place = "sites[1].edges[0].ike_tunnels[1].name";
+    assert_eq!(places(&validate(twice.as_bytes())), [("DUPLICATE_IKE_TUNNEL", place)]);
+    let sm4 = with_gateway(", profile: fast").replace("aes-256-gcm", "sm4-gcm");
+    let expected = at(".profile");
+    assert_eq!(places(&validate(sm4.as_bytes())), [("IKE_SUITE_UNSUPPORTED", expected.as_str())]);
+}
+
 #[test]
 fn names_are_labels_used_once_and_known_where_they_are_used() {
     check(&[

@@ -1,3 +1,4 @@
+mod examples;
 mod faults;
 mod properties;
 mod quality;

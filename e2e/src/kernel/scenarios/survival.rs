@@ -71,7 +71,7 @@ fn spis(fleet: &Fleet, node: &str) -> Result<BTreeSet<String>, FleetError> {
     Ok(found.map(|pair| pair[1].to_owned()).collect())
 }
 
-fn at(fleet: &Fleet, node: &str, argv: &[&str]) -> Result<String, FleetError> {
+pub(super) fn at(fleet: &Fleet, node: &str, argv: &[&str]) -> Result<String, FleetError> {
     let output = fleet.lab().exec(node, argv)?;
     if output.status.success() {
         return Ok(output.stdout_text());

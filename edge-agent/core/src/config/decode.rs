@@ -1,5 +1,7 @@
 //! From the wire form to the typed one: every fault is reported, none stops the search for the next.
 
+mod ike;
+
 use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::net::{IpAddr, SocketAddr};
@@ -134,6 +136,7 @@ impl Decoder {
         let tunnels = self.tunnels(config, &segments, &uplinks, fabric_port);
         let routes = self.routes(config, &segments, &tunnels);
         let traffic_classes = self.traffic_classes(config, &segments, &sla_classes);
+        let ike_tunnels = self.ike_tunnels(config, &segments, &uplinks, &lans, &routes);
         EdgeState {
             fleet: config.fleet.clone(),
             site: config.site.clone(),
@@ -150,6 +153,7 @@ impl Decoder {
             routes,
             sla_classes,
             traffic_classes,
+            ike_tunnels,
         }
     }
 

@@ -11,11 +11,12 @@ use hawser_esp::Suite;
 use ipnet::IpNet;
 
 use crate::id::{ClassId, EdgeId, PathId, SegmentId, TunnelId, UplinkId};
+use crate::ike::{IkeVersion, Start};
 
 pub use decode::{Fault, decode};
 
 /// Features that this agent has; a generation that requires another is refused.
-pub const FEATURES: [&str; 3] = ["fabric-keys", "stamp", "userspace-dataplane"];
+pub const FEATURES: [&str; 4] = ["fabric-keys", "ike", "stamp", "userspace-dataplane"];
 
 /// One edge's desired state. References between its parts are known to hold.
 #[derive(Debug, Clone, PartialEq)]
@@ -39,6 +40,34 @@ pub struct EdgeState {
     pub sla_classes: BTreeMap<String, SlaLimits>,
     /// In order of match; the last matches everything.
     pub traffic_classes: Vec<TrafficClass>,
+    /// With gateways that are not Hawser, by name.
+    pub ike_tunnels: Vec<IkeTunnel>,
+}
+
+/// With a gateway that is not Hawser: tunnel mode, policy based, authenticated by a pre-shared key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IkeTunnel {
+    pub name: String,
+    pub version: IkeVersion,
+    /// By which it leaves.
+    pub uplink: UplinkId,
+    /// The first preferred.
+    pub peer_addresses: Vec<IpAddr>,
+    pub local_id: String,
+    pub remote_id: String,
+    /// Of the key, which is at the edge and travels nowhere.
+    pub psk_name: String,
+    /// Suite and lifetimes.
+    pub profile: Profile,
+    /// As strongSwan names them.
+    pub dh_groups: Vec<String>,
+    /// Whose the local prefixes are.
+    pub segment: SegmentId,
+    pub local_prefixes: Vec<IpNet>,
+    pub remote_prefixes: Vec<IpNet>,
+    pub start: Start,
+    /// 0: a dead peer is not looked for.
+    pub dpd_delay_s: u32,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

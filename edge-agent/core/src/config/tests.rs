@@ -70,6 +70,60 @@ fn edge() -> wire::EdgeConfig {
         fabric_port: 4510,
         drained: false,
         leaf: false,
+        ike_tunnels: vec![],
+    }
+}
+
+fn gateway() -> wire::IkeTunnel {
+    wire::IkeTunnel {
+        name: "dc".into(),
+        version: wire::IkeVersion::V1.into(),
+        uplink_id: 10,
+        peer_addresses: vec!["192.0.2.9".into()],
+        local_id: "b1.example.net".into(),
+        remote_id: "192.0.2.9".into(),
+        psk_name: "dc-psk".into(),
+        profile: edge().tunnels[0].profile.clone(),
+        dh_groups: vec!["modp2048".into()],
+        segment_id: 1,
+        local_prefixes: vec!["10.1.1.0/24".into()],
+        remote_prefixes: vec!["10.9.0.0/24".into()],
+        start: wire::IkeStart::Trap.into(),
+        dpd_delay_s: 10,
+    }
+}
+
+#[test]
+fn a_gateways_tunnel_gets_its_types_and_no_word_that_means_more_to_charon_or_to_a_path() {
+    let with = |tunnel| wire::EdgeConfig { ike_tunnels: vec![tunnel], ..edge() };
+    let state = decode(&with(gateway())).expect("sound");
+    assert_eq!(state.ike_tunnels[0].start, crate::ike::Start::Trap);
+    assert_eq!(state.ike_tunnels[0].version, crate::ike::IkeVersion::V1);
+    type Change = fn(&mut wire::IkeTunnel);
+    let changes: [(Change, &str, &str); 9] = [
+        (|t| t.psk_name = "../../etc/shadow".into(), "BAD_VALUE", "ike_tunnels[0].psk_name"),
+        (|t| t.name = "a b".into(), "BAD_VALUE", "ike_tunnels[0].name"),
+        (|t| t.remote_id = "%any".into(), "BAD_VALUE", "ike_tunnels[0].remote_id"),
+        (|t| t.dh_groups = vec!["modp2048-null".into()], "BAD_VALUE", "ike_tunnels[0].dh_groups"),
+        (|t| t.uplink_id = 99, "BAD_REFERENCE", "ike_tunnels[0]"),
+        (|t| t.peer_addresses.clear(), "OUT_OF_RANGE", "ike_tunnels[0]"),
+        (|t| t.version = 0, "BAD_VALUE", "ike_tunnels[0].version"),
+        (
+            |t| t.remote_prefixes = vec!["10.1.0.0/16".into()],
+            "PREFIX_OVERLAP",
+            "ike_tunnels[0].remote_prefixes",
+        ),
+        (
+            |t| t.remote_prefixes = vec!["192.0.2.0/24".into()],
+            "BAD_VALUE",
+            "ike_tunnels[0].remote_prefixes",
+        ),
+    ];
+    for (change, code, path) in changes {
+        let mut tunnel = gateway();
+        change(&mut tunnel);
+        let faults = decode(&with(tunnel)).expect_err(path);
+        assert_eq!((faults[0].code, faults[0].path.as_str()), (code, path));
     }
 }
 
@@ -111,7 +165,7 @@ fn every_suite_is_taken_and_an_old_one_only_under_a_waiver() {
 fn every_fault_is_found_in_one_go() {
     type Damage = (&'static str, &'static str, fn(&mut wire::EdgeConfig));
     let damages: [Damage; 12] = [
-        ("FEATURE_MISSING", "required_features[3]", |e| e.required_features.push("qkd".into())),
+        ("FEATURE_MISSING", "required_features[4]", |e| e.required_features.push("qkd".into())),
         ("BAD_ID", "segments[1].id", |e| e.segments.push(wire::Segment::default())),
         ("BAD_VALUE", "uplinks[0].interface", |e| e.uplinks[0].interface = "a/b".into()),
         ("UNKNOWN_SEGMENT", "lans[0].segment_id", |e| e.lans[0].segment_id = 9),

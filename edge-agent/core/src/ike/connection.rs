@@ -58,7 +58,11 @@ pub struct Child {
     /// Of the xfrm interface that leads to it; `None`: policy based.
     pub if_id: Option<u32>,
     pub rekey_s: u32,
+    pub rekey_bytes: u64,
 }
+
+/// A peer by IKEv1 that has said nothing for so long beyond the delay is dead.
+const DPD_V1_S: u32 = 26;
 
 /// Authenticated by a pre-shared key at both ends.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -101,6 +105,8 @@ impl Connection {
             .scalar("mobike", yes(v2 && self.mobike))
             .scalar("encap", yes(self.force_udp))
             .scalar("dpd_delay", seconds(self.dpd_delay_s))
+            // Of IKEv1 alone, which does not count its questions; 150 s otherwise.
+            .scalar("dpd_timeout", seconds(self.dpd_delay_s.saturating_add(DPD_V1_S)))
             .scalar("rekey_time", seconds(self.rekey_s))
             .scalar("reauth_time", seconds(self.reauthentication_s))
             // Without an end: the peer may be away for days.
@@ -128,6 +134,7 @@ impl Child {
             .list("local_ts", self.local.iter().map(Selector::text))
             .list("remote_ts", self.remote.iter().map(Selector::text))
             .scalar("rekey_time", seconds(self.rekey_s))
+            .scalar("rekey_bytes", self.rekey_bytes.to_string())
             .scalar("start_action", start)
             .scalar("close_action", again);
         if dpd {

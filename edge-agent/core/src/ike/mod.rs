@@ -4,7 +4,10 @@
 //! [`PREFIX`]: what others loaded into the same charon is never touched. Secrets go by VICI only, never by a file.
 
 mod connection;
+mod desired;
+mod monitor;
 mod plan;
+mod proposal;
 mod sas;
 #[cfg(test)]
 mod tests;
@@ -12,9 +15,15 @@ mod version;
 pub mod vici;
 
 pub use connection::{Child, Connection, IkeVersion, Mode, Protocol, Selector, Start};
+pub use desired::connection;
+pub use monitor::{Attempt, Blocked, Change, Monitor, Sample, State, Traffic, Watched};
 pub use plan::{Observed, Step, Wanted, plan};
+pub use proposal::{esp_proposal, ike_proposal};
 pub use sas::{ChildSa, IkeSa, ike_sas};
 pub use version::{Daemon, Lack, MIN_VERSION, lacks};
+
+#[cfg(test)]
+pub(crate) use tests::test_tunnel;
 
 /// Before the names of all that is ours in charon.
 pub const PREFIX: &str = "hawser-";

@@ -2,9 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use ring::digest;
 use zeroize::Zeroizing;
 
-use super::vici::Section;
+use super::vici::{Packet, Section};
 use super::{Connection, PREFIX};
 
 /// One connection with the key that authenticates it. Debug shows no key.
@@ -17,6 +18,22 @@ pub struct Wanted {
 impl std::fmt::Debug for Wanted {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Wanted").field("connection", &self.connection).finish_non_exhaustive()
+    }
+}
+
+impl Wanted {
+    /// Of everything that charon would be told under that name; hexadecimal.
+    #[must_use]
+    pub fn digest(&self, name: &str) -> String {
+        let mut context = digest::Context::new(&digest::SHA256);
+        for step in loads(name, self) {
+            let (command, message) = step.request();
+            let packet = Packet::Request { command: command.to_owned(), message };
+            // What can't be said can't have been loaded: it equals nothing.
+            let Ok(octets) = packet.encode() else { return String::new() };
+            context.update(&octets);
+        }
+        context.finish().as_ref().iter().map(|octet| format!("{octet:02x}")).collect()
     }
 }
 
@@ -120,13 +137,22 @@ pub fn plan(desired: &BTreeMap<String, Wanted>, observed: &Observed) -> Vec<Step
         if observed.established.contains(&name) {
             steps.push(Step::Terminate { name: name.clone() });
         }
+        let [secret, connection] = loads(&name, wanted);
         if !secret_stands {
-            let (owners, psk) = (owners(wanted), wanted.psk.clone());
-            steps.push(Step::LoadSecret { name: name.clone(), owners, psk });
+            steps.push(secret);
         }
-        steps.push(Step::LoadConnection { name, connection: wanted.connection.clone() });
+        steps.push(connection);
     }
     steps
+}
+
+/// The key first: a connection that starts needs it.
+fn loads(name: &str, wanted: &Wanted) -> [Step; 2] {
+    let (owners, psk) = (owners(wanted), wanted.psk.clone());
+    [
+        Step::LoadSecret { name: name.to_owned(), owners, psk },
+        Step::LoadConnection { name: name.to_owned(), connection: wanted.connection.clone() },
+    ]
 }
 
 /// Whose key it is: without both, charon would try it for every peer.

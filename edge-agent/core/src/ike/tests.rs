@@ -1,10 +1,14 @@
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 
+use hawser_esp::Suite;
 use proptest::prelude::*;
 use zeroize::Zeroizing;
 
 use super::vici::Section;
 use super::*;
+use crate::config::{IkeTunnel, Profile};
+use crate::id::{SegmentId, UplinkId};
 
 fn child() -> Child {
     Child {
@@ -16,6 +20,7 @@ fn child() -> Child {
         start: Start::Now,
         if_id: None,
         rekey_s: 3600,
+        rekey_bytes: 1 << 36,
     }
 }
 
@@ -35,6 +40,78 @@ fn wanted(peer_octet: u8, psk: &str) -> Wanted {
         children: BTreeMap::from([("net".into(), child())]),
     };
     Wanted { connection, psk: Zeroizing::new(psk.as_bytes().to_vec()) }
+}
+
+/// Leaves by uplink 11.
+pub(crate) fn test_tunnel() -> IkeTunnel {
+    let prefix = |text: &str| vec![text.parse().expect("a prefix")];
+    IkeTunnel {
+        name: "dc".into(),
+        version: IkeVersion::V2,
+        uplink: UplinkId(11),
+        peer_addresses: vec!["203.0.113.9".parse().expect("an address")],
+        local_id: "b1.example.net".into(),
+        remote_id: "dc.example.net".into(),
+        psk_name: "dc-psk".into(),
+        profile: Profile {
+            name: "standard".into(),
+            suite: Suite::Aes128Gcm,
+            waiver: None,
+            rekey_after_s: 3600,
+            rekey_after_bytes: 1 << 36,
+            replay_window_packets: 1024,
+            esn: true,
+            probe_interval_ms: 100,
+            probe_idle_interval_ms: 500,
+            down_after_probes: 0,
+        },
+        dh_groups: vec!["ecp256".into(), "modp2048".into()],
+        segment: SegmentId(1),
+        local_prefixes: prefix("10.1.1.0/24"),
+        remote_prefixes: prefix("172.20.0.0/16"),
+        start: Start::Now,
+        dpd_delay_s: 10,
+    }
+}
+
+#[test]
+fn a_tunnel_of_the_intent_becomes_a_connection_in_strongswans_words() {
+    let addresses: Vec<IpAddr> =
+        ["192.0.2.1", "2001:db8::1"].map(|a| a.parse().expect("an address")).to_vec();
+    let made = connection(&test_tunnel(), &addresses).expect("it has an address");
+    assert_eq!((made.local.as_slice(), made.remote.len()), (&addresses[..1], 1));
+    assert_eq!(made.proposals, ["aes128-sha256-ecp256-modp2048"]);
+    assert_eq!(made.children["net"].proposals, ["aes128gcm16-ecp256-modp2048-esn-noesn"]);
+    assert_eq!((made.children["net"].rekey_s, made.rekey_s), (3600, 14_400));
+    assert_eq!(
+        connection(&test_tunnel(), &addresses[1..]),
+        None,
+        "no address of the peer's family"
+    );
+}
+
+#[test]
+fn ikev1_has_a_child_for_each_pair_of_prefixes_and_one_group() {
+    let mut tunnel = test_tunnel();
+    tunnel.version = IkeVersion::V1;
+    tunnel.local_prefixes.push("fd00::/64".parse().expect("a prefix"));
+    tunnel.remote_prefixes.push("172.21.0.0/16".parse().expect("a prefix"));
+    let made = connection(&tunnel, &["192.0.2.1".parse().expect("an address")]).expect("made");
+    assert_eq!(made.children.keys().collect::<Vec<_>>(), ["net1", "net2"]);
+    let pairs: Vec<_> = made.children.values().map(|c| (c.local.len(), c.remote.len())).collect();
+    assert_eq!(pairs, [(1, 1), (1, 1)]);
+    assert_eq!(made.children["net1"].proposals, ["aes128gcm16-ecp256"]);
+}
+
+#[test]
+fn every_suite_of_strongswan_has_a_proposal_and_old_keys_are_replaced_early() {
+    let unknown: Vec<_> = Suite::ALL.into_iter().filter(|s| esp_proposal(*s).is_none()).collect();
+    assert_eq!(unknown, [Suite::Sm4Gcm, Suite::Sm4CbcSm3Half, Suite::Sm4CbcSm3Full]);
+    let mut tunnel = test_tunnel();
+    tunnel.profile.suite = Suite::TripleDesCbcSha1;
+    let made = connection(&tunnel, &["192.0.2.1".parse().expect("an address")]).expect("made");
+    assert_eq!(made.children["net"].rekey_bytes, 2 << 20);
+    assert_eq!(made.proposals, ["3des-sha1-ecp256-modp2048"]);
 }
 
 /// What charon would hold after the steps.
@@ -107,6 +184,22 @@ fn a_new_key_alone_is_loaded_and_used_at_once() {
             "load-conn hawser-a"
         ]
     );
+}
+
+#[test]
+fn a_digest_tells_keys_owners_and_connections_apart() {
+    let one = wanted(2, "a key");
+    assert_eq!(one.digest("hawser-a"), one.clone().digest("hawser-a"));
+    let mut other = one.clone();
+    other.connection.dpd_delay_s = 11;
+    let all = [
+        one.digest("hawser-a"),
+        one.digest("hawser-b"),
+        wanted(3, "a key").digest("hawser-a"),
+        wanted(2, "another").digest("hawser-a"),
+        other.digest("hawser-a"),
+    ];
+    assert_eq!(BTreeSet::from(all).len(), 5);
 }
 
 #[test]

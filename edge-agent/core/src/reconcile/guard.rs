@@ -16,12 +16,17 @@ pub const TABLE: &str = "hawser_guard";
 /// come in under its protection.
 pub fn guard_script(edge: &EdgeState, ipsec: bool) -> String {
     let overlay: BTreeSet<IpNet> = edge.routes.iter().map(|r| r.prefix).collect();
+    let beyond = edge.ike_tunnels.iter().flat_map(|t| t.remote_prefixes.iter().copied());
+    let beyond: BTreeSet<IpNet> = beyond.collect();
     let own: BTreeSet<IpNet> = edge.lans.iter().flat_map(|l| l.prefixes.iter().copied()).collect();
     let mut script =
         format!("table inet {TABLE} {{}}\ndelete table inet {TABLE}\ntable inet {TABLE} {{\n");
     for ipv6 in [false, true] {
         add_set(&mut script, "overlay", ipv6, &overlay);
         add_set(&mut script, "own", ipv6, &own);
+        if !beyond.is_empty() {
+            add_set(&mut script, "beyond", ipv6, &beyond);
+        }
     }
     let uplinks: BTreeSet<&str> = edge.uplinks.values().map(|u| u.interface.as_str()).collect();
     script.push_str(
@@ -31,11 +36,14 @@ pub fn guard_script(edge: &EdgeState, ipsec: bool) -> String {
         let uplinks = names(&uplinks);
         let _ = writeln!(script, "\t\toifname {uplinks} ip daddr @overlay4 counter drop");
         let _ = writeln!(script, "\t\toifname {uplinks} ip6 daddr @overlay6 counter drop");
+        if !beyond.is_empty() {
+            add_beyond(&mut script, &uplinks, ipsec, &[Way::Out, Way::In]);
+        }
     }
     add_isolation(&mut script, edge);
     script.push_str("\t}\n");
     if !uplinks.is_empty() {
-        add_own_traffic(&mut script, &names(&uplinks), ipsec);
+        add_own_traffic(&mut script, &names(&uplinks), ipsec, !beyond.is_empty());
     }
     script.push_str("}\n");
     script
@@ -75,7 +83,7 @@ fn add_isolation(script: &mut String, edge: &EdgeState) {
 }
 
 /// The host's own traffic: from a LAN's address to the overlay never by an uplink, and no GRE in clear either way.
-fn add_own_traffic(script: &mut String, uplinks: &str, ipsec: bool) {
+fn add_own_traffic(script: &mut String, uplinks: &str, ipsec: bool, beyond: bool) {
     let (sent, received) =
         if ipsec { ("rt ipsec missing ", "meta secpath missing ") } else { ("", "") };
     script
@@ -86,11 +94,40 @@ fn add_own_traffic(script: &mut String, uplinks: &str, ipsec: bool) {
         writeln!(script, "\t\toifname {uplinks} ip6 saddr @own6 ip6 daddr @overlay6 counter drop");
     // By number: a minimal system has no /etc/protocols to look names up in.
     let _ = writeln!(script, "\t\toifname {uplinks} meta l4proto 47 {sent}counter drop");
+    if beyond {
+        add_beyond(script, uplinks, ipsec, &[Way::Out]);
+    }
     script.push_str(
         "\t}\n\tchain input {\n\t\ttype filter hook input priority -150; policy accept;\n",
     );
     let _ = writeln!(script, "\t\tiifname {uplinks} meta l4proto 47 {received}counter drop");
+    if beyond {
+        add_beyond(script, uplinks, ipsec, &[Way::In]);
+    }
     script.push_str("\t}\n");
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Way {
+    Out,
+    In,
+}
+
+/// What is beyond a gateway that is not Hawser is reached, and reaches us, under the protection of IPsec only.
+fn add_beyond(script: &mut String, uplinks: &str, ipsec: bool, ways: &[Way]) {
+    for way in ways {
+        let (interface, address, clear) = match way {
+            Way::Out => ("oifname", "daddr", "rt ipsec missing "),
+            Way::In => ("iifname", "saddr", "meta secpath missing "),
+        };
+        let clear = if ipsec { clear } else { "" };
+        for (family, suffix) in [("ip", 4), ("ip6", 6)] {
+            let _ = writeln!(
+                script,
+                "\t\t{interface} {uplinks} {family} {address} @beyond{suffix} {clear}counter drop"
+            );
+        }
+    }
 }
 
 fn names<T: AsRef<str>>(names: &BTreeSet<T>) -> String {

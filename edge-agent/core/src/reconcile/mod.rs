@@ -4,6 +4,7 @@
 //! that is not ours (route protocol 119 in our tables, rules of our preferences, our nftables table) is touched.
 
 mod guard;
+mod ike;
 #[cfg(test)]
 mod tests;
 
@@ -42,6 +43,8 @@ pub struct Rule {
     pub ipv6: bool,
     pub priority: u32,
     pub table: u32,
+    /// `None`: any.
+    pub destination: Option<IpNet>,
     pub input_interface: Option<String>,
     pub output_interface: Option<String>,
 }
@@ -118,7 +121,11 @@ pub enum Step {
 pub fn desired(edge: &EdgeState, seen: &Observed) -> HostState {
     let mut state = HostState { guard: guard_script(edge, seen.ipsec), ..HostState::default() };
     for (index, uplink) in edge.uplinks.values().take(MAX_UPLINKS).enumerate() {
-        add_uplink(&mut state, UPLINK_TABLE_BASE + index as u32, uplink, seen);
+        let table = UPLINK_TABLE_BASE + index as u32;
+        add_uplink(&mut state, table, uplink, seen);
+        for tunnel in edge.ike_tunnels.iter().filter(|t| t.uplink == uplink.id) {
+            ike::add_tunnel(&mut state, table, uplink, tunnel, seen);
+        }
     }
     for &segment in edge.segments.keys() {
         add_segment(&mut state, edge, segment, seen);
@@ -135,6 +142,7 @@ fn add_uplink(state: &mut HostState, table: u32, uplink: &Uplink, seen: &Observe
             ipv6,
             priority: UPLINK_TABLE_BASE,
             table,
+            destination: None,
             input_interface: None,
             output_interface: Some(uplink.interface.clone()),
         });
@@ -149,18 +157,22 @@ fn add_uplink(state: &mut HostState, table: u32, uplink: &Uplink, seen: &Observe
         state.routes.insert(KernelRoute { table, prefix, metric: CONNECTED_METRIC, kind });
     }
     for ipv6 in [false, true] {
-        let fits = |gateway: &IpAddr| gateway.is_ipv6() == ipv6;
-        let configured = uplink.gateways.iter().copied().find(fits);
-        let learned = || {
-            let of_uplink = seen.default_routes.iter().filter(|(i, _)| *i == uplink.interface);
-            of_uplink.map(|(_, gateway)| *gateway).find(fits)
-        };
-        if let Some(gateway) = configured.or_else(learned) {
+        if let Some(gateway) = gateway(uplink, ipv6, seen) {
             let prefix = any(ipv6);
             let kind = device(Some(gateway));
             state.routes.insert(KernelRoute { table, prefix, metric: DEFAULT_METRIC, kind });
         }
     }
+}
+
+/// The next hop of what leaves by an uplink: as configured, else that of the kernel's own default route.
+fn gateway(uplink: &Uplink, ipv6: bool, seen: &Observed) -> Option<IpAddr> {
+    let fits = |gateway: &IpAddr| gateway.is_ipv6() == ipv6;
+    let learned = || {
+        let of_uplink = seen.default_routes.iter().filter(|(i, _)| *i == uplink.interface);
+        of_uplink.map(|(_, gateway)| *gateway).find(fits)
+    };
+    uplink.gateways.iter().copied().find(fits).or_else(learned)
 }
 
 /// The segment's table: its own LANs, and every overlay prefix through the TUN, or nowhere.
@@ -176,6 +188,7 @@ fn add_segment(state: &mut HostState, edge: &EdgeState, segment: SegmentId, seen
                 ipv6,
                 priority,
                 table,
+                destination: None,
                 input_interface,
                 output_interface: None,
             });

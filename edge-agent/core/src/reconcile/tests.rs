@@ -58,6 +58,7 @@ fn edge() -> EdgeState {
         routes: vec![route(1, "10.0.0.0/8"), route(1, "fd00::/16"), route(2, "10.9.0.0/24")],
         sla_classes: BTreeMap::new(),
         traffic_classes: vec![],
+        ike_tunnels: vec![],
     }
 }
 
@@ -172,6 +173,37 @@ fn the_guard_names_uplinks_prefixes_and_segments() {
     ] {
         assert!(script.contains(line), "no {line:?} in\n{script}");
     }
+}
+
+#[test]
+fn what_is_beyond_a_gateway_goes_by_its_uplink_under_ipsec_or_not_at_all() {
+    let (mut edge, seen) = (edge(), host());
+    assert!(!guard_script(&edge, true).contains("beyond"));
+    edge.ike_tunnels = vec![crate::ike::test_tunnel()];
+    let state = desired(&edge, &seen);
+    let rule = state.rules.iter().find(|rule| rule.destination.is_some()).expect("to the gateway");
+    assert_eq!(
+        (rule.destination, rule.table),
+        (Some(net("203.0.113.9/32")), UPLINK_TABLE_BASE + 1)
+    );
+    let (table, prefix) = (SEGMENT_TABLE_BASE + 1, net("172.20.0.0/16"));
+    let kinds: Vec<_> =
+        state.routes.iter().filter(|r| r.table == table && r.prefix == prefix).collect();
+    let gateway = Some("198.51.100.1".parse().expect("address"));
+    assert_eq!(kinds[0].kind, RouteKind::Device { interface: "isp-b".into(), gateway });
+    assert_eq!((kinds[1].kind.clone(), kinds[1].metric), (RouteKind::Unreachable, GUARD_METRIC));
+    let uplinks = "{ \"isp-a\", \"isp-b\" }";
+    let (out, back) = (
+        format!("oifname {uplinks} ip daddr @beyond4 rt ipsec missing counter drop"),
+        format!("iifname {uplinks} ip saddr @beyond4 meta secpath missing counter drop"),
+    );
+    let script = guard_script(&edge, true);
+    assert!(script.contains("elements = { 172.20.0.0/16 }"), "{script}");
+    // Forwarded, and the host's own.
+    assert_eq!((script.matches(&out).count(), script.matches(&back).count()), (2, 2), "{script}");
+    // A kernel that can't tell lets nothing pass.
+    let script = guard_script(&edge, false);
+    assert!(script.contains("ip daddr @beyond4 counter drop"), "{script}");
 }
 
 proptest! {

@@ -143,7 +143,7 @@ pub async fn enrol(
     let key = EdgeKey::load_or_create(state_dir)?;
     let request = wire::EnrolRequest {
         secret: token.secret.to_vec(),
-        csr_der: signing_request(&key, &token.edge)?,
+        csr_der: signing_request(&key, &token.edge).map_err(EnrolError::Request)?,
         agent_version: env!("CARGO_PKG_VERSION").to_owned(),
     };
     let verifier = Arc::new(pin::PinnedRoot::new(token.root_pin));
@@ -156,7 +156,7 @@ pub async fn enrol(
 
 /// What belongs to the identity before. Generations too: their numbers are of another life.
 fn forget(state_dir: &Path) -> Result<(), FileError> {
-    for name in ["identity.pem", "identity.key", "facts"] {
+    for name in ["renewed.pem", "identity.pem", "identity.key", "facts", "revocations"] {
         remove(&state_dir.join(name))?;
     }
     for name in ["a", "b"] {
@@ -174,12 +174,12 @@ fn remove(path: &PathBuf) -> Result<(), FileError> {
     }
 }
 
-fn signing_request(key: &EdgeKey, edge: &str) -> Result<Vec<u8>, EnrolError> {
-    let pair = key.pair().map_err(EnrolError::Request)?;
+pub(super) fn signing_request(key: &EdgeKey, edge: &str) -> Result<Vec<u8>, rcgen::Error> {
+    let pair = key.pair()?;
     let mut params = CertificateParams::default();
     params.distinguished_name = DistinguishedName::new();
     params.distinguished_name.push(DnType::CommonName, edge);
-    let request = params.serialize_request(&pair).map_err(EnrolError::Request)?;
+    let request = params.serialize_request(&pair)?;
     Ok(request.der().to_vec())
 }
 

@@ -1,5 +1,6 @@
 //! The long-lived task that holds the session with a controller and runs the generation machine.
 
+mod certificates;
 mod effects;
 mod history;
 mod session;
@@ -84,11 +85,14 @@ pub fn start(identity: Arc<Identity>, state_dir: &Path) -> Result<Control, Start
     let (status, status_rx) = watch::channel(LinkStatus::default());
     let (uplinks, uplinks_rx) = watch::channel(Vec::new());
     let stop = CancellationToken::new();
+    let (lists, lists_rx) = mpsc::channel(certificates::LISTS);
+    let revocations = certificates::open(state_dir, identity.root());
     let handle = ControlHandle {
         outbox: outbox.clone(),
         uplinks: Arc::new(uplinks),
         generations: generations_rx,
         status: status_rx,
+        lists,
         stop: stop.clone(),
     };
     let supervisor = Supervisor::new(SupervisorParts {
@@ -105,6 +109,9 @@ pub fn start(identity: Arc<Identity>, state_dir: &Path) -> Result<Control, Start
         generations,
         status,
         uplinks: uplinks_rx,
+        lists: lists_rx,
+        revocations,
+        state_dir: state_dir.to_owned(),
         stop,
         lock,
     });

@@ -94,6 +94,7 @@ impl Supervisor {
             facts_version: lock(&self.parts.facts).version(),
             features: FEATURES.iter().map(|f| (*f).to_owned()).collect(),
             boot_id: self.parts.outbox.boot_id().to_owned(),
+            revocations: self.list_number(),
         }
     }
 
@@ -147,6 +148,8 @@ impl Supervisor {
         if let Some(held) = &welcome.decisions_held {
             self.parts.outbox.decisions_held(held);
         }
+        self.bring_list(welcome.revocations);
+        self.renewal.new_session();
         live.go.cancel();
         self.active = Some(live);
         self.tell(ControlEvent::Connected(connected)).await;

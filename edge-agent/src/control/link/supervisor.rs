@@ -13,12 +13,15 @@ use hawser_edge_core::generation::{
 use hawser_proto::agent::v1 as wire;
 use hawser_proto::agent::v1::agent_message::Message as Up;
 use hawser_proto::agent::v1::controller_message::Message as Down;
+use hawser_proto::revocation::RevocationList;
 use hawser_telemetry::TraceContext;
+use prost::Message as _;
 use rustls::ClientConfig;
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
+use super::certificates::Renewal;
 use super::history;
 use super::session::SessionEvent;
 use super::sessions::Live;
@@ -58,6 +61,11 @@ pub struct SupervisorParts {
     pub generations: watch::Sender<Arc<GenerationState>>,
     pub status: watch::Sender<LinkStatus>,
     pub uplinks: watch::Receiver<Vec<String>>,
+    /// Revocation lists that peers brought.
+    pub lists: mpsc::Receiver<Vec<u8>>,
+    /// The newest list.
+    pub revocations: Option<Arc<RevocationList>>,
+    pub state_dir: PathBuf,
     pub stop: CancellationToken,
     /// The state directory's.
     pub lock: File,
@@ -94,6 +102,7 @@ pub struct Supervisor {
     /// The newest offer's trace.
     pub(super) traced: Option<(GenerationId, TraceContext)>,
     calendar_at: Instant,
+    pub(super) renewal: Renewal,
     /// One question about the history is answered at a time.
     history_slot: Arc<Semaphore>,
 }
@@ -124,6 +133,7 @@ impl Supervisor {
             parked: None,
             traced: None,
             calendar_at: now,
+            renewal: Renewal::new(now),
             history_slot: Arc::new(Semaphore::new(1)),
         }
     }
@@ -135,15 +145,20 @@ impl Supervisor {
         if facts.version > 0 {
             self.tell(ControlEvent::Facts(facts)).await;
         }
+        if let Some(list) = self.parts.revocations.clone() {
+            self.tell(ControlEvent::Revocations(list)).await;
+        }
         loop {
             self.perform().await;
             self.dial_if_due();
+            self.renew_if_due();
             let wake = self.wake_at();
             tokio::select! {
                 () = self.parts.stop.cancelled() => break,
                 () = self.parts.events.closed() => break,
                 Some(event) = self.session_rx.recv() => self.on_session(event).await,
                 outcome = answer(&mut self.due) => self.on_outcome(outcome),
+                Some(list) = self.parts.lists.recv() => self.on_list(&list, "a peer").await,
                 Ok(()) = self.parts.uplinks.changed() => self.on_uplinks(),
                 () = sleep_until(wake) => self.on_time().await,
             }
@@ -180,7 +195,7 @@ impl Supervisor {
         if self.unsaved.is_some() {
             wake = wake.min(self.unsaved_retry_at);
         }
-        wake.min(self.calendar_at)
+        wake.min(self.calendar_at).min(self.renewal_at())
     }
 
     fn machine_wait(&self) -> Duration {
@@ -242,6 +257,10 @@ impl Supervisor {
             Down::Facts(facts) => self.on_facts(facts).await,
             Down::Advice(advice) => self.tell(ControlEvent::Advice(advice)).await,
             Down::HistoryRequest(request) => self.on_history_request(request),
+            Down::Certificate(answer) => self.on_certificate(answer).await,
+            Down::RevocationList(list) => {
+                self.on_list(&list.encode_to_vec(), "the controller").await
+            }
             Down::DecisionsAck(ack) => self.parts.outbox.decisions_acked(&ack),
             // A second Welcome says nothing; a Refusal ended the session already.
             Down::Welcome(_) | Down::Refusal(_) => {}

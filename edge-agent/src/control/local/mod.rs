@@ -14,7 +14,7 @@ pub use client::{AskError, ask};
 pub use render::render;
 pub use server::serve;
 pub use views::{
-    AdviceView, CandidateView, ControllerView, DecisionView, GenerationsView, NextHopView,
+    AdviceView, CandidateView, ControllerView, DecisionView, GenerationsView, IkeView, NextHopView,
     PathView, SelectionView, StatusView, TunnelView, UplinkView, WaitingView, WhyView,
 };
 

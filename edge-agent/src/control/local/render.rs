@@ -55,6 +55,21 @@ fn render_status(status: &StatusView) -> String {
         }
         let _ = write!(out, "\n{tunnels}\n");
     }
+    if !status.ike_tunnels.is_empty() {
+        let mut tunnels = table(&["IKE TUNNEL", "GATEWAY", "STATE", "SENT", "RECEIVED", "WHY"]);
+        for t in &status.ike_tunnels {
+            let good = t.state == "up" || t.state == "waiting";
+            tunnels.add_row([
+                t.name.clone(),
+                t.remote_address.clone(),
+                if good { t.state.clone() } else { t.state.to_uppercase() },
+                bytes(t.tx_bytes),
+                bytes(t.rx_bytes),
+                t.reason.clone(),
+            ]);
+        }
+        let _ = write!(out, "\n{tunnels}\n");
+    }
     if !status.counters.is_empty() {
         let mut counters = table(&["COUNTER", "VALUE"]);
         for (name, value) in &status.counters {

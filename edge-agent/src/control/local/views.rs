@@ -14,8 +14,28 @@ pub struct StatusView {
     pub generations: GenerationsView,
     pub uplinks: Vec<UplinkView>,
     pub tunnels: Vec<TunnelView>,
+    /// With gateways that are not Hawser.
+    #[serde(default)]
+    pub ike_tunnels: Vec<IkeView>,
     /// Drops and refusals by reason; only what is not zero.
     pub counters: std::collections::BTreeMap<String, u64>,
+}
+
+/// One tunnel with a gateway that is not Hawser.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct IkeView {
+    pub name: String,
+    /// `blocked`, `waiting`, `connecting`, `authenticated` or `up`.
+    pub state: String,
+    /// Why it is not up, as far as it is known.
+    pub reason: String,
+    pub local_address: String,
+    pub remote_address: String,
+    pub tx_bytes: u64,
+    pub rx_bytes: u64,
+    pub rekeys: u64,
+    pub retries: u64,
+    pub since_unix_ms: u64,
 }
 
 /// The link to the controller.

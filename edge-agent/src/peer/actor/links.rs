@@ -10,6 +10,7 @@ use hawser_edge_core::keys::{
 use hawser_edge_core::time::Micros;
 use hawser_proto::peer::v1::peer_message::Message;
 use hawser_proto::peer::v1::{KeyRefusal, Superseded};
+use hawser_proto::revocation::Assembly;
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 
@@ -37,7 +38,10 @@ pub(super) struct Link {
     peer_boot: String,
     /// What the peer's paths were keyed with when it said hello, as this edge sees it.
     peer_pairs: BTreeMap<PathId, SpiPair>,
-    serials: Vec<Vec<u8>>,
+    pub(super) serials: Vec<Vec<u8>>,
+    /// Number of the revocation list that the peer has.
+    pub(super) peer_list: u64,
+    pub(super) assembly: Assembly,
     /// Ours, and current: when the next one is opened.
     pub(super) replace_at: Option<Micros>,
     /// When it ends, at the latest, and why.
@@ -60,6 +64,13 @@ impl Actor {
     /// A connection has been opened or accepted.
     pub(super) async fn on_link(&mut self, greeted: Greeted) {
         let now = self.shared.now();
+        if self.is_revoked(&greeted) {
+            Close::Revoked.end(&greeted.connection);
+            if greeted.opened_here {
+                self.on_dial_failed(Ended::new("revoked", "")).await;
+            }
+            return;
+        }
         if greeted.opened_here {
             self.dial_succeeded(now);
         }
@@ -95,6 +106,8 @@ impl Actor {
             peer_pairs: hello::pairs(&greeted.hello),
             peer_boot: greeted.hello.boot_id,
             serials: greeted.serials,
+            peer_list: greeted.hello.revocations,
+            assembly: Assembly::default(),
             replace_at: None,
             close_at: None,
             keyed: BTreeSet::new(),
@@ -154,8 +167,10 @@ impl Actor {
                 agreement.adopt(no, role, now);
             }
         }
+        self.keyed_by = link.serials.clone();
         let before = self.current.replace(no);
         self.limit_current();
+        self.send_list();
         for part in self.advertised.clone() {
             self.send(no, Message::Reachability(part));
         }
@@ -219,6 +234,7 @@ impl Actor {
                 let code = "superseded".to_owned();
                 self.send(no, Message::KeyRefusal(KeyRefusal { path_id, epoch, code }));
             }
+            Message::RevocationPart(piece) => self.on_list_piece(no, piece).await,
             // Both ends compare for themselves; what this says is known then, or comes with the other connection.
             Message::Superseded(_) => {}
             Message::Reachability(message) if current => {
@@ -242,7 +258,7 @@ impl Actor {
     }
 
     /// A connection is gone. If it was the current one, one that waits takes its place.
-    async fn end_link(&mut self, no: ConnectionNo, close: Close, ended: Ended) {
+    pub(super) async fn end_link(&mut self, no: ConnectionNo, close: Close, ended: Ended) {
         self.drop_link(no, close);
         if self.current != Some(no) {
             return;
@@ -262,7 +278,7 @@ impl Actor {
         }
     }
 
-    fn drop_link(&mut self, no: ConnectionNo, close: Close) {
+    pub(super) fn drop_link(&mut self, no: ConnectionNo, close: Close) {
         let Some(link) = self.links.remove(&no) else { return };
         close.end(&link.connection);
         link.reader.abort();
@@ -294,25 +310,6 @@ impl Actor {
             self.links.keys().copied().filter(|no| Some(*no) != self.current).collect();
         for no in others {
             self.drop_link(no, Close::Replaced);
-        }
-    }
-
-    /// Ends every connection whose peer's certificate has been revoked.
-    pub(super) async fn close_revoked(&mut self) {
-        let revoked = self.shared.revoked.borrow().clone();
-        let gone: Vec<_> = self
-            .links
-            .iter()
-            .filter(|(_, link)| link.serials.iter().any(|serial| revoked.contains(serial)))
-            .map(|(no, _)| *no)
-            .collect();
-        // Not the current one first: it would be followed by one that must go too.
-        let current = self.current;
-        for no in gone.iter().copied().filter(|no| Some(*no) != current) {
-            self.drop_link(no, Close::Revoked);
-        }
-        if let Some(no) = self.current.filter(|no| gone.contains(no)) {
-            self.end_link(no, Close::Revoked, Ended::new("revoked", "")).await;
         }
     }
 

@@ -88,6 +88,9 @@ async fn a_revoked_certificate_is_refused_and_its_live_connection_ended() {
     good.revoked.send_replace(Arc::new(RevokedSerials::from_hex(["AB:C01"]).unwrap()));
     good.revoked.send_replace(Arc::new(RevokedSerials::from_hex(["0A:BC:01"]).unwrap()));
     good.sees("down 2 revoked").await;
+    // Its keys go with it, at once.
+    good.sees("PeerRevoked { edge: EdgeId(2)").await;
+    assert!(good.seen.lock().unwrap().inbound.is_empty(), "no SA of the revoked device is left");
     other.sees("refused edge-1 revoked").await;
     good.sees("refused ? revoked").await;
 
@@ -243,6 +246,7 @@ async fn a_peer_that_breaks_the_protocol_is_cut_off_with_a_reason() {
             &settings(edge),
             &HelloFacts::default(),
             &Default::default(),
+            0,
         )))
     };
     let good_hello = hello(2).encode_to_vec();

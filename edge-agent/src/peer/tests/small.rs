@@ -85,7 +85,7 @@ fn hellos_that_contradict_the_certificate_or_the_tunnel_are_faults() {
         uplink_mtu_bytes: BTreeMap::from([(UplinkId(1), 1492)]),
         endpoints: BTreeMap::from([(UplinkId(1), vec!["[2001:db8::1]:4510".parse().unwrap()])]),
     };
-    let good = hello::compose(&settings, &facts, &Default::default());
+    let good = hello::compose(&settings, &facts, &Default::default(), 0);
     let expected = Expected { fleet: "acme", edge_name: "hq", edge: EdgeId(3) };
     assert_eq!(hello::check(&good, expected), Ok(()));
     assert_eq!(hello::facts(&good), facts);

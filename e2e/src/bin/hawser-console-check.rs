@@ -1,0 +1,3 @@
+fn main() -> std::process::ExitCode {
+    hawser_e2e::console::main()
+}

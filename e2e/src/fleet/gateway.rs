@@ -1,0 +1,211 @@
+//! A gateway that is not Hawser: a plain strongSwan at a node of its own, configured by hand in `swanctl.conf`.
+
+use super::agent::Agent;
+use super::bring_up::Fleet;
+use super::error::FleetError;
+use super::operator::IkeTunnel;
+use super::spec::FleetSpec;
+use super::wait::{self, Look};
+use crate::lab::{End, Link, LinkKind, Node, NodeKind, Process, Route, Sink, Task};
+use std::fs;
+use std::io::Write;
+use std::path::PathBuf;
+use std::time::Duration;
+
+const NODE: &str = "gateway";
+/// The computer behind it.
+pub const GATEWAY_HOST: &str = "gateway-host";
+/// The gateway's own address, at the provider isp-a.
+pub const GATEWAY_ADDRESS: &str = "198.51.100.50";
+/// What both ends must know.
+pub const GATEWAY_KEY: &str = "only for labs: 6d1f0c2a9b";
+/// The name under which the edge has it.
+pub const GATEWAY_SECRET: &str = "dc-psk";
+const LIMIT: Duration = Duration::from_secs(30);
+
+impl FleetSpec {
+    /// [`FleetSpec::dual`] with a gateway at isp-a and a LAN behind it, 10.9.0.0/24, to which the edge left-1 has a tunnel
+    /// `dc`. `fields`: further ones of the tunnel, such as `, start: trap`.
+    ///
+    /// # Errors
+    /// The bundled topology is faulty.
+    pub fn with_gateway(fields: &str) -> Result<Self, FleetError> {
+        let mut spec = Self::dual()?;
+        let end = |node: &str, interface: &str, address: &str| End {
+            node: node.to_owned(),
+            interface: interface.to_owned(),
+            addresses: address.parse().into_iter().collect(),
+        };
+        let link = |kind, a, b| Link { kind, mtu: 1500, a, b, impair: Vec::new() };
+        let uplink = link(
+            LinkKind::Wan,
+            end("isp-a", NODE, "198.51.100.49/28"),
+            end(NODE, "wan", "198.51.100.50/28"),
+        );
+        let lan = link(
+            LinkKind::Veth,
+            end(NODE, "lan", "10.9.0.1/24"),
+            end(GATEWAY_HOST, "eth0", "10.9.0.10/24"),
+        );
+        let node = |kind, via: [u8; 4]| Node {
+            kind,
+            sysctls: Default::default(),
+            routes: vec![Route {
+                to: "default".to_owned(),
+                via: via.into(),
+                dev: None,
+                metric: None,
+            }],
+            masquerade: Vec::new(),
+        };
+        let topology = &mut spec.topology;
+        topology.nodes.insert(NODE.to_owned(), node(NodeKind::Edge, [198, 51, 100, 49]));
+        topology.nodes.insert(GATEWAY_HOST.to_owned(), node(NodeKind::Host, [10, 9, 0, 1]));
+        topology.links.insert("gateway-isp-a".to_owned(), uplink);
+        // Links are watched at their first end. The kernel shows what it took out of an ESP tunnel once more, in clear, on
+        // the interface that it came by: these must be watched at the provider's.
+        if let Some(link) = topology.links.get_mut("left-isp-a") {
+            std::mem::swap(&mut link.a, &mut link.b);
+        }
+        topology.links.insert("gateway-lan".to_owned(), lan);
+        topology.check()?;
+        let tunnel = format!(
+            "      - name: left-1\n        ike_tunnels:\n          - {{name: dc, uplink: isp-a, peer_addresses: \
+             [{GATEWAY_ADDRESS}], local_id: left.example.net, remote_id: dc.example.net, psk: {GATEWAY_SECRET}, \
+             local_prefixes: [10.1.0.0/24], remote_prefixes: [10.9.0.0/24], dpd_s: 5{fields}}}\n"
+        );
+        spec.document = spec.document.replace("      - name: left-1\n", &tunnel);
+        Ok(spec)
+    }
+}
+
+impl FleetSpec {
+    /// Only the site left, without any tunnel to another: for slow machines.
+    #[must_use]
+    pub fn left_alone(mut self) -> Self {
+        let before = self.document.split("  - name: right\n").next().unwrap_or_default();
+        self.document = before.to_owned();
+        self.edges.retain(|place| place.site == "left");
+        self
+    }
+}
+
+/// A running strongSwan. Dropping it ends it.
+pub struct Gateway {
+    folder: PathBuf,
+    process: Process,
+}
+
+impl Gateway {
+    /// Starts it, with what an administrator would write.
+    ///
+    /// # Errors
+    /// strongSwan is not installed, or does not take the configuration.
+    pub fn start(fleet: &Fleet, configuration: &str) -> Result<Self, FleetError> {
+        let folder = fleet.folder().join(NODE);
+        fs::create_dir_all(&folder).map_err(FleetError::file("made", &folder))?;
+        let at = folder.display();
+        let settings = format!(
+            "charon-systemd {{\n  load = random nonce openssl aes sha1 sha2 hmac gcm gmp kdf drbg pem pkcs1 x509 pubkey \
+             kernel-netlink socket-default vici\n  plugins {{ vici {{ socket = unix://{at}/vici }} }}\n  \
+             filelog {{ log {{ path = {at}/log\n default = 1\n flush_line = yes }} }}\n}}\n"
+        );
+        let file = folder.join("strongswan.conf");
+        fs::write(&file, settings).map_err(FleetError::file("written", &file))?;
+        let task = Task::new("/usr/sbin/charon-systemd")
+            .env("STRONGSWAN_CONF", &file.to_string_lossy())
+            .log(fleet.folder().join("gateway.out"));
+        let process = fleet.lab().spawn(NODE, &task)?;
+        let gateway = Self { folder, process };
+        wait::until("the gateway's strongSwan answers", LIMIT, || {
+            gateway.load(fleet, configuration).map(Look::Done)
+        })?;
+        Ok(gateway)
+    }
+
+    /// Replaces its configuration.
+    ///
+    /// # Errors
+    /// It has faults.
+    pub fn load(&self, fleet: &Fleet, configuration: &str) -> Result<(), FleetError> {
+        let file = self.folder.join("swanctl.conf");
+        fs::write(&file, configuration).map_err(FleetError::file("written", &file))?;
+        self.swanctl(fleet, &["--load-all", "--noprompt", "--file", &file.to_string_lossy()])?;
+        Ok(())
+    }
+
+    /// What it knows of its associations.
+    ///
+    /// # Errors
+    /// It does not answer.
+    pub fn associations(&self, fleet: &Fleet) -> Result<String, FleetError> {
+        self.swanctl(fleet, &["--list-sas"])
+    }
+
+    fn swanctl(&self, fleet: &Fleet, args: &[&str]) -> Result<String, FleetError> {
+        let socket = format!("unix://{}/vici", self.folder.display());
+        let argv = [&["swanctl"], args, &["--uri", &socket]].concat();
+        let output = fleet.lab().exec(NODE, &argv)?;
+        if output.status.success() {
+            return Ok(output.stdout_text());
+        }
+        let said = output.stderr_text() + &output.stdout_text();
+        Err(FleetError::Command { command: argv.join(" "), code: output.status.code(), said })
+    }
+
+    #[must_use]
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.folder.join("log")).unwrap_or_default()
+    }
+
+    /// SIGKILL: its peers hear nothing of it.
+    pub fn kill(self) {
+        self.process.kill();
+        self.process.wait_within(Duration::from_secs(5));
+    }
+}
+
+impl Agent {
+    /// `hawser-edge secret set NAME`, the secret on standard input.
+    ///
+    /// # Errors
+    /// It is refused.
+    pub fn set_secret(&self, fleet: &Fleet, name: &str, secret: &str) -> Result<(), FleetError> {
+        let task = Task::new(&fleet.programs().edge).arg("--state-dir").arg(self.state_dir());
+        let task = task.args(["secret", "set", name]).stdin(Sink::Pipe);
+        let task = task.stdout(Sink::Pipe).stderr(Sink::Pipe);
+        let mut process = fleet.lab().spawn(&self.place().node, &task)?;
+        if let Some(mut stdin) = process.take_stdin() {
+            let written = writeln!(stdin, "{secret}");
+            written.map_err(FleetError::file("written", "standard input"))?;
+        }
+        let output = process.output(LIMIT)?;
+        if output.status.success() {
+            return Ok(());
+        }
+        let command = format!("hawser-edge secret set {name}");
+        Err(FleetError::Command { command, code: output.status.code(), said: output.stderr_text() })
+    }
+}
+
+impl Fleet {
+    /// Waits until `hawser paths` shows the tunnel of that name as it should be.
+    ///
+    /// # Errors
+    /// Not within `limit`; the error says how it is.
+    pub fn wait_ike(
+        &self,
+        name: &str,
+        limit: Duration,
+        wanted: impl Fn(&IkeTunnel) -> bool,
+    ) -> Result<IkeTunnel, FleetError> {
+        let operator = self.operator()?;
+        wait::until(&format!("the IKE tunnel {name}"), limit, || {
+            let tunnels = operator.ike_tunnels()?;
+            Ok(match tunnels.iter().find(|tunnel| tunnel.name == name) {
+                Some(tunnel) if wanted(tunnel) => Look::Done(tunnel.clone()),
+                other => Look::Not(format!("{other:?}")),
+            })
+        })
+    }
+}

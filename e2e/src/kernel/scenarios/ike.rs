@@ -1,0 +1,126 @@
+//! Tunnels with a plain strongSwan that was configured by hand.
+
+use super::Verdict;
+use crate::fleet::{
+    Fleet, FleetError, FleetSpec, Flow, GATEWAY_HOST, GATEWAY_KEY, GATEWAY_SECRET, Gateway, Guards,
+};
+use serde_json::{Value, json};
+use std::time::Duration;
+
+/// As its administrator would write it: one tunnel of the gateway's LAN to the site's.
+const BY_HAND: &str = r#"
+connections { left {
+  version = VERSION
+  local_addrs = 198.51.100.50
+  remote_addrs = 198.51.100.2
+  proposals = aes128-sha256-modp2048
+  local { auth = psk
+    id = dc.example.net }
+  remote { auth = psk
+    id = left.example.net }
+  children { net {
+    local_ts = 10.9.0.0/24
+    remote_ts = 10.1.0.0/24
+    esp_proposals = aes128gcm16-modp2048 } }
+} }
+secrets { ike-left { id-1 = left.example.net
+  id-2 = dc.example.net
+  secret = "KEY" } }
+"#;
+/// The lab's kernel has one slow processor for everything.
+const SOON: Duration = Duration::from_secs(150);
+/// So long traffic is offered to a tunnel that is not there.
+const WITHOUT: Duration = Duration::from_secs(5);
+
+/// IKEv2 with a pre-shared key, tunnel mode, policy based.
+pub fn v2_psk() -> Verdict {
+    with_left("", |fleet| passes(fleet, "2"))
+}
+
+/// The same by IKEv1 in main mode.
+pub fn v1_psk() -> Verdict {
+    with_left(", version: ikev1", |fleet| passes(fleet, "1"))
+}
+
+/// No association before the first packet, one after it.
+pub fn trap() -> Verdict {
+    with_left(", start: trap", |fleet| {
+        let gateway = gateway(fleet, "2")?;
+        key(fleet)?;
+        fleet.wait_ike("dc", SOON, |tunnel| tunnel.state == "waiting")?;
+        std::thread::sleep(WITHOUT);
+        let before = gateway.associations(fleet)?;
+        assert_eq!(before, "", "an association before the first packet");
+        let guards = Guards::start(fleet, "left-host")?;
+        let flow = Flow::start(fleet, "left-host", GATEWAY_HOST, 7001, false)?;
+        flow.wait_flowing(SOON)?;
+        fleet.wait_ike("dc", SOON, |tunnel| tunnel.state == "up")?;
+        assert!(gateway.associations(fleet)?.contains("INSTALLED"));
+        let seen = guards.look()?;
+        assert_eq!(seen.on_wan, 0, "in clear on {:?}", seen.leaking);
+        assert!(seen.on_lan > 100, "the search finds what it looks for: {seen:?}");
+        Ok(json!({"marked_on_wan": seen.on_wan, "marked_on_lan": seen.on_lan}))
+    })
+}
+
+/// The site left alone, with these fields of its tunnel; a failure brings the logs' ends along.
+fn with_left(fields: &str, body: impl FnOnce(&mut Fleet) -> Result<Value, FleetError>) -> Verdict {
+    let fields = format!(", dh_groups: [modp2048]{fields}");
+    let spec = FleetSpec::with_gateway(&fields).map_err(|error| error.line())?.left_alone();
+    let mut fleet = Fleet::up(spec).map_err(|error| error.line())?;
+    body(&mut fleet).map_err(|error| {
+        eprintln!("{}", fleet.log_tails());
+        error.line()
+    })
+}
+
+fn gateway(fleet: &Fleet, version: &str) -> Result<Gateway, FleetError> {
+    let text = BY_HAND.replace("VERSION", version).replace("KEY", GATEWAY_KEY);
+    Gateway::start(fleet, &text)
+}
+
+fn key(fleet: &Fleet) -> Result<(), FleetError> {
+    fleet.agent("left-1")?.set_secret(fleet, GATEWAY_SECRET, GATEWAY_KEY)
+}
+
+/// Nothing passes and nothing leaks without the tunnel; with it traffic passes both ways; it comes back after the gateway
+/// was killed; and at no time is anything in clear.
+fn passes(fleet: &mut Fleet, version: &str) -> Result<Value, FleetError> {
+    // From its first generation on the edge is guarded.
+    fleet.wait_ike("dc", SOON, |tunnel| tunnel.state == "blocked")?;
+    let guards = Guards::start(fleet, "left-host")?;
+    let there = Flow::start(fleet, "left-host", GATEWAY_HOST, 7001, false)?;
+    std::thread::sleep(WITHOUT);
+    assert_eq!(there.since(0)?.arrivals, 0, "without a tunnel");
+    let seen = guards.look()?;
+    assert_eq!(seen.on_wan, 0, "in clear, for want of a tunnel, on {:?}", seen.leaking);
+
+    let first = gateway(fleet, version)?;
+    key(fleet)?;
+    up(fleet, &first)?;
+    let back = Flow::start(fleet, GATEWAY_HOST, "left-host", 7002, false)?;
+    there.wait_flowing(SOON)?;
+    back.wait_flowing(SOON)?;
+    assert!(fleet.ping("left-host", GATEWAY_HOST, false, 5)? >= 4);
+    let carried = fleet.wait_ike("dc", SOON, |t| t.tx_bytes > 10_000 && t.rx_bytes > 10_000)?;
+
+    first.kill();
+    let second = gateway(fleet, version)?;
+    // What the gateway forgot is noticed by DPD.
+    there.wait_flowing(SOON)?;
+    up(fleet, &second)?;
+    let seen = guards.look()?;
+    assert_eq!(seen.on_wan, 0, "in clear on {:?}", seen.leaking);
+    assert!(seen.on_lan > 500, "the search finds what it looks for: {seen:?}");
+    Ok(json!({
+        "marked_on_wan": seen.on_wan,
+        "marked_on_lan": seen.on_lan,
+        "tx_bytes": carried.tx_bytes,
+        "rx_bytes": carried.rx_bytes,
+    }))
+}
+
+fn up(fleet: &Fleet, gateway: &Gateway) -> Result<(), FleetError> {
+    let found = fleet.wait_ike("dc", SOON, |tunnel| tunnel.state == "up");
+    found.map(drop).inspect_err(|_| eprintln!("── the gateway\n{}", gateway.log()))
+}

@@ -1,0 +1,150 @@
+//! Tunnels with gateways that are not Hawser. What goes into charon's messages and into file names is checked again here:
+//! a controller's word is not enough for that.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use hawser_proto::config::v1 as wire;
+use ipnet::IpNet;
+
+use super::{Decoder, MEND_CONTROLLER};
+use crate::config::{IkeTunnel, Lan, Route, Uplink};
+use crate::id::{SegmentId, UplinkId};
+use crate::ike::{IkeVersion, Start, esp_proposal};
+
+/// Associations of one edge; its own tables are bounded by it.
+const MAX_TUNNELS: usize = 64;
+/// Pairs of prefixes may be an association each.
+const MAX_PREFIXES: usize = 16;
+
+impl Decoder {
+    pub(super) fn ike_tunnels(
+        &mut self,
+        config: &wire::EdgeConfig,
+        segments: &BTreeMap<SegmentId, String>,
+        uplinks: &BTreeMap<UplinkId, Uplink>,
+        lans: &[Lan],
+        routes: &[Route],
+    ) -> Vec<IkeTunnel> {
+        if config.ike_tunnels.len() > MAX_TUNNELS {
+            let message = format!("at most {MAX_TUNNELS}");
+            self.fault("OUT_OF_RANGE", "ike_tunnels", message, MEND_CONTROLLER);
+        }
+        let mut tunnels: Vec<IkeTunnel> = Vec::new();
+        for (i, tunnel) in config.ike_tunnels.iter().take(MAX_TUNNELS).enumerate() {
+            let path = format!("ike_tunnels[{i}]");
+            if tunnels.iter().any(|known| known.name == tunnel.name) {
+                self.fault("BAD_ID", &path, "its name is used twice", MEND_CONTROLLER);
+            }
+            let typed = self.ike_tunnel(tunnel, segments, &path);
+            if !uplinks.contains_key(&typed.uplink) {
+                self.fault("BAD_REFERENCE", &path, "its uplink is not known", MEND_CONTROLLER);
+            }
+            self.apart(&typed, lans, routes, &path);
+            tunnels.push(typed);
+        }
+        tunnels.sort_by(|a, b| a.name.cmp(&b.name));
+        tunnels
+    }
+
+    fn ike_tunnel(
+        &mut self,
+        tunnel: &wire::IkeTunnel,
+        segments: &BTreeMap<SegmentId, String>,
+        path: &str,
+    ) -> IkeTunnel {
+        for (field, text) in [("name", &tunnel.name), ("psk_name", &tunnel.psk_name)] {
+            self.word(text, |c| c.is_ascii_lowercase() || c == '-', &format!("{path}.{field}"));
+        }
+        for (field, text) in [("local_id", &tunnel.local_id), ("remote_id", &tunnel.remote_id)] {
+            self.word(
+                text,
+                |c| c.is_ascii_alphabetic() || ".-_@:".contains(c),
+                &format!("{path}.{field}"),
+            );
+        }
+        for group in &tunnel.dh_groups {
+            self.word(group, |c| c.is_ascii_lowercase(), &format!("{path}.dh_groups"));
+        }
+        let profile = self.profile(tunnel.profile.as_ref(), path);
+        if esp_proposal(profile.suite).is_none() {
+            let message = format!("strongSwan has no {}", profile.suite);
+            self.fault("SUITE_UNKNOWN", format!("{path}.profile"), message, "choose another suite");
+        }
+        let mut peer_addresses = Vec::new();
+        for (a, text) in tunnel.peer_addresses.iter().enumerate() {
+            let at = format!("{path}.peer_addresses[{a}]");
+            peer_addresses.extend(self.parse::<IpAddr>(text, at, "address"));
+        }
+        let version = match tunnel.version() {
+            wire::IkeVersion::V1 => IkeVersion::V1,
+            wire::IkeVersion::V2 => IkeVersion::V2,
+            wire::IkeVersion::Unspecified => {
+                self.fault("BAD_VALUE", format!("{path}.version"), "none", MEND_CONTROLLER);
+                IkeVersion::V2
+            }
+        };
+        let typed = IkeTunnel {
+            name: tunnel.name.clone(),
+            version,
+            uplink: UplinkId(tunnel.uplink_id),
+            peer_addresses,
+            local_id: tunnel.local_id.clone(),
+            remote_id: tunnel.remote_id.clone(),
+            psk_name: tunnel.psk_name.clone(),
+            profile,
+            dh_groups: tunnel.dh_groups.clone(),
+            segment: self.segment(tunnel.segment_id, segments, &format!("{path}.segment_id")),
+            local_prefixes: self.nets(&tunnel.local_prefixes, &format!("{path}.local_prefixes")),
+            remote_prefixes: self.nets(&tunnel.remote_prefixes, &format!("{path}.remote_prefixes")),
+            start: match tunnel.start() {
+                wire::IkeStart::Trap => Start::Trap,
+                wire::IkeStart::Now | wire::IkeStart::Unspecified => Start::Now,
+            },
+            dpd_delay_s: tunnel.dpd_delay_s,
+        };
+        let lists = [
+            typed.peer_addresses.len(),
+            typed.dh_groups.len(),
+            typed.local_prefixes.len(),
+            typed.remote_prefixes.len(),
+        ];
+        if lists.contains(&0) || lists.iter().any(|&length| length > MAX_PREFIXES) {
+            let message = format!("its lists have 1 to {MAX_PREFIXES} entries");
+            self.fault("OUT_OF_RANGE", path, message, MEND_CONTROLLER);
+        }
+        typed
+    }
+
+    fn word(&mut self, text: &str, fits: impl Fn(char) -> bool, path: &str) {
+        let fits = |c: char| c.is_ascii_digit() || fits(c);
+        if !(1..=128).contains(&text.len()) || !text.chars().all(fits) {
+            let message = format!("“{}” can't stand here", text.escape_debug());
+            self.fault("BAD_VALUE", path, message, MEND_CONTROLLER);
+        }
+    }
+
+    /// What is beyond a gateway is neither in the overlay nor a LAN's, and not the gateway itself.
+    fn apart(&mut self, tunnel: &IkeTunnel, lans: &[Lan], routes: &[Route], path: &str) {
+        let of_lans = lans.iter().filter(|lan| lan.segment == tunnel.segment);
+        let of_lans = of_lans.flat_map(|lan| lan.prefixes.iter().copied());
+        let of_routes = routes.iter().filter(|route| route.segment == tunnel.segment);
+        let taken: BTreeSet<IpNet> = of_lans.chain(of_routes.map(|route| route.prefix)).collect();
+        for prefix in &tunnel.remote_prefixes {
+            if let Some(other) = taken.iter().find(|t| t.contains(prefix) || prefix.contains(*t)) {
+                let message = format!("{prefix} overlaps {other}");
+                let mend = "renumber one of them, or put it in a segment of its own";
+                self.fault("PREFIX_OVERLAP", format!("{path}.remote_prefixes"), message, mend);
+            }
+            if tunnel.peer_addresses.iter().any(|peer| prefix.contains(peer)) {
+                let message = format!("the gateway itself is in {prefix}");
+                self.fault(
+                    "BAD_VALUE",
+                    format!("{path}.remote_prefixes"),
+                    message,
+                    MEND_CONTROLLER,
+                );
+            }
+        }
+    }
+}

@@ -1,0 +1,28 @@
+//! What is told of tunnels with gateways that are not Hawser.
+
+use hawser_proto::agent::v1 as wire;
+
+use crate::catalogue as c;
+use crate::catalogue::Scope;
+use crate::snapshot::{Snapshot, Text};
+
+/// Puts one tunnel of an edge. Edges have few of them: they are never left out.
+pub fn put_ike(snapshot: &mut Snapshot, site: &str, edge: &str, sample: &wire::IkeSample) {
+    let set = snapshot.set(Scope::IkeTunnel, &[site, edge, &sample.name]);
+    let state = match sample.state() {
+        wire::IkeState::Unspecified | wire::IkeState::Blocked => 0.0,
+        wire::IkeState::Connecting => 1.0,
+        wire::IkeState::Authenticated => 2.0,
+        wire::IkeState::Waiting => 3.0,
+        wire::IkeState::Up => 4.0,
+    };
+    snapshot.put(&c::IKE_STATE, set, &[], state);
+    for (direction, bytes, packets) in
+        [("tx", sample.tx_bytes, sample.tx_packets), ("rx", sample.rx_bytes, sample.rx_packets)]
+    {
+        snapshot.put(&c::IKE_IO, set, &[Text::Borrowed(direction)], bytes as f64);
+        snapshot.put(&c::IKE_PACKETS, set, &[Text::Borrowed(direction)], packets as f64);
+    }
+    snapshot.put(&c::IKE_REKEYS, set, &[], sample.rekeys as f64);
+    snapshot.put(&c::IKE_RETRIES, set, &[], sample.retries as f64);
+}
