@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use hawser_telemetry::catalogue::{EDGE_UPTIME, Scope};
-use hawser_telemetry::{About, MetricsFlags, PathRow, Snapshot, Source, put_paths, start};
+use hawser_telemetry::{About, LogSink, MetricsFlags, PathRow, Snapshot, Source, put_paths, start};
 use http::{Request, Response};
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
@@ -61,7 +61,9 @@ async fn a_scrape_has_what_there_is_now_and_nothing_else_is_served() {
         ..MetricsFlags::default()
     };
     let stop = CancellationToken::new();
-    let running = start(&flags, about(), source(), stop.clone()).await.expect("it starts");
+    let running = start(&flags, about(), source(), &LogSink::default(), stop.clone())
+        .await
+        .expect("it starts");
     let address = running.listening.expect("it listens");
     let get = "GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n";
     let first = ask(address, get).await;
@@ -123,7 +125,7 @@ async fn otlp_is_pushed_by_grpc() {
     tokio::spawn(router.serve_with_incoming(incoming));
     let stop = CancellationToken::new();
     let flags = pushing(format!("http://{address}"), "grpc");
-    start(&flags, about(), source(), stop.clone()).await.expect("it starts");
+    start(&flags, about(), source(), &LogSink::default(), stop.clone()).await.expect("it starts");
     let (_, request) =
         tokio::time::timeout(SOON, heard.recv()).await.expect("a push").expect("a push");
     assert!(names(&request).contains(&"hawser.edge.uptime".to_owned()));
@@ -154,7 +156,7 @@ async fn otlp_is_pushed_by_http() {
     });
     let stop = CancellationToken::new();
     let flags = pushing(format!("http://{address}"), "http/protobuf");
-    start(&flags, about(), source(), stop.clone()).await.expect("it starts");
+    start(&flags, about(), source(), &LogSink::default(), stop.clone()).await.expect("it starts");
     let (path, body) =
         tokio::time::timeout(SOON, heard.recv()).await.expect("a push").expect("a push");
     assert_eq!(path, "/v1/metrics");

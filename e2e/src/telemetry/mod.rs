@@ -45,7 +45,11 @@ struct Report {
     /// Pushes that arrived, as each sender counts those that the receiver acknowledged; null: there was no receiver.
     otlp_grpc_pushes: Option<u64>,
     otlp_http_pushes: Option<u64>,
-    /// Messages that the receiver logged.
+    /// Spans and log lines likewise: of agents by gRPC, of the controller by HTTP.
+    otlp_spans_of_edges: Option<u64>,
+    otlp_spans_of_controller: Option<u64>,
+    otlp_log_lines: Option<u64>,
+    /// Messages of metrics that the receiver logged.
     otlp_messages_received: Option<u64>,
 }
 
@@ -64,6 +68,9 @@ impl Report {
         for (how, pushes) in [
             ("gRPC", self.otlp_grpc_pushes),
             ("HTTP", self.otlp_http_pushes),
+            ("spans of agents", self.otlp_spans_of_edges),
+            ("spans of the controller", self.otlp_spans_of_controller),
+            ("log lines", self.otlp_log_lines),
             ("log", self.otlp_messages_received),
         ] {
             if pushes == Some(0) {

@@ -94,6 +94,14 @@ fn run(
         };
         report.otlp_grpc_pushes = pushed("hawser-edge")?;
         report.otlp_http_pushes = pushed("hawser-controller")?;
+        let recorded = |signal: &str, job: &str| {
+            let labels = format!("signal=\"{signal}\",outcome=\"ok\",job=~\"{job}\"");
+            let of = format!("sum(hawser_telemetry_records_total{{{labels}}})");
+            prometheus.value(&of).map(|n| Some(n.unwrap_or(0.0) as u64))
+        };
+        report.otlp_spans_of_edges = recorded("traces", "hawser-edge")?;
+        report.otlp_spans_of_controller = recorded("traces", "hawser-controller")?;
+        report.otlp_log_lines = recorded("logs", ".+")?;
         report.otlp_messages_received = Some(receiver.received()?);
     }
     Ok(())
