@@ -363,7 +363,7 @@ fn a_decision_about_a_next_hop_names_prefixes_and_edges() {
     assert_eq!(lines[1], "It moved from hq-1 to dr-1, because it is not reached any more.");
     assert_eq!(lines[2], "It followed the advice t-4.");
     assert_eq!(lines[3], "Its trace is 4bf92f3577b34da6a3ce929d0e0e4736.");
-    assert!(lines[5].starts_with("→  dr-1"), "{}", lines[5]);
+    assert!(lines[6].starts_with("→  dr-1"), "{}", lines[6]);
     let table = [("", "dr-1", "It takes dr-1,"), ("hq-1", "", "It left hq-1 and has no next hop")];
     for (from, to, expected) in table {
         let text = super::why(&PLAIN, "b1", &Default::default(), &[hop(from, to)], 0);
