@@ -12,6 +12,13 @@ const PATH: &str = "{{uplink}} → {{peer_site}} {{peer_uplink}}";
 const CLASS: &str = "{{class}} → {{peer_site}}";
 const STATES: [(&str, &str, &str); 3] =
     [("0", "down", "red"), ("1", "connecting", "yellow"), ("2", "up", "green")];
+const IKE_STATES: [(&str, &str, &str); 5] = [
+    ("0", "blocked", "red"),
+    ("1", "connecting", "yellow"),
+    ("2", "authenticated", "orange"),
+    ("3", "waits for a packet", "blue"),
+    ("4", "up", "green"),
+];
 const YES: [(&str, &str, &str); 2] = [("0", "no", "red"), ("1", "yes", "green")];
 const TO_SITE: (&str, &str) = (
     "This site",
@@ -114,6 +121,14 @@ fn site() -> Dashboard {
         lines("Jitter", "s").query(each(&PATH_JITTER, here), PATH),
         lines("Dropped packets per second, by reason", "pps")
             .query(rate(&EDGE_DROPS, here), "{{reason}}"),
+        states("Tunnels with other gateways (IKE)")
+            .query(each(&IKE_STATE, here), "{{tunnel}}")
+            .names(&IKE_STATES),
+        lines("Their octets", "Bps").query(rate(&IKE_IO, here), "{{tunnel}} {{direction}}"),
+        lines("Their packets", "pps").query(rate(&IKE_PACKETS, here), "{{tunnel}} {{direction}}"),
+        lines("Their rekeys, and attempts of the agent's own", "none")
+            .query(each(&IKE_REKEYS, here), "{{tunnel}} rekeys")
+            .query(each(&IKE_RETRIES, here), "{{tunnel}} attempts"),
         lines("Generations", "none").query(each(&EDGE_GENERATION, here), "{{state}}"),
         lines("What else the agent counts, per second", "none")
             .query(rate(&EDGE_COUNTS, here), "{{event}}"),
@@ -204,6 +219,10 @@ fn controller() -> Dashboard {
             .query(flow(&TELEMETRY_SCRAPES, "outcome"), "{{instance}} {{outcome}}"),
         lines("Pushes per second", "none")
             .query(flow(&TELEMETRY_PUSHES, "outcome"), "{{instance}} {{outcome}}"),
+        lines("Spans and log lines per second", "none").query(
+            flow(&TELEMETRY_RECORDS, "signal, outcome"),
+            "{{instance}} {{signal}} {{outcome}}",
+        ),
         table("Versions", "none")
             .query(format!("count by (job, version) ({})", BUILD_INFO.prometheus()), ""),
     ];
