@@ -17,8 +17,9 @@ const SOON: Duration = Duration::from_secs(60);
 const SETTLE: Duration = Duration::from_secs(15);
 const TRIES: u32 = 4;
 const BETWEEN_TRIES: Duration = Duration::from_secs(1);
-/// Datagrams that are not of the fleet, to the hub's fabric port: a rule looks at such.
-const STRANGER: &str = "import socket,time\ns=socket.socket(socket.AF_INET,socket.SOCK_DGRAM)\nfor n in range(20):\n s.sendto(b'\\x7f'*64,('198.51.100.2',4510)); time.sleep(0.1)";
+/// What is no TLS to the controller, which counts it; and datagrams that are not of the fleet to the hub's fabric port: a
+/// rule looks at such.
+const STRANGER: &str = "import socket,time\nt=socket.create_connection(('127.0.0.1',4511))\nt.send(b'no TLS at all')\nt.close()\ns=socket.socket(socket.AF_INET,socket.SOCK_DGRAM)\nfor n in range(20):\n s.sendto(b'\\x7f'*64,('198.51.100.2',4510)); time.sleep(0.1)";
 /// The branch whose uplink fails, and the link. By its address at isp-a it is scraped, so that comes back after.
 const BRANCH: &str = "b1-1";
 /// As the dashboard of selection asks, for one branch.
