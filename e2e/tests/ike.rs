@@ -13,32 +13,13 @@ use hawser_e2e::fleet::{
 };
 
 const SOON: Duration = Duration::from_secs(60);
-
-/// As its administrator would write it.
-const BY_HAND: &str = r#"
-connections { left {
-  version = 0
-  local_addrs = 198.51.100.50
-  remote_addrs = 198.51.100.2
-  proposals = aes128-sha256-modp3072
-  local { auth = psk
-    id = dc.example.net }
-  remote { auth = psk
-    id = left.example.net }
-  children { net {
-    local_ts = 10.9.0.0/24
-    remote_ts = 10.1.0.0/24
-    esp_proposals = aes128gcm16-modp3072 } }
-} }
-secrets { ike-left { id-1 = left.example.net
-  id-2 = dc.example.net
-  secret = "KEY" } }
-"#;
+/// Of IKE, as strongSwan writes it.
+const ANY_VERSION: u8 = 0;
 
 fn with_gateway(fields: &str, body: impl FnOnce(&mut Fleet, &Gateway) -> Result<(), FleetError>) {
     let spec = FleetSpec::with_gateway(fields).expect("the bundled fleet");
     let mut fleet = Fleet::up(spec).expect("the fleet comes up (tests need root)");
-    let gateway = Gateway::start(&fleet, &BY_HAND.replace("KEY", GATEWAY_KEY)).expect("strongSwan");
+    let gateway = Gateway::by_hand(&fleet, ANY_VERSION, "modp3072").expect("strongSwan");
     if let Err(error) = body(&mut fleet, &gateway) {
         panic!("{}\n{}\n{}", error.line(), fleet.log_tails(), gateway.log());
     }

@@ -22,6 +22,26 @@ pub const GATEWAY_KEY: &str = "only for labs: 6d1f0c2a9b";
 /// The name under which the edge has it.
 pub const GATEWAY_SECRET: &str = "dc-psk";
 const LIMIT: Duration = Duration::from_secs(30);
+/// As its administrator would write it: one tunnel of the gateway's LAN to the site's.
+const BY_HAND: &str = r#"
+connections { left {
+  version = VERSION
+  local_addrs = 198.51.100.50
+  remote_addrs = 198.51.100.2
+  proposals = aes128-sha256-GROUP
+  local { auth = psk
+    id = dc.example.net }
+  remote { auth = psk
+    id = left.example.net }
+  children { net {
+    local_ts = 10.9.0.0/24
+    remote_ts = 10.1.0.0/24
+    esp_proposals = aes128gcm16-GROUP } }
+} }
+secrets { ike-left { id-1 = left.example.net
+  id-2 = dc.example.net
+  secret = "KEY" } }
+"#;
 
 impl FleetSpec {
     /// [`FleetSpec::dual`] with a gateway at isp-a and a LAN behind it, 10.9.0.0/24, to which the edge left-1 has a tunnel
@@ -101,7 +121,12 @@ impl Gateway {
     ///
     /// # Errors
     /// strongSwan is not installed, or does not take the configuration.
-    pub fn start(fleet: &Fleet, configuration: &str) -> Result<Self, FleetError> {
+    pub fn by_hand(fleet: &Fleet, version: u8, group: &str) -> Result<Self, FleetError> {
+        let text = BY_HAND.replace("VERSION", &version.to_string());
+        Self::start(fleet, &text.replace("GROUP", group).replace("KEY", GATEWAY_KEY))
+    }
+
+    fn start(fleet: &Fleet, configuration: &str) -> Result<Self, FleetError> {
         let folder = fleet.folder().join(NODE);
         fs::create_dir_all(&folder).map_err(FleetError::file("made", &folder))?;
         let at = folder.display();
