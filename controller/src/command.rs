@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Parser, Subcommand, ValueEnum};
-use hawser_telemetry::{LogSink, MetricsFlags};
+use hawser_telemetry::{LogSink, TelemetryFlags};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
@@ -100,7 +100,7 @@ enum Command {
         )]
         edge_certificate_s: u64,
         #[command(flatten)]
-        metrics: MetricsFlags,
+        metrics: TelemetryFlags,
     },
 }
 
@@ -184,7 +184,7 @@ async fn make(
 
 async fn serve(
     options: Options,
-    metrics: &MetricsFlags,
+    metrics: &TelemetryFlags,
     logs: &LogSink,
     port_file: Option<&Path>,
 ) -> Result<(), Box<dyn Error>> {

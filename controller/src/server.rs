@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use hawser_telemetry::{About, LogSink, MetricsError, MetricsFlags};
+use hawser_telemetry::{About, LogSink, TelemetryError, TelemetryFlags};
 use tokio::task::JoinHandle;
 
 use crate::grpc;
@@ -119,9 +119,9 @@ impl Running {
     /// The address is taken, or a setting is wrong.
     pub async fn tell(
         &self,
-        flags: &MetricsFlags,
+        flags: &TelemetryFlags,
         logs: &LogSink,
-    ) -> Result<Option<SocketAddr>, MetricsError> {
+    ) -> Result<Option<SocketAddr>, TelemetryError> {
         let about = About {
             service: "hawser-controller",
             version: env!("CARGO_PKG_VERSION"),

@@ -97,7 +97,7 @@ pub struct RunArgs {
     #[arg(long)]
     pub log_json: bool,
     #[command(flatten)]
-    pub metrics: hawser_telemetry::MetricsFlags,
+    pub metrics: hawser_telemetry::TelemetryFlags,
     /// Who forwards packets
     #[arg(long, value_enum, env = "HAWSER_EDGE_DRIVER", default_value_t = Driver::Userspace)]
     pub driver: Driver,

@@ -13,8 +13,8 @@ pub enum Signal {
 
 /// Everything is off until asked for.
 #[derive(Debug, Clone, clap::Args)]
-#[command(next_help_heading = "Metrics")]
-pub struct MetricsFlags {
+#[command(next_help_heading = "Telemetry")]
+pub struct TelemetryFlags {
     /// Serve metrics to Prometheus at http://ADDR:PORT/metrics, in clear and to anybody who reaches it; a port alone: on loopback
     #[arg(long, value_name = "[ADDR:]PORT", value_parser = parse_listen)]
     pub metrics_listen: Option<SocketAddr>,
@@ -43,9 +43,9 @@ pub struct MetricsFlags {
     pub otlp_interval_ms: Option<u32>,
 }
 
-impl Default for MetricsFlags {
+impl Default for TelemetryFlags {
     fn default() -> Self {
-        MetricsFlags {
+        TelemetryFlags {
             metrics_listen: None,
             metrics_max_series: 400_000,
             otlp_endpoint: None,

@@ -18,13 +18,13 @@ mod snapshot;
 mod text;
 mod trace;
 
-pub use flags::{MetricsFlags, Signal};
+pub use flags::{Signal, TelemetryFlags};
 pub use histogram::Histogram;
 pub use ike::put_ike;
 pub use logs::{LogLayer, LogLine, LogSink};
 pub use otlp::OtlpError;
 pub use paths::{PathNames, PathRow, PathState, put_paths};
-pub use run::{About, MetricsError, Running, Source, start};
+pub use run::{About, Running, Source, TelemetryError, start};
 pub use snapshot::{Point, SetId, Snapshot, Text, Value};
 pub use text::chunks;
 pub use trace::{OpenSpan, Span, Spans, TraceContext};

@@ -11,7 +11,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::catalogue as c;
-use crate::flags::MetricsFlags;
+use crate::flags::TelemetryFlags;
 use crate::logs::{LogLine, LogSink};
 use crate::otlp::{self, OtlpError, PushCounts, Streamed};
 use crate::scrape::{self, ScrapeCounts};
@@ -25,7 +25,7 @@ const COLLECT_WITHIN: Duration = Duration::from_secs(10);
 pub type Source =
     Arc<dyn Fn() -> Pin<Box<dyn Future<Output = Option<Snapshot>> + Send>> + Send + Sync>;
 
-/// Whose metrics these are: OTLP's resource.
+/// Whose telemetry this is: OTLP's resource.
 #[derive(Debug, Clone)]
 pub struct About {
     /// `hawser-edge` or `hawser-controller`.
@@ -36,9 +36,9 @@ pub struct About {
     pub instance: String,
 }
 
-/// Why metrics can't be told.
+/// Why nothing can be told.
 #[derive(Debug, thiserror::Error)]
-pub enum MetricsError {
+pub enum TelemetryError {
     #[error("metrics can't be served on {address}")]
     Bind {
         address: SocketAddr,
@@ -49,22 +49,22 @@ pub enum MetricsError {
     Otlp(#[from] OtlpError),
 }
 
-impl MetricsError {
+impl TelemetryError {
     /// Stable, upper case.
     pub fn code(&self) -> &'static str {
         match self {
-            MetricsError::Bind { .. } => "METRICS_LISTEN",
-            MetricsError::Otlp(error) => error.code(),
+            TelemetryError::Bind { .. } => "METRICS_LISTEN",
+            TelemetryError::Otlp(error) => error.code(),
         }
     }
 
     /// What to do about it.
     pub fn mend(&self) -> &'static str {
         match self {
-            MetricsError::Bind { .. } => {
+            TelemetryError::Bind { .. } => {
                 "give --metrics-listen an address of this host and a free port"
             }
-            MetricsError::Otlp(error) => error.mend(),
+            TelemetryError::Otlp(error) => error.mend(),
         }
     }
 }
@@ -131,12 +131,12 @@ pub struct Running {
 /// # Errors
 /// The address is taken, or OTLP's settings are wrong. A collector that can't be reached is no error: it may come.
 pub async fn start(
-    flags: &MetricsFlags,
+    flags: &TelemetryFlags,
     about: About,
     source: Source,
     logs: &LogSink,
     stop: CancellationToken,
-) -> Result<Running, MetricsError> {
+) -> Result<Running, TelemetryError> {
     // Before anything is served: wrong settings must not leave half of it running.
     let pusher = otlp::Pusher::from_flags(flags, about.clone())?;
     let streamed_spans = otlp::spans(flags, &about, &stop)?;
@@ -156,7 +156,7 @@ pub async fn start(
     });
     let mut listening = None;
     if let Some(address) = flags.metrics_listen {
-        let bind = |source| MetricsError::Bind { address, source };
+        let bind = |source| TelemetryError::Bind { address, source };
         let listener = TcpListener::bind(address).await.map_err(bind)?;
         listening = Some(listener.local_addr().map_err(bind)?);
         tokio::spawn(scrape::serve(listener, collector.clone(), stop.clone()));

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use hawser_telemetry::{
-    About, LogSink, MetricsFlags, Signal, Snapshot, Source, TraceContext, start,
+    About, LogSink, Signal, Snapshot, Source, TelemetryFlags, TraceContext, start,
 };
 use http::{Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Empty};
@@ -36,12 +36,12 @@ fn source() -> Source {
     Arc::new(|| Box::pin(async { Some(Snapshot::default()) }))
 }
 
-fn flags(endpoint: SocketAddr, protocol: &str) -> MetricsFlags {
-    MetricsFlags {
+fn flags(endpoint: SocketAddr, protocol: &str) -> TelemetryFlags {
+    TelemetryFlags {
         otlp_endpoint: Some(format!("http://{endpoint}")),
         otlp_protocol: Some(protocol.to_owned()),
         otlp_signals: vec![Signal::Traces, Signal::Logs],
-        ..MetricsFlags::default()
+        ..TelemetryFlags::default()
     }
 }
 

@@ -5,7 +5,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use hawser_telemetry::catalogue::{EDGE_UPTIME, Scope};
-use hawser_telemetry::{About, LogSink, MetricsFlags, PathRow, Snapshot, Source, put_paths, start};
+use hawser_telemetry::{
+    About, LogSink, PathRow, Snapshot, Source, TelemetryFlags, put_paths, start,
+};
 use http::{Request, Response};
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
@@ -56,9 +58,9 @@ async fn ask(address: std::net::SocketAddr, request: &str) -> String {
 
 #[tokio::test]
 async fn a_scrape_has_what_there_is_now_and_nothing_else_is_served() {
-    let flags = MetricsFlags {
+    let flags = TelemetryFlags {
         metrics_listen: Some(([127, 0, 0, 1], 0).into()),
-        ..MetricsFlags::default()
+        ..TelemetryFlags::default()
     };
     let stop = CancellationToken::new();
     let running = start(&flags, about(), source(), &LogSink::default(), stop.clone())
@@ -100,12 +102,12 @@ impl MetricsService for Receiver {
     }
 }
 
-fn pushing(endpoint: String, protocol: &str) -> MetricsFlags {
-    MetricsFlags {
+fn pushing(endpoint: String, protocol: &str) -> TelemetryFlags {
+    TelemetryFlags {
         otlp_endpoint: Some(endpoint),
         otlp_protocol: Some(protocol.to_owned()),
         otlp_interval_ms: Some(500),
-        ..MetricsFlags::default()
+        ..TelemetryFlags::default()
     }
 }
 

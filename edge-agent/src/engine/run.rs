@@ -9,7 +9,7 @@ use std::time::Duration;
 use hawser_edge_core::ike::Change;
 use hawser_edge_core::reach::Reach;
 use hawser_proto::agent::v1::{AgentEvent, IkeSample};
-use hawser_telemetry::{About, LogSink, MetricsError, MetricsFlags};
+use hawser_telemetry::{About, LogSink, TelemetryError, TelemetryFlags};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
@@ -51,7 +51,7 @@ pub struct Options {
     pub state_dir: PathBuf,
     /// `None`: as the controller wishes.
     pub telemetry_interval: Option<Duration>,
-    pub metrics: MetricsFlags,
+    pub metrics: TelemetryFlags,
     /// Where this process's log lines go, beside standard error.
     pub logs: LogSink,
     pub driver: Driver,
@@ -70,7 +70,7 @@ pub enum EngineError {
     #[error("the kernel can't be reached")]
     Host(#[from] HostError),
     #[error(transparent)]
-    Metrics(#[from] MetricsError),
+    Metrics(#[from] TelemetryError),
     #[error("the kernel driver can't run here: {0}")]
     Driver(String),
 }

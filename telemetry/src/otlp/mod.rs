@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use crate::flags::{MetricsFlags, Signal};
+use crate::flags::{Signal, TelemetryFlags};
 use crate::logs::LogLine;
 use crate::run::{About, Collector};
 use crate::trace::Span;
@@ -24,13 +24,13 @@ pub use settings::OtlpError;
 use settings::Settings;
 use stream::Stream;
 pub use stream::StreamCounts;
-use transport::Transport;
+use transport::{Export, Transport};
 
 /// Points in one message: well below the 4 MiB that receivers take by default.
 const POINTS_PER_MESSAGE: usize = 4_000;
 
 /// From this process's environment.
-fn settings(flags: &MetricsFlags, signal: Signal) -> Result<Option<Settings>, OtlpError> {
+fn settings(flags: &TelemetryFlags, signal: Signal) -> Result<Option<Settings>, OtlpError> {
     Settings::read(flags, signal, &|name| std::env::var(name).ok())
 }
 
@@ -41,20 +41,16 @@ pub struct Streamed<T> {
     pub counts: Arc<StreamCounts>,
 }
 
-/// What pushes spans; `None`: nobody asked for it.
+/// Starts what pushes spans; `None`: nobody asked for it.
 ///
 /// # Errors
 /// A setting is wrong.
 pub fn spans(
-    flags: &MetricsFlags,
+    flags: &TelemetryFlags,
     about: &About,
     stop: &CancellationToken,
 ) -> Result<Option<Streamed<Span>>, OtlpError> {
-    let Some(settings) = settings(flags, Signal::Traces)? else { return Ok(None) };
-    let (stream, queue) = Stream::new("traces", settings, about, records::spans)?;
-    let counts = stream.counts();
-    tokio::spawn(stream.run(stop.clone()));
-    Ok(Some(Streamed { queue, counts }))
+    streamed(settings(flags, Signal::Traces)?, "traces", about, records::spans, stop)
 }
 
 /// The same for log lines.
@@ -62,12 +58,22 @@ pub fn spans(
 /// # Errors
 /// A setting is wrong.
 pub fn logs(
-    flags: &MetricsFlags,
+    flags: &TelemetryFlags,
     about: &About,
     stop: &CancellationToken,
 ) -> Result<Option<Streamed<LogLine>>, OtlpError> {
-    let Some(settings) = settings(flags, Signal::Logs)? else { return Ok(None) };
-    let (stream, queue) = Stream::new("logs", settings, about, records::logs)?;
+    streamed(settings(flags, Signal::Logs)?, "logs", about, records::logs, stop)
+}
+
+fn streamed<T: Send + 'static, E: Export + Clone>(
+    settings: Option<Settings>,
+    what: &'static str,
+    about: &About,
+    to_message: fn(&About, Vec<T>) -> E,
+    stop: &CancellationToken,
+) -> Result<Option<Streamed<T>>, OtlpError> {
+    let Some(settings) = settings else { return Ok(None) };
+    let (stream, queue) = Stream::new(what, settings, about, to_message)?;
     let counts = stream.counts();
     tokio::spawn(stream.run(stop.clone()));
     Ok(Some(Streamed { queue, counts }))
@@ -91,7 +97,7 @@ impl Pusher {
     ///
     /// # Errors
     /// A setting is wrong.
-    pub fn from_flags(flags: &MetricsFlags, about: About) -> Result<Option<Self>, OtlpError> {
+    pub fn from_flags(flags: &TelemetryFlags, about: About) -> Result<Option<Self>, OtlpError> {
         let Some(settings) = settings(flags, Signal::Metrics)? else { return Ok(None) };
         let interval = settings.interval;
         Ok(Some(Pusher { about, interval, transport: Transport::new(settings)? }))

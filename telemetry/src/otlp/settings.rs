@@ -6,7 +6,7 @@ use std::time::Duration;
 use http::uri::{PathAndQuery, Scheme};
 use http::{HeaderName, HeaderValue, Uri};
 
-use crate::flags::{MetricsFlags, Signal};
+use crate::flags::{Signal, TelemetryFlags};
 
 const DEFAULT_INTERVAL: Duration = Duration::from_secs(60);
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -107,7 +107,7 @@ impl Settings {
     /// # Errors
     /// A value is wrong.
     pub fn read(
-        flags: &MetricsFlags,
+        flags: &TelemetryFlags,
         signal: Signal,
         variables: Variables<'_>,
     ) -> Result<Option<Self>, OtlpError> {

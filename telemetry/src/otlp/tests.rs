@@ -9,20 +9,20 @@ use super::*;
 use crate::catalogue::{PATH_IO, PATH_RTT, Scope};
 use crate::snapshot::Snapshot;
 
-fn read(flags: &MetricsFlags, variables: &[(&str, &str)]) -> Result<Option<Settings>, OtlpError> {
+fn read(flags: &TelemetryFlags, variables: &[(&str, &str)]) -> Result<Option<Settings>, OtlpError> {
     let variables: BTreeMap<String, String> =
         variables.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
     Settings::read(flags, Signal::Metrics, &|name| variables.get(name).cloned())
 }
 
 fn some(variables: &[(&str, &str)]) -> Settings {
-    read(&MetricsFlags::default(), variables).expect("good settings").expect("an endpoint")
+    read(&TelemetryFlags::default(), variables).expect("good settings").expect("an endpoint")
 }
 
 #[test]
 fn without_an_endpoint_nothing_is_pushed() {
     let set = [("OTEL_EXPORTER_OTLP_HEADERS", "a=b"), ("OTEL_EXPORTER_OTLP_ENDPOINT", "")];
-    assert!(read(&MetricsFlags::default(), &set).expect("good settings").is_none());
+    assert!(read(&TelemetryFlags::default(), &set).expect("good settings").is_none());
 }
 
 #[test]
@@ -32,11 +32,11 @@ fn flags_go_before_variables_and_those_for_metrics_before_those_for_all() {
     assert_eq!(some(&[all, http]).endpoint, "http://all:4318/otlp/v1/metrics");
     let metrics = ("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", "https://metrics/as-it-is");
     assert_eq!(some(&[all, http, metrics]).endpoint, "https://metrics/as-it-is");
-    let flags = MetricsFlags {
+    let flags = TelemetryFlags {
         otlp_endpoint: Some("http://flag:1".to_owned()),
         otlp_protocol: Some("grpc".to_owned()),
         otlp_interval_ms: Some(1_000),
-        ..MetricsFlags::default()
+        ..TelemetryFlags::default()
     };
     let interval = ("OTEL_METRIC_EXPORT_INTERVAL", "5000");
     let settings = read(&flags, &[all, http, metrics, interval]).expect("good").expect("some");
@@ -55,7 +55,7 @@ fn headers_are_decoded_and_told_to_nobody() {
     assert_eq!((name.as_str(), value.as_bytes()), ("authorization", &b"Bearer s3cret"[..]));
     assert!(!format!("{value:?}").contains("s3cret"));
     for bad in ["s3cret", "a b=s3cret", "a=s3cret%2", "a=s3cret%0a"] {
-        let error = read(&MetricsFlags::default(), &[all, ("OTEL_EXPORTER_OTLP_HEADERS", bad)]);
+        let error = read(&TelemetryFlags::default(), &[all, ("OTEL_EXPORTER_OTLP_HEADERS", bad)]);
         let error = error.err().expect(bad);
         assert_eq!(error.code(), "OTLP_HEADERS");
         assert!(!error.to_string().contains("s3cret"), "{error}");
@@ -75,7 +75,7 @@ fn wrong_values_are_named_with_their_place() {
     ] {
         let mut set = vec![(endpoint, "http://c:4317")];
         set.push((name, value));
-        let error = read(&MetricsFlags::default(), &set).err().expect(value);
+        let error = read(&TelemetryFlags::default(), &set).err().expect(value);
         assert!(error.to_string().contains(name), "{error}");
         assert!(!error.to_string().contains("s3cret"), "{error}");
         assert!(!error.code().is_empty() && !error.mend().is_empty());
