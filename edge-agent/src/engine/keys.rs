@@ -2,7 +2,6 @@
 
 use hawser_edge_core::id::{EdgeId, PathId, TunnelId};
 
-use super::selection::sla_classes;
 use super::{Engine, Timer};
 use crate::dataplane::{DataPlaneError, InboundSaSpec, OutboundSaSpec};
 use crate::peer::{HelloFacts, InstallFailed, PeerEvent};
@@ -106,9 +105,8 @@ impl Engine {
         let now = self.clock.now();
         for id in paths {
             self.dataplane.remove_outbound(*id);
-            let classes = self.edge.as_deref().map(sla_classes).unwrap_or_default();
             if let Some(path) = self.paths.get_mut(id) {
-                path.lose_peer(classes, &self.clock);
+                path.lose_peer(&self.clock);
                 // Selection must hear of it.
                 self.timers.set(Timer::Path(*id), Some(now));
             }

@@ -11,7 +11,6 @@ use hawser_edge_core::sla::Reach;
 use hawser_edge_core::time::Micros;
 
 use super::path::PathRuntime;
-use super::selection::sla_classes;
 use super::{Engine, Timer};
 
 impl Engine {
@@ -63,10 +62,7 @@ impl Engine {
                 path.silent = false;
                 path.session.set_pace(cadence, interval, now);
             }
-            None if !was_silent => {
-                let classes = self.edge.as_deref().map(sla_classes).unwrap_or_default();
-                path.fall_silent(classes, &self.clock);
-            }
+            None if !was_silent => path.fall_silent(&self.clock),
             None => {}
         }
         let (deadline, is_silent, peer) = (path.next_deadline(), path.silent, path.peer);

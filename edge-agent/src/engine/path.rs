@@ -109,23 +109,23 @@ impl PathRuntime {
     }
 
     /// From now on nothing is sent on it, and nothing is known of it.
-    pub fn fall_silent(&mut self, classes: Vec<SlaClass>, clock: &Clock) {
-        self.forget(classes, clock);
+    pub fn fall_silent(&mut self, clock: &Clock) {
+        self.forget(clock);
         self.silent = true;
     }
 
     /// The device at the other end is the peer no more: neither its keys nor what was measured are worth anything.
-    pub fn lose_peer(&mut self, classes: Vec<SlaClass>, clock: &Clock) {
-        self.forget(classes, clock);
+    pub fn lose_peer(&mut self, clock: &Clock) {
+        self.forget(clock);
         self.keyed = false;
         self.sa_since = None;
     }
 
-    fn forget(&mut self, classes: Vec<SlaClass>, clock: &Clock) {
+    fn forget(&mut self, clock: &Clock) {
         let now = clock.now();
         self.probes.seed = rand::random();
         self.session = ProbeSession::new(self.probes.clone(), now);
-        self.monitor = PathMonitor::new(self.config.id, classes, now);
+        self.monitor.forget(now);
         (self.reach, self.answered_since) = (Reach::Connecting, None);
         self.losing = false;
     }

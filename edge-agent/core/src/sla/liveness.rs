@@ -76,6 +76,10 @@ impl Liveness {
         self.min_run = run.max(policy::DOWN_SILENT_RUN);
     }
 
+    pub(super) fn min_run(&self) -> u32 {
+        self.min_run
+    }
+
     /// `usual_loss`: the path's round-trip loss as a share, without the present run.
     pub(super) fn handle(&mut self, sample: &Sample, usual_loss: f64) {
         self.usual_loss = usual_loss;

@@ -70,6 +70,14 @@ impl PathMonitor {
         }
     }
 
+    /// What was measured and told is worth nothing any more: the classes and the profile's settings stay.
+    pub fn forget(&mut self, now: Micros) {
+        let classes = std::mem::take(&mut self.classes).into_iter().map(|e| e.class).collect();
+        let down_after = self.round_trip.min_run();
+        *self = PathMonitor::new(self.path, classes, now);
+        self.set_down_after(down_after);
+    }
+
     /// The path that it judges.
     pub fn path(&self) -> PathId {
         self.path

@@ -186,6 +186,20 @@ fn a_path_is_never_down_before_as_many_losses_as_the_profile_asks_for() {
 }
 
 #[test]
+fn a_path_that_forgets_what_was_measured_keeps_its_classes_and_what_the_profile_asks_for() {
+    let mut path = Path::up();
+    path.monitor.set_down_after(6);
+    path.monitor.forget(path.now);
+    assert_eq!(path.monitor.reach(), Reach::Connecting);
+    path.answers(50, 400);
+    assert_eq!(path.crossed(), [Limit::Rtt]);
+    path.losses(5);
+    assert_eq!(path.monitor.reach(), Reach::Up);
+    path.losses(1);
+    assert_eq!(path.monitor.reach(), Reach::Down);
+}
+
+#[test]
 fn a_peer_whose_uplink_is_dead_says_so_and_the_path_is_left_at_once() {
     let mut path = Path::up();
     let told = |dead| DigestEntry { path: PathId(1), age_ms: 10, dead, ..DigestEntry::default() };
