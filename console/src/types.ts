@@ -184,6 +184,8 @@ export interface PathHistory {
   path_id: number;
   ends: EndHistory[];
   limits: ClassLimit[];
+  /** Of what is older than the controller's own figures. */
+  long_store: "none" | "not_asked" | "answered" | "failed";
 }
 
 export interface Event {

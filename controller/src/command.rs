@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Parser, Subcommand, ValueEnum};
-use hawser_telemetry::{LogSink, TelemetryFlags};
+use hawser_telemetry::{LogSink, PastFlags, TelemetryFlags};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
@@ -101,6 +101,8 @@ enum Command {
         edge_certificate_s: u64,
         #[command(flatten)]
         metrics: TelemetryFlags,
+        #[command(flatten)]
+        past: PastFlags,
     },
 }
 
@@ -141,6 +143,7 @@ async fn run(command: Command, logs: &LogSink) -> Result<(), Box<dyn Error>> {
             advice,
             edge_certificate_s,
             metrics,
+            past,
         } => {
             let options = Options {
                 data,
@@ -149,7 +152,7 @@ async fn run(command: Command, logs: &LogSink) -> Result<(), Box<dyn Error>> {
                 advice,
                 edge_lifetime: Duration::from_secs(edge_certificate_s),
             };
-            serve(options, &metrics, logs, port_file.as_deref()).await
+            serve(options, &metrics, &past, logs, port_file.as_deref()).await
         }
     }
 }
@@ -185,6 +188,7 @@ async fn make(
 async fn serve(
     options: Options,
     metrics: &TelemetryFlags,
+    past: &PastFlags,
     logs: &LogSink,
     port_file: Option<&Path>,
 ) -> Result<(), Box<dyn Error>> {
@@ -192,6 +196,7 @@ async fn serve(
     let mut interrupt = signal(SignalKind::interrupt())?;
     let running = server::start(options).await?;
     running.tell(metrics, logs).await?;
+    running.reach_back(past)?;
     let address = running.address();
     tracing::info!(%address, fleet = running.fleet(), opened = ?running.opened(), "serving");
     if let Some(path) = port_file {

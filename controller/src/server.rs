@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use hawser_telemetry::{About, LogSink, TelemetryError, TelemetryFlags};
+use hawser_telemetry::{
+    About, LogSink, Past, PastError, PastFlags, TelemetryError, TelemetryFlags,
+};
 use tokio::task::JoinHandle;
 
 use crate::grpc;
@@ -133,6 +135,17 @@ impl Running {
         let telling = hawser_telemetry::start(flags, about, source, logs, stop).await?;
         self.controller.collect_spans(telling.spans);
         Ok(telling.listening)
+    }
+
+    /// Charts reach back as far as the Prometheus of the flags does.
+    ///
+    /// # Errors
+    /// A setting is wrong.
+    pub fn reach_back(&self, flags: &PastFlags) -> Result<(), PastError> {
+        if let Some(past) = Past::from_flags(flags)? {
+            self.controller.reach_back(past);
+        }
+        Ok(())
     }
 
     /// How the store came up.

@@ -136,6 +136,67 @@ async fn otlp_is_pushed_by_grpc() {
     stop.cancel();
 }
 
+/// A CA's certificate in a file, and what a server on loopback needs to be believed by whoever trusts it.
+fn authority(folder: &std::path::Path) -> (std::path::PathBuf, tonic::transport::ServerTlsConfig) {
+    let mut params = rcgen::CertificateParams::new([]).expect("no names");
+    params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    let key = rcgen::KeyPair::generate().expect("a key");
+    let file = folder.join("ca.pem");
+    let ca = params.self_signed(&key).expect("a CA");
+    std::fs::write(&file, ca.pem()).expect("written");
+    let issuer = rcgen::Issuer::new(params, key);
+    let key = rcgen::KeyPair::generate().expect("a key");
+    let params = rcgen::CertificateParams::new(["127.0.0.1".to_owned()]).expect("an address");
+    let certificate = params.signed_by(&key, &issuer).expect("a certificate");
+    let identity = tonic::transport::Identity::from_pem(certificate.pem(), key.serialize_pem());
+    (file, tonic::transport::ServerTlsConfig::new().identity(identity))
+}
+
+#[tokio::test]
+async fn otlp_goes_by_tls_and_to_nobody_who_is_not_known() {
+    let (told, mut heard) = mpsc::channel(8);
+    let (ours, theirs) = (tempfile::tempdir().expect("one"), tempfile::tempdir().expect("two"));
+    let (ca, tls) = authority(ours.path());
+    let (other_ca, _) = authority(theirs.path());
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("an address");
+    let incoming = tonic::transport::server::TcpIncoming::from(listener);
+    let service = MetricsServiceServer::new(Receiver(told));
+    let server = tonic::transport::Server::builder().tls_config(tls).expect("an identity");
+    tokio::spawn({ server }.add_service(service).serve_with_incoming(incoming));
+
+    let stop = CancellationToken::new();
+    let trusting = |ca| TelemetryFlags {
+        otlp_ca_file: Some(ca),
+        metrics_listen: Some(([127, 0, 0, 1], 0).into()),
+        ..pushing(format!("https://{address}"), "grpc")
+    };
+    let strangers =
+        start(&trusting(other_ca), about(), source(), &LogSink::default(), stop.clone())
+            .await
+            .expect("it starts");
+    let scrape = strangers.listening.expect("it listens");
+    let get = "GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n";
+    let failed = async {
+        while !ask(scrape, get)
+            .await
+            .contains("hawser_telemetry_pushes_total{outcome=\"failed\"} 1")
+        {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    tokio::time::timeout(SOON, failed).await.expect("the push to a stranger fails");
+    assert!(heard.try_recv().is_err(), "nothing is told to a stranger");
+
+    let _known = start(&trusting(ca), about(), source(), &LogSink::default(), stop.clone())
+        .await
+        .expect("it starts");
+    let (_, request) =
+        tokio::time::timeout(SOON, heard.recv()).await.expect("a push").expect("a push");
+    assert!(names(&request).contains(&"hawser.edge.uptime".to_owned()));
+    stop.cancel();
+}
+
 #[tokio::test]
 async fn otlp_is_pushed_by_http() {
     let (told, mut heard) = mpsc::channel(8);

@@ -18,6 +18,13 @@ const WINDOWS: [string, number][] = [
   ["6 h", 21_600],
   ["24 h", 86_400],
 ];
+/** Where the controller was given a Prometheus. */
+const LONG_WINDOWS: [string, number][] = [
+  ["7 d", 604_800],
+  ["30 d", 2_592_000],
+];
+/** What is that old changes little, and is asked of Prometheus. */
+const LONG_EVERY_MS = 30_000;
 const SHORTEST_S = 10;
 
 function history(id: number, since: number): Promise<PathHistory> {
@@ -42,7 +49,8 @@ export function PathPage({ id, query }: { id: number; query: URLSearchParams }) 
   const path = live.fleet?.paths.find((p) => p.id === id);
   const reach = zoom ? Math.max(windowS, clock() / 1_000 - zoom[0]) : windowS;
   const key = `${id} ${windowS} ${zoom ? zoom[0] : ""}`;
-  const told = useLoad(`history ${key}`, () => history(id, clock() - reach * 1_000), 2_000);
+  const every = reach > 86_400 ? LONG_EVERY_MS : 2_000;
+  const told = useLoad(`history ${key}`, () => history(id, clock() - reach * 1_000), every);
   const moves = useLoad(`moves ${key} ${path ? 1 : 0}`, () => (path ? movesOf(path, clock() - reach * 1_000) : Promise.resolve([])), 2_000);
   if (live.fleet && !path) return <Note error={`The fleet has no path ${id}.`} />;
   if (!path || !told.value) return <Note error={told.error || live.error}>Asking the controller…</Note>;
@@ -71,7 +79,7 @@ export function PathPage({ id, query }: { id: number; query: URLSearchParams }) 
       <section class="panel">
         <div class="tools">
           <div role="group" aria-label="Time shown" class="choice">
-            {WINDOWS.map(([name, s]) => (
+            {[...WINDOWS, ...(told.value.long_store === "none" ? [] : LONG_WINDOWS)].map(([name, s]) => (
               <button key={s} aria-pressed={!zoom && windowS === s} onClick={() => (setZoom(null), setWindow(s))}>{name}</button>
             ))}
           </div>
@@ -86,6 +94,7 @@ export function PathPage({ id, query }: { id: number; query: URLSearchParams }) 
             {zoom ? `${when(range[0] * 1_000)} to ${when(range[1] * 1_000)}` : `the last ${span(windowS * 1_000)}, live`}
           </span>
         </div>
+        {told.value.long_store === "failed" && <Note error="Prometheus did not answer: what is older than the controller's own figures is missing." />}
         <Charts told={told.value} moves={moves.value ?? []} range={range} zoom={(from, to) => setZoom([from, Math.max(to, from + SHORTEST_S)])} />
         <p class="legend faint">
           <span><i class="swatch used" /> bar on top: it carried traffic</span>

@@ -9,7 +9,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::Api;
 use super::extract::{Asker, Path, Query};
 use super::problem::{Problem, ProblemBody};
-use crate::service::{EndTrend, Limit, Operation, TrendQuestion};
+use crate::service::{EndTrend, Limit, LongStore, Operation, PathTrend, TrendQuestion};
 
 /// What was measured from `unix_ms` on, for `span_ms`: means over that time. Figures are missing where nothing was heard.
 #[derive(Debug, Serialize, ToSchema)]
@@ -96,6 +96,9 @@ pub struct PathHistory {
     /// The edge with the lower ID first.
     pub ends: Vec<EndHistory>,
     pub limits: Vec<ClassLimit>,
+    /// What became of the question for figures that are older than the controller's own: `none` (it was given no
+    /// Prometheus), `not_asked` (there was no need), `answered`, `failed`.
+    pub long_store: String,
 }
 
 #[derive(Debug, Deserialize, IntoParams)]
@@ -112,7 +115,8 @@ pub struct HistoryQuery {
     limit: u32,
 }
 
-/// Delay, jitter and loss of a path over the last hours: the newest every 5 s, older ones in wider steps.
+/// Delay, jitter and loss of a path over the last hours: the newest every 5 s, older ones in wider steps. Before that, if
+/// the controller was given a Prometheus, up to 480 steps of a minute or wider of what that has kept.
 #[utoipa::path(get, path = "/v1/paths/{path_id}/history", tag = "state",
     params(("path_id" = u32, Path), HistoryQuery), responses(
     (status = 200, body = PathHistory),
@@ -126,15 +130,26 @@ pub async fn history(
     Query(asked): Query<HistoryQuery>,
 ) -> Result<Json<PathHistory>, Problem> {
     api.admit(&asker, Operation::ListPaths).await?;
-    let (ends, limits) = api.controller.trend(&TrendQuestion {
+    let asked = TrendQuestion {
         path_id,
         since_unix_ms: asked.since_unix_ms,
         until_unix_ms: asked.until_unix_ms,
         limit: asked.limit,
-    })?;
+    };
+    let PathTrend { ends, limits, long_store } = api.controller.path_trend(&asked).await?;
     Ok(Json(PathHistory {
         path_id,
         ends: ends.into_iter().map(Into::into).collect(),
         limits: limits.into_iter().map(Into::into).collect(),
+        long_store: name(long_store).to_owned(),
     }))
+}
+
+fn name(store: LongStore) -> &'static str {
+    match store {
+        LongStore::None => "none",
+        LongStore::NotAsked => "not_asked",
+        LongStore::Answered => "answered",
+        LongStore::Failed => "failed",
+    }
 }

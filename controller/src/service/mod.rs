@@ -62,7 +62,7 @@ pub use self::session::Peer;
 pub use self::sessions::{OpenedSession, SessionEnd};
 pub use self::state::FleetState;
 pub use self::tokens::{ApiToken, Created, NewToken, Principal, Role, create_first_admin};
-pub use self::trend::{EndTrend, Limit, TrendQuestion};
+pub use self::trend::{EndTrend, Limit, LongStore, PathTrend, TrendQuestion};
 pub use self::view::DecisionFilter;
 use crate::audit::{Audit, Record};
 use crate::bucket::{Bucket, SourceBuckets};

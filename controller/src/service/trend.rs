@@ -1,14 +1,18 @@
 //! What paths measured over the last hours, for charts; the disk has it too, at most some minutes old.
 
+mod past;
+
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard};
+use std::sync::{Mutex, MutexGuard, OnceLock};
 
 use hawser_controller_core::trend::{self, Bounds, Dropped, End, Key, Point, State};
 use hawser_proto::agent::v1::{PathSample, PathState};
+use hawser_telemetry::Past;
 
+pub use self::past::LongStore;
 use super::state::{FleetState, PathEndInfo};
 use super::{Controller, ServiceError};
-use crate::clock::ms;
+use crate::clock::{ms, now_unix_ms};
 use crate::files::{self, Access, FileError};
 use crate::secret;
 
@@ -20,17 +24,22 @@ const DEFAULT_PAGE: usize = 1_000;
 const MAX_PAGE: usize = 5_000;
 
 #[derive(Debug)]
-pub struct Trends(Mutex<trend::Trends>);
+pub struct Trends {
+    rings: Mutex<trend::Trends>,
+    /// Where older figures are.
+    past: OnceLock<Past>,
+}
 
 impl Default for Trends {
     fn default() -> Self {
-        Self(Mutex::new(trend::Trends::new(Bounds::DEFAULT)))
+        let rings = Mutex::new(trend::Trends::new(Bounds::DEFAULT));
+        Self { rings, past: OnceLock::new() }
     }
 }
 
 impl Trends {
     fn lock(&self) -> MutexGuard<'_, trend::Trends> {
-        self.0.lock().unwrap_or_else(|e| e.into_inner())
+        self.rings.lock().unwrap_or_else(|e| e.into_inner())
     }
 }
 
@@ -54,6 +63,14 @@ pub struct EndTrend {
     pub points: Vec<Point>,
     /// Where the next page begins.
     pub next_since_unix_ms: Option<u64>,
+}
+
+/// What both ends of a path measured, and what its traffic classes must get.
+#[derive(Debug)]
+pub struct PathTrend {
+    pub ends: [EndTrend; 2],
+    pub limits: Vec<Limit>,
+    pub long_store: LongStore,
 }
 
 /// What a traffic class must get; 0: no limit.
@@ -83,11 +100,25 @@ impl Controller {
         }
     }
 
-    /// Both ends of a path, with what its traffic classes must get.
-    pub fn trend(
-        &self,
-        asked: &TrendQuestion,
-    ) -> Result<([EndTrend; 2], Vec<Limit>), ServiceError> {
+    /// Both ends of a path, with what its traffic classes must get. What is older than the rings comes from the long
+    /// store, if there is one.
+    pub async fn path_trend(&self, asked: &TrendQuestion) -> Result<PathTrend, ServiceError> {
+        let (mut ends, limits) = self.trend(asked)?;
+        let until = if asked.until_unix_ms == 0 { now_unix_ms() } else { asked.until_unix_ms };
+        let begins =
+            ends.iter().filter_map(|end| end.points.first()).map(|point| point.at_ms).min();
+        let edges = [ends[0].edge.clone(), ends[1].edge.clone()];
+        let edges = edges.each_ref().map(String::as_str);
+        let (mut older, long_store) =
+            self.older(asked, edges, begins.unwrap_or(until).min(until)).await;
+        for end in &mut ends {
+            let old = older.remove(&end.edge).unwrap_or_default();
+            end.points.splice(0..0, old);
+        }
+        Ok(PathTrend { ends, limits, long_store })
+    }
+
+    fn trend(&self, asked: &TrendQuestion) -> Result<([EndTrend; 2], Vec<Limit>), ServiceError> {
         let state = self.state();
         let path =
             state.paths.get(&asked.path_id).ok_or(ServiceError::PathUnknown(asked.path_id))?;

@@ -1,6 +1,7 @@
 //! `hawser-telemetry-check`: a fleet with a failover, scraped by a real Prometheus and pushed to a real OTLP receiver.
 //! Every query of every dashboard and of every rule must return data, and the move must be seen when it happened.
 
+mod long_history;
 mod prometheus;
 mod queries;
 mod receiver;
@@ -40,6 +41,8 @@ struct Report {
     rules_not_ok: Vec<String>,
     /// From the failure of the uplink until the dashboard's query shows the move.
     move_shown_after_ms: Option<u64>,
+    /// Points of a path's history that a controller without any of its own got from Prometheus.
+    long_history_points: u64,
     /// Series that Prometheus has of ours.
     series: u64,
     /// Pushes that arrived, as each sender counts those that the receiver acknowledged; null: there was no receiver.
@@ -64,6 +67,9 @@ impl Report {
         }
         if self.move_shown_after_ms.is_none() {
             wrong.push("the move was not shown".to_owned());
+        }
+        if self.long_history_points == 0 {
+            wrong.push("no history came from Prometheus".to_owned());
         }
         for (how, pushes) in [
             ("gRPC", self.otlp_grpc_pushes),

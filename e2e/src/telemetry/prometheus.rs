@@ -8,15 +8,18 @@ use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 const NODE: &str = "controller";
-const URL: &str = "http://127.0.0.1:9090";
+pub const URL: &str = "http://127.0.0.1:9090";
 const ANSWER_LIMIT: Duration = Duration::from_secs(20);
 /// Where agents are scraped: their uplinks' addresses, which the controller's node reaches.
 const TARGETS: &str = "'198.51.100.2:9464', '198.51.100.18:9464', '198.51.100.34:9464'";
 
 pub struct Prometheus<'a> {
     fleet: &'a Fleet,
-    process: Process,
+    server: Server,
 }
+
+/// The process; it ends with this.
+pub struct Server(Process);
 
 impl<'a> Prometheus<'a> {
     /// Starts it with the rules of `deploy`, evaluated every second.
@@ -41,7 +44,12 @@ impl<'a> Prometheus<'a> {
             .arg("--web.listen-address=127.0.0.1:9090")
             .log(folder.join("prometheus.log"));
         let process = fleet.lab().spawn(NODE, &task)?;
-        Ok(Self { fleet, process })
+        Ok(Self { fleet, server: Server(process) })
+    }
+
+    /// It goes on, and the fleet may change.
+    pub fn into_server(self) -> Server {
+        self.server
     }
 
     /// How many series the query gives now.
@@ -104,10 +112,10 @@ impl<'a> Prometheus<'a> {
     }
 }
 
-impl Drop for Prometheus<'_> {
+impl Drop for Server {
     fn drop(&mut self) {
-        self.process.kill();
-        self.process.wait_within(Duration::from_secs(5));
+        self.0.kill();
+        self.0.wait_within(Duration::from_secs(5));
     }
 }
 

@@ -1,6 +1,7 @@
 //! The fleet, its failover, and the questions.
 
-use super::prometheus::{Prometheus, unix_ms};
+use super::long_history;
+use super::prometheus::{self, Prometheus, unix_ms};
 use super::queries;
 use super::receiver::Receiver;
 use super::{Cli, Report};
@@ -9,7 +10,7 @@ use crate::fleet::{Fleet, FleetError, FleetSpec, Flow};
 use crate::screen::Screen;
 use crate::wan::Impairment;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 const UP: Duration = Duration::from_secs(60);
 const SOON: Duration = Duration::from_secs(60);
@@ -55,6 +56,7 @@ fn spec(pushed: bool) -> Result<FleetSpec, FleetError> {
     };
     spec.agent_args = args("0.0.0.0:9464", "http://192.0.2.18:4317", "grpc");
     spec.controller_args = args("127.0.0.1:9465", "http://127.0.0.1:4318", "http/protobuf");
+    spec.controller_args.extend(["--prometheus-url".to_owned(), prometheus::URL.to_owned()]);
     Ok(spec)
 }
 
@@ -72,8 +74,8 @@ fn run(
     fleet.apply(&fleet.spec().document.clone(), "first")?;
     fleet.enrol_all()?;
     fleet.start_agents()?;
-    let fleet: &Fleet = fleet;
-    fleet.wait_all_up(UP)?;
+    let paths = fleet.wait_all_up(UP)?;
+    let begun = Instant::now();
     let prometheus = Prometheus::start(fleet, &cli.deploy)?;
     let flow = Flow::start(fleet, "b1-host", "hq-host", 7001, false)?;
     flow.wait_flowing(UP)?;
@@ -110,6 +112,12 @@ fn run(
         report.otlp_log_lines = recorded("logs", ".+")?;
         report.otlp_messages_received = Some(receiver.received()?);
     }
+    drop((receiver, flow));
+    let _server = prometheus.into_server();
+    let path = paths.first().map_or(0, |path| path.id);
+    report.long_history_points = long_history::points(fleet, path, begun)?;
+    let said = format!("{} points of a path from Prometheus", report.long_history_points);
+    screen.step("long history").told(true, &said);
     Ok(())
 }
 

@@ -1,12 +1,13 @@
 //! Flags first, then OpenTelemetry's variables: those for the signal, then those for all.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use http::uri::{PathAndQuery, Scheme};
 use http::{HeaderName, HeaderValue, Uri};
 
 use crate::flags::{Signal, TelemetryFlags};
+use crate::tls::{Asked, TlsError};
 
 const DEFAULT_INTERVAL: Duration = Duration::from_secs(60);
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -24,19 +25,8 @@ pub enum OtlpError {
     Value { place: String, value: String, problem: &'static str },
     #[error("{place}: entry {entry} of the headers {problem}")]
     Headers { place: String, entry: usize, problem: &'static str },
-    #[error("{place}: {} can't be read", path.display())]
-    File {
-        place: String,
-        path: PathBuf,
-        #[source]
-        source: std::io::Error,
-    },
-    #[error("{place}: {} holds no usable PEM", path.display())]
-    Pem { place: String, path: PathBuf },
-    #[error("a client certificate needs its key, and a key its certificate")]
-    HalfIdentity,
-    #[error("the certificates for the collector can't be used")]
-    Tls(#[source] rustls::Error),
+    #[error(transparent)]
+    Tls(#[from] TlsError),
 }
 
 impl OtlpError {
@@ -45,8 +35,8 @@ impl OtlpError {
         match self {
             OtlpError::Value { .. } => "OTLP_SETTING",
             OtlpError::Headers { .. } => "OTLP_HEADERS",
-            OtlpError::File { .. } => "OTLP_FILE",
-            OtlpError::Pem { .. } | OtlpError::HalfIdentity | OtlpError::Tls(_) => "OTLP_TLS",
+            OtlpError::Tls(TlsError::File { .. }) => "OTLP_FILE",
+            OtlpError::Tls(_) => "OTLP_TLS",
         }
     }
 
@@ -57,12 +47,7 @@ impl OtlpError {
             OtlpError::Headers { .. } => {
                 "write them as name=value,name=value, values percent-encoded"
             }
-            OtlpError::File { .. } => "check the path and who may read it",
-            OtlpError::Pem { .. } => "give a PEM file",
-            OtlpError::HalfIdentity => {
-                "set OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE and ..._CLIENT_KEY"
-            }
-            OtlpError::Tls(_) => "check that certificate and key belong together",
+            OtlpError::Tls(error) => error.mend(),
         }
     }
 }
@@ -75,10 +60,9 @@ pub struct Settings {
     pub headers: Vec<(HeaderName, HeaderValue)>,
     pub timeout: Duration,
     pub interval: Duration,
-    /// Each with where it was asked for.
-    pub ca: Option<(String, PathBuf)>,
-    pub client_certificate: Option<(String, PathBuf)>,
-    pub client_key: Option<(String, PathBuf)>,
+    pub ca: Option<Asked>,
+    pub client_certificate: Option<Asked>,
+    pub client_key: Option<Asked>,
 }
 
 impl Signal {
@@ -234,13 +218,4 @@ fn percent_decode(text: &str) -> Option<Vec<u8>> {
         });
     }
     Some(decoded)
-}
-
-pub fn read_file((place, path): &(String, PathBuf)) -> Result<Vec<u8>, OtlpError> {
-    let file = |source| OtlpError::File { place: place.clone(), path: path.clone(), source };
-    std::fs::read(path).map_err(file)
-}
-
-pub fn bad_pem(place: &str, path: &Path) -> OtlpError {
-    OtlpError::Pem { place: place.to_owned(), path: path.to_owned() }
 }

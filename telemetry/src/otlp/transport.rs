@@ -1,6 +1,5 @@
 //! One HTTP client, with TLS by rustls, for both of OTLP's protocols.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -21,17 +20,14 @@ use opentelemetry_proto::tonic::collector::trace::v1::{
     ExportTraceServiceRequest, ExportTraceServiceResponse,
 };
 use prost::Message;
-use rustls::{ClientConfig, RootCertStore};
-use rustls_pki_types::pem::PemObject as _;
-use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use tonic::body::Body;
 
-use super::settings::{OtlpError, Protocol, Settings, bad_pem, read_file};
+use super::settings::{OtlpError, Protocol, Settings};
+use crate::tls;
+use crate::words::{chain, words};
 
 /// Of an answer, which says little.
 const ANSWER_BYTES_MAX: usize = 64 * 1024;
-/// Of what a collector says of an error, for the log.
-const WORDS_MAX: usize = 200;
 
 /// One of OTLP's requests, with its service and its answer.
 pub trait Export: Message + Default + 'static {
@@ -92,7 +88,10 @@ impl Transport {
     /// # Errors
     /// A certificate or key can't be used.
     pub fn new(settings: Settings) -> Result<Self, OtlpError> {
-        let https = HttpsConnectorBuilder::new().with_tls_config(tls(&settings)?).https_or_http();
+        let encrypted = settings.endpoint.scheme_str() == Some("https");
+        let identity = (settings.client_certificate.as_ref(), settings.client_key.as_ref());
+        let tls = tls::client_config(encrypted, settings.ca.as_ref(), identity)?;
+        let https = HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http();
         let grpc = settings.protocol == Protocol::Grpc;
         let connector =
             if grpc { https.enable_http2().build() } else { https.enable_http1().build() };
@@ -159,61 +158,4 @@ impl Transport {
         // Some collectors answer with nothing, or with JSON: they took it all the same.
         Ok(E::Answer::decode(body).unwrap_or_default())
     }
-}
-
-fn tls(settings: &Settings) -> Result<ClientConfig, OtlpError> {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let builder = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(OtlpError::Tls)?
-        .with_root_certificates(roots(settings)?);
-    let (certificate, key) = match (&settings.client_certificate, &settings.client_key) {
-        (None, None) => return Ok(builder.with_no_client_auth()),
-        (Some(certificate), Some(key)) => (certificate, key),
-        _ => return Err(OtlpError::HalfIdentity),
-    };
-    let chain = certificates(certificate)?;
-    let secret =
-        PrivateKeyDer::from_pem_slice(&read_file(key)?).map_err(|_| bad_pem(&key.0, &key.1))?;
-    builder.with_client_auth_cert(chain, secret).map_err(OtlpError::Tls)
-}
-
-fn roots(settings: &Settings) -> Result<RootCertStore, OtlpError> {
-    let mut roots = RootCertStore::empty();
-    match &settings.ca {
-        Some(ca) => {
-            for certificate in certificates(ca)? {
-                roots.add(certificate).map_err(OtlpError::Tls)?;
-            }
-        }
-        // A host without any can still push in clear.
-        None if settings.endpoint.scheme_str() == Some("https") => {
-            roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-        }
-        None => {}
-    }
-    Ok(roots)
-}
-
-fn certificates(
-    file: &(String, std::path::PathBuf),
-) -> Result<Vec<CertificateDer<'static>>, OtlpError> {
-    let pem = read_file(file)?;
-    let parsed: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
-    parsed.ok().filter(|c| !c.is_empty()).ok_or_else(|| bad_pem(&file.0, &file.1))
-}
-
-/// Text from the network: short, and on one line.
-fn words(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(WORDS_MAX).collect()
-}
-
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(&format!(": {cause}"));
-        source = cause.source();
-    }
-    text
 }

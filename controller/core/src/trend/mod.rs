@@ -4,6 +4,7 @@
 //! more series there are, the fewer points each has. What is merged into wider buckets, and what is dropped, is counted.
 
 mod codec;
+pub mod past;
 mod series;
 #[cfg(test)]
 mod tests;
