@@ -1,31 +1,29 @@
 //! `bench_controller [AGENTS]`: one controller process, many agents with real gRPC streams over loopback, each with four
-//! paths. Prints the report; progress on stderr.
+//! paths. Twice without metrics, twice with metrics that are scraped, in turns. Prints the report; progress on stderr.
 
 mod agents;
 mod compile;
+mod operator;
 mod process;
+mod round;
+mod scrape;
 mod statistics;
 
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
 
-use hawser_proto::operator::v1::operator_client::OperatorClient;
-use hawser_proto::operator::v1::{ApplyRequest, GetStatusRequest};
 use serde_json::{Value, json};
-use tonic::Request;
-use tonic::transport::Channel;
 
-use agents::{Agents, TELEMETRY_EVERY};
-use process::Controller;
+use agents::TELEMETRY_EVERY;
+use round::Rounds;
+use scrape::Scrape;
 use statistics::Runs;
 
 const AGENTS: usize = 2_000;
-/// Changes that concern everybody, and changes that concern one.
-const PUSHES: usize = 10;
-/// Telemetry flows undisturbed for so long while the process is watched.
-const WATCHED: Duration = Duration::from_secs(30);
-/// A push that is not everywhere by then has failed.
-const PUSHED_WITHIN: Duration = Duration::from_secs(60);
+const ROUNDS: usize = 2;
+/// What metrics may cost.
+const SCRAPE_S_GOAL: f64 = 1.0;
+const EXTRA_MIB_GOAL: f64 = 64.0;
+const CHANGE_PCT_GOAL: f64 = 10.0;
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -45,108 +43,85 @@ async fn main() -> ExitCode {
 async fn run(count: usize) -> Result<Value, String> {
     let compiled = compile::measure()?;
     eprintln!("1,000 sites compiled in {} ms", compiled.all_ms);
-    let controller = Controller::start().await?;
-    let mut operator = Operator::connect(&controller).await?;
-    operator.apply(&compile::pairs(count, 0, 0)).await?;
-    let identities = controller.identities(count)?;
-    eprintln!("{count} identities");
-
-    let start = Instant::now();
-    let mut agents = Agents::connect(&controller, identities).await?;
-    let connect_all_s = start.elapsed().as_secs_f64();
-    eprintln!("all connected and applied after {connect_all_s:.1} s");
-    operator.converged(count).await?;
-
-    let mut all = Runs::default();
-    for n in 1..=PUSHES {
-        let start = Instant::now();
-        operator.apply(&compile::pairs(count, n, 0)).await?;
-        all.extend(agents.pushed(count, start, PUSHED_WITHIN).await?);
+    let (mut off, mut on) = (Rounds::default(), Rounds::default());
+    for round in 1..=ROUNDS {
+        off.add(count, false).await?;
+        eprintln!("round {round} of {ROUNDS}, {count} agents, without metrics");
+        on.add(count, true).await?;
+        eprintln!("round {round} of {ROUNDS}, with metrics");
     }
-    let (mut one, mut others) = (Runs::default(), 0);
-    for n in 1..=PUSHES {
-        let start = Instant::now();
-        operator.apply(&compile::pairs(count, PUSHES, n)).await?;
-        one.extend(agents.pushed(1, start, PUSHED_WITHIN).await?);
-        others += agents.pushed_besides(Duration::from_secs(1)).await;
-    }
-    eprintln!("pushed; now {} s of telemetry", WATCHED.as_secs());
-    let (before, points_before) = (controller.usage()?, agents.points_sent());
-    let start = Instant::now();
-    tokio::time::sleep(WATCHED).await;
-    let seconds = start.elapsed().as_secs_f64();
-    let usage = controller.usage()?;
-    let status = operator.status().await?;
-    let counter = |name: &str| status.counters.get(name).copied().unwrap_or(0);
-    let (p50, p99) = (all.p50(), all.p99());
-    Ok(json!({
+    Ok(report(count, &compiled, &off, &on))
+}
+
+fn report(count: usize, compiled: &compile::Compiled, off: &Rounds, on: &Rounds) -> Value {
+    let connected = off.connected.min(on.connected).unwrap_or(0);
+    let (others, dropped) = (off.others + on.others, off.samples_dropped + on.samples_dropped);
+    let with_metrics = with_metrics(off, on);
+    let goal =
+        |text: &str, value: &Value, met: bool| json!({"goal": text, "value": value, "met": met});
+    let below = |value: &Value, most: f64| {
+        let met = value.as_f64().is_some_and(|value| value <= most);
+        goal(&format!("<= {most}"), value, met)
+    };
+    json!({
         "agents": count,
         "paths_per_agent": 4,
         "telemetry_every_s": TELEMETRY_EVERY.as_secs(),
-        "connect_all_s": connect_all_s,
-        "push_all_p50_ms": p50,
-        "push_all_p99_ms": p99,
-        "push_all_max_ms": all.max(),
-        "push_all_runs": all.count(),
-        "push_one_ms": one.p50(),
-        "push_one_max_ms": one.max(),
+        "rounds": ROUNDS,
+        "connect_all_s": off.connect_all_s.mean(),
+        "push_all_p50_ms": off.push_all_ms.p50(),
+        "push_all_p99_ms": off.push_all_ms.p99(),
+        "push_all_max_ms": off.push_all_ms.max(),
+        "push_all_runs": off.push_all_ms.count(),
+        "push_one_ms": off.push_one_ms.p50(),
+        "push_one_max_ms": off.push_one_ms.max(),
         "push_one_others": others,
-        "rss_mib": usage.rss_mib,
-        "cpu_cores": (usage.cpu_s - before.cpu_s) / seconds,
-        "telemetry_points_per_s": (agents.points_sent() - points_before) as f64 / seconds,
-        "samples_dropped": counter("samples_dropped"),
-        "agents_connected_at_end": status.edges_connected,
+        "rss_mib": off.rss_mib.mean(),
+        "cpu_cores": off.cpu_cores.mean(),
+        "telemetry_points_per_s": off.points_per_s.mean(),
+        "samples_dropped": dropped,
+        "agents_connected_at_end": connected,
         "compile_ms": {"sites": compile::SITES, "all": compiled.all_ms, "one_changed": compiled.one_changed_ms},
         "goals": {
-            "push_one_others": {"goal": "= 0", "value": others, "met": others == 0},
-            "samples_dropped": {"goal": "= 0", "value": counter("samples_dropped"), "met": counter("samples_dropped") == 0},
-            "agents_connected_at_end": {"goal": format!("= {count}"), "value": status.edges_connected, "met": status.edges_connected as usize == count},
+            "push_one_others": goal("= 0", &json!(others), others == 0),
+            "samples_dropped": goal("= 0", &json!(dropped), dropped == 0),
+            "agents_connected_at_end": goal(&format!("= {count}"), &json!(connected), connected as usize == count),
+            "scrape_max_s": below(&with_metrics["scrape_max_s"], SCRAPE_S_GOAL),
+            "extra_rss_mib": below(&with_metrics["extra_rss_mib"], EXTRA_MIB_GOAL),
+            "largest_change_pct": below(&with_metrics["largest_change_pct"], CHANGE_PCT_GOAL),
         },
-    }))
+        "with_metrics": with_metrics,
+    })
 }
 
-struct Operator {
-    client: OperatorClient<Channel>,
-    bearer: String,
-}
-
-impl Operator {
-    async fn connect(controller: &Controller) -> Result<Self, String> {
-        let client = OperatorClient::new(controller.channel(None).await?);
-        Ok(Self { client, bearer: format!("Bearer {}", controller.token()) })
-    }
-
-    fn request<T>(&self, message: T) -> Request<T> {
-        let mut request = Request::new(message);
-        let value = self.bearer.parse().expect("a token is ASCII");
-        request.metadata_mut().insert("authorization", value);
-        request
-    }
-
-    async fn apply(&mut self, document: &str) -> Result<(), String> {
-        let asked = ApplyRequest { document: document.as_bytes().to_vec(), ..Default::default() };
-        let request = self.request(asked);
-        let done = self.client.apply(request).await.map_err(|status| status.to_string())?;
-        match done.into_inner().faults.first() {
-            None => Ok(()),
-            Some(fault) => Err(format!("{}: {}", fault.path, fault.message)),
-        }
-    }
-
-    async fn status(&mut self) -> Result<hawser_proto::operator::v1::GetStatusResponse, String> {
-        let request = self.request(GetStatusRequest {});
-        let status = self.client.get_status(request).await;
-        status.map(tonic::Response::into_inner).map_err(|status| status.to_string())
-    }
-
-    async fn converged(&mut self, count: usize) -> Result<(), String> {
-        let end = Instant::now() + PUSHED_WITHIN;
-        while self.status().await?.edges_converged as usize != count {
-            if Instant::now() > end {
-                return Err("the fleet does not converge".to_owned());
-            }
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
-        Ok(())
-    }
+/// The same figures with metrics on, and what they have become worse by.
+fn with_metrics(off: &Rounds, on: &Rounds) -> Value {
+    let most = |of: fn(&Scrape) -> f64| on.scrapes.iter().map(of).reduce(f64::max);
+    let changes = [
+        ("connect_all_s", Runs::mean(&off.connect_all_s), on.connect_all_s.mean()),
+        ("push_all_p50_ms", off.push_all_ms.p50(), on.push_all_ms.p50()),
+        ("push_all_p99_ms", off.push_all_ms.p99(), on.push_all_ms.p99()),
+        ("push_one_ms", off.push_one_ms.p50(), on.push_one_ms.p50()),
+        ("rss_mib", off.rss_mib.mean(), on.rss_mib.mean()),
+        ("cpu_cores", off.cpu_cores.mean(), on.cpu_cores.mean()),
+    ]
+    .map(|(name, off, on)| (name, off.zip(on).map(|(off, on)| (on / off - 1.0) * 100.0)));
+    let largest = changes.iter().filter_map(|(_, change)| *change).reduce(f64::max);
+    let extra = on.rss_mib.mean().zip(off.rss_mib.mean()).map(|(on, off)| on - off);
+    json!({
+        "scrape_every_s": scrape::EVERY.as_secs(),
+        "scrapes": on.scrapes.len(),
+        "scrape_max_s": most(|scrape| scrape.seconds),
+        "scrape_max_bytes": most(|scrape| scrape.bytes as f64),
+        "series": most(|scrape| scrape.series as f64),
+        "extra_rss_mib": extra,
+        "connect_all_s": on.connect_all_s.mean(),
+        "push_all_p50_ms": on.push_all_ms.p50(),
+        "push_all_p99_ms": on.push_all_ms.p99(),
+        "push_one_ms": on.push_one_ms.p50(),
+        "rss_mib": on.rss_mib.mean(),
+        "cpu_cores": on.cpu_cores.mean(),
+        "change_pct": changes.iter().map(|(name, change)| ((*name).to_owned(), json!(change))).collect::<serde_json::Map<_, _>>(),
+        "largest_change_pct": largest,
+    })
 }

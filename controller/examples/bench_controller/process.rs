@@ -1,5 +1,6 @@
 //! The controller's process, its certificates, and what it uses.
 
+use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -32,6 +33,7 @@ pub struct Usage {
 pub struct Controller {
     child: Child,
     port: u16,
+    metrics: Option<SocketAddr>,
     data: PathBuf,
     setup: Setup,
     access: serde_json::Value,
@@ -39,7 +41,8 @@ pub struct Controller {
 }
 
 impl Controller {
-    pub async fn start() -> Result<Self, String> {
+    /// `metrics`: they may be scraped.
+    pub async fn start(metrics: bool) -> Result<Self, String> {
         let dir = tempfile::tempdir().map_err(|error| error.to_string())?;
         let data = dir.path().join("data");
         let advertised = vec!["127.0.0.1:4511".parse().map_err(|_| "an address")?];
@@ -52,11 +55,14 @@ impl Controller {
         binary.pop();
         binary.push("hawser-controller");
         let port_file = data.join("port");
+        let metrics = metrics.then(free_port).transpose()?;
+        let listen = metrics.map(|address| ["--metrics-listen".to_owned(), address.to_string()]);
         let mut child = Command::new(&binary)
             .args(["run", "--listen", "127.0.0.1:0", "--telemetry-interval-ms", "10000", "--data"])
             .arg(&data)
             .arg("--port-file")
             .arg(&port_file)
+            .args(listen.iter().flatten())
             .env("RUST_LOG", "error")
             .stdout(Stdio::null())
             .spawn()
@@ -73,7 +79,12 @@ impl Controller {
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
         };
-        Ok(Self { child, port, data, setup, access, _dir: dir })
+        Ok(Self { child, port, metrics, data, setup, access, _dir: dir })
+    }
+
+    /// Where metrics are scraped.
+    pub fn metrics(&self) -> Option<SocketAddr> {
+        self.metrics
     }
 
     pub fn token(&self) -> &str {
@@ -136,6 +147,12 @@ impl Drop for Controller {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// Free a moment ago: good enough on loopback.
+fn free_port() -> Result<SocketAddr, String> {
+    let bound = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
+    bound.map_err(|error| error.to_string())
 }
 
 fn pem(der: &[u8]) -> String {

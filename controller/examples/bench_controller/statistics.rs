@@ -12,6 +12,10 @@ impl Runs {
         self.0.sort_by(f64::total_cmp);
     }
 
+    pub fn mean(&self) -> Option<f64> {
+        (!self.0.is_empty()).then(|| self.0.iter().sum::<f64>() / self.0.len() as f64)
+    }
+
     pub fn count(&self) -> usize {
         self.0.len()
     }
