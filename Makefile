@@ -9,6 +9,8 @@ PACKAGES_PEERS := wireguard-go wireguard-tools strongswan-swanctl charon-systemd
 	libstrongswan-standard-plugins
 # A whole Linux kernel as an ordinary process, and what its scenarios run.
 PACKAGES_KERNEL := qemu-system-x86 kmod busybox-static strongswan-swanctl charon-systemd
+# libFuzzer is C++.
+PACKAGES_FUZZ := g++ python3
 CARGO ?= cargo
 SHELL := bash
 comma := ,
@@ -36,6 +38,7 @@ test: setup ## Every test, the lab's scenarios too (root)
 	@# Binaries together with the tests: one set of features, so nothing is compiled twice.
 	$(CARGO) build --workspace --bins --tests
 	$(CARGO) test --workspace --no-fail-fast
+	@$(MAKE) --no-print-directory fuzz-quick
 
 .PHONY: lab-kernel
 lab-kernel: setup build ## Scenarios inside a full Linux kernel → target/reports/kernel.json (ONLY=NAME,NAME)
@@ -109,10 +112,12 @@ lint: ## rustfmt, clippy with warnings as errors, cargo-deny's offline checks
 
 .PHONY: fuzz
 fuzz: ## Every fuzz target, ten million inputs each or half an hour (EXECUTIONS=N, SECONDS_EACH=N, TARGETS="a b") → target/reports/fuzz.json
+	@tools/setup $(PACKAGES_FUZZ)
 	tools/fuzz --executions-per-target $(or $(EXECUTIONS),10000000) --seconds-per-target $(or $(SECONDS_EACH),1800) $(TARGETS)
 
 .PHONY: fuzz-quick
 fuzz-quick: ## The corpora, and 15 s of new search by each target
+	@tools/setup $(PACKAGES_FUZZ)
 	tools/fuzz --seconds-per-target 15 $(TARGETS)
 
 .PHONY: bench-dataplane
