@@ -15,6 +15,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     const GRPC: &str = "#[cfg(feature = \"grpc\")]";
     tonic_prost_build::configure()
         .btree_map(".")
+        // Long, and the same for all who look at it.
+        .bytes(".hawser.agent.v1.Generation.config")
         .client_mod_attribute(".", GRPC)
         .server_mod_attribute(".", GRPC)
         .compile_fds(descriptors)?;

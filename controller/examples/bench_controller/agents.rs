@@ -130,7 +130,7 @@ async fn open(
             if let ToAgent::Generation(generation) = message {
                 // An error: the benchmark is over.
                 let _ = told.send(Instant::now());
-                let config = EdgeConfig::decode(generation.config.as_slice()).unwrap_or_default();
+                let config = EdgeConfig::decode(&generation.config[..]).unwrap_or_default();
                 let all = config.tunnels.iter().flat_map(|tunnel| &tunnel.paths);
                 paths = all.map(|path| path.id).collect();
                 let ack = say(FromAgent::Ack(Ack { id: generation.id }));

@@ -4,19 +4,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use hawser_controller_core::rollout::{Effect, Policy, Rollout};
-use hawser_proto::config::v1::EdgeConfig;
-use prost::Message as _;
 
-use super::compiler::Compiled;
+use super::compiler::{Compiled, CompiledEdge};
 use super::generation::Generation;
 use super::manifest::{self, Desired, Head, Staged};
-use super::state::{EdgeState, FleetState, paths_of};
+use super::state::{EdgeState, FleetState, own_part, paths_of, whole};
 use super::{Controller, ServiceError};
 use crate::audit::Record;
 use crate::clock::now_unix_ms;
 use crate::secret;
 use crate::store::blob::{self, BlobRef, BlobWriter};
-use crate::store::{Op, Store, StoreError, Txn};
+use crate::store::{Op, Store, Txn};
 
 /// Edges with their new generations.
 pub(super) type Named = Vec<(String, Generation)>;
@@ -54,22 +52,10 @@ impl Controller {
     }
 }
 
-/// Serialised configurations that are new or differ.
-pub(super) fn changed_configs(
-    state: &FleetState,
-    configs: &BTreeMap<String, EdgeConfig>,
-) -> BTreeMap<String, Vec<u8>> {
-    let encoded = configs.iter().map(|(name, config)| (name.clone(), config.encode_to_vec()));
-    encoded
-        .filter(|(name, bytes)| state.edges.get(name).is_none_or(|e| e.bytes != *bytes))
-        .collect()
-}
-
 /// The fleet with everything changed at once.
 pub(super) async fn next_state(
     state: &FleetState,
-    mut compiled: Compiled,
-    changed: BTreeMap<String, Vec<u8>>,
+    compiled: Compiled,
     revision: u64,
     blobs: &mut BlobWriter<'_>,
 ) -> Result<(FleetState, Named), ServiceError> {
@@ -81,13 +67,12 @@ pub(super) async fn next_state(
         ..state.clone()
     };
     let leaving: Vec<String> =
-        next.edges.keys().filter(|name| !compiled.configs.contains_key(*name)).cloned().collect();
+        next.edges.keys().filter(|name| !compiled.edges.contains(*name)).cloned().collect();
     remove(&mut next, &leaving);
     let mut names = Vec::new();
-    for (name, bytes) in changed {
-        let config = compiled.configs.remove(&name).unwrap_or_default();
-        let blob = blobs.put(&bytes).await?;
-        let id = give(&mut next, &name, config, bytes, blob)?;
+    for (name, edge) in compiled.changed {
+        let blob = blobs.put(&edge.bytes).await?;
+        let id = give(&mut next, &name, edge, blob)?;
         names.push((name, id));
     }
     next.paths = paths_of(&next.edges);
@@ -97,7 +82,6 @@ pub(super) async fn next_state(
 /// What a staged revision is made of.
 pub(super) struct Plan<'a> {
     pub compiled: Compiled,
-    pub changed: BTreeMap<String, Vec<u8>>,
     pub revision: u64,
     pub policy: Policy,
     pub waves: Vec<Vec<String>>,
@@ -111,7 +95,7 @@ pub(super) async fn staged_state(
     plan: Plan<'_>,
     blobs: &mut BlobWriter<'_>,
 ) -> Result<(FleetState, Named), ServiceError> {
-    let Plan { mut compiled, changed, revision, policy, waves, sights } = plan;
+    let Plan { compiled, revision, policy, waves, sights } = plan;
     let mut next = FleetState {
         manifest_blob: None,
         revision,
@@ -120,16 +104,15 @@ pub(super) async fn staged_state(
         ..state.clone()
     };
     let leaving =
-        next.edges.keys().filter(|name| !compiled.configs.contains_key(*name)).cloned().collect();
+        next.edges.keys().filter(|name| !compiled.edges.contains(*name)).cloned().collect();
     let mut targets = BTreeMap::new();
     let mut names = Vec::new();
-    for (name, bytes) in changed {
-        let blob = blobs.put(&bytes).await?;
+    for (name, edge) in compiled.changed {
+        let blob = blobs.put(&edge.bytes).await?;
         if next.edges.contains_key(&name) {
             targets.insert(name, blob);
         } else {
-            let config = compiled.configs.remove(&name).unwrap_or_default();
-            let id = give(&mut next, &name, config, bytes, blob)?;
+            let id = give(&mut next, &name, edge, blob)?;
             names.push((name, id));
         }
     }
@@ -158,9 +141,8 @@ pub(super) async fn release(
     for edge in edges {
         let Some(target) = staged.targets.remove(edge) else { continue };
         let bytes = blob::read(store, &target).await?;
-        let config = EdgeConfig::decode(bytes.as_slice())
-            .map_err(|_| StoreError::Garbled { what: format!("configuration of {edge}") })?;
-        let id = give(next, edge, config, bytes, target)?;
+        let config = own_part(whole(edge, &bytes)?);
+        let id = give(next, edge, CompiledEdge { config, bytes }, target)?;
         names.push((edge.clone(), id));
     }
     next.rollout = Some(Arc::new(staged));
@@ -172,8 +154,7 @@ pub(super) async fn release(
 fn give(
     next: &mut FleetState,
     name: &str,
-    config: EdgeConfig,
-    bytes: Vec<u8>,
+    CompiledEdge { config, bytes }: CompiledEdge,
     blob: BlobRef,
 ) -> Result<Generation, ServiceError> {
     let present = next.edges.get(name).map(|e| e.desired.id);
@@ -183,7 +164,8 @@ fn give(
         .ok_or_else(|| ServiceError::Compile(format!("{name} has no generation left")))?;
     let desired = Desired { id, revision: next.revision, config: blob, reissued: false };
     next.retired.remove(name);
-    next.edges.insert(name.to_owned(), Arc::new(EdgeState { desired, config, bytes }));
+    next.edges
+        .insert(name.to_owned(), Arc::new(EdgeState { desired, config, bytes: bytes.into() }));
     Ok(id)
 }
 

@@ -2,21 +2,34 @@
 //! true.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use hawser_controller_core::{
-    Allocations, Fleet, Plan, Role, SiteName, allocate, compile, expired_waivers, parse,
+    Allocations, Fleet, Plan, Role, SiteName, allocate, expired_waivers, parse,
 };
 use hawser_proto::agent::v1::Fault;
 use hawser_proto::config::v1::EdgeConfig;
+use prost::Message as _;
 
 use super::ServiceError;
+use super::state::{EdgeState, own_part};
 use crate::clock::now_unix_ms;
 
 /// What a document means for the whole fleet.
 pub struct Compiled {
     pub fleet: Fleet,
     pub allocations: Allocations,
-    pub configs: BTreeMap<String, EdgeConfig>,
+    /// Every edge of the fleet.
+    pub edges: BTreeSet<String>,
+    /// Those whose configuration is new, or differs from the present one.
+    pub changed: BTreeMap<String, CompiledEdge>,
+}
+
+/// What one edge is to get.
+pub struct CompiledEdge {
+    /// The controller's own part of it.
+    pub config: EdgeConfig,
+    pub bytes: Vec<u8>,
 }
 
 /// Every fault of the document; none: it may be applied to the fleet of this name.
@@ -42,30 +55,38 @@ pub fn read(document: &[u8], name: &str) -> Result<Fleet, Vec<Fault>> {
 }
 
 /// Blocks for as long as a big fleet takes. `drained`: sites, edges and `EDGE/UPLINK` that traffic is led away from,
-/// whatever the document says.
+/// whatever the document says. `present`: what the edges have now.
 pub fn run(
     fleet: Fleet,
     mut allocations: Allocations,
     controllers: &[String],
     drained: &BTreeSet<String>,
+    present: &BTreeMap<String, Arc<EdgeState>>,
 ) -> Result<Result<Compiled, Vec<Fault>>, ServiceError> {
     if let Err(exhausted) = allocate(&fleet, &mut allocations) {
         let fault: hawser_controller_core::Fault = exhausted.into();
         return Ok(Err(vec![fault.into()]));
     }
     let led_away = with_drains(&fleet, drained);
-    let compiled = compile(&led_away, &allocations)
-        .map_err(|error| ServiceError::Compile(error.to_string()))?;
-    let configs = compiled
-        .into_iter()
-        .map(|(name, mut config)| {
-            if config.controllers.is_empty() {
-                config.controllers = controllers.to_vec();
-            }
-            (name.to_string(), config)
-        })
-        .collect();
-    Ok(Ok(Compiled { fleet, allocations, configs }))
+    let failed =
+        |error: hawser_controller_core::NotAllocated| ServiceError::Compile(error.to_string());
+    let plan = Plan::new(&led_away, &allocations).map_err(failed)?;
+    let (mut edges, mut changed) = (BTreeSet::new(), BTreeMap::new());
+    // One at a time: all configurations of a large fleet take a lot of room.
+    for (_, edge) in plan.edges() {
+        let name = edge.name.to_string();
+        let mut config = plan.config_of(&edge.name).map_err(failed)?;
+        if config.controllers.is_empty() {
+            config.controllers = controllers.to_vec();
+        }
+        let bytes = config.encode_to_vec();
+        if present.get(&name).is_none_or(|state| state.bytes != bytes) {
+            changed.insert(name.clone(), CompiledEdge { config: own_part(config), bytes });
+        }
+        edges.insert(name);
+    }
+    drop(plan);
+    Ok(Ok(Compiled { fleet, allocations, edges, changed }))
 }
 
 /// The fleet with these drained too.

@@ -2,7 +2,7 @@
 
 use hawser_proto::operator::v1 as operator;
 
-use super::commit::{Named, changed_configs, next_state};
+use super::commit::{Named, next_state};
 use super::events::event;
 use super::intent::{check_comment, refuse_while_staged};
 use super::manifest::DrainRecord;
@@ -52,10 +52,8 @@ impl Controller {
         }
         let compiled = self.compile(fleet, &wanted).await?;
         let compiled = compiled.map_err(|_| ServiceError::RevisionUnreadable(state.revision))?;
-        let changed = changed_configs(&state, &compiled.configs);
         let mut blobs = BlobWriter::new(self.store.as_ref());
-        let (next, names) =
-            next_state(&wanted, compiled, changed, state.revision, &mut blobs).await?;
+        let (next, names) = next_state(&wanted, compiled, state.revision, &mut blobs).await?;
         let action = if drained { "DRAINED" } else { "UNDRAINED" };
         let detail = format!("{} edges change; {comment}", names.len());
         let audit = Record::new(by.actor(), action, target, detail);

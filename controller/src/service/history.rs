@@ -1,6 +1,7 @@
 //! Revisions: which there are, what one would change, and going back to one.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use hawser_controller_core::Fleet;
 use hawser_controller_core::changes::{Configs, EdgeChanges, blinks, site_changes};
@@ -11,6 +12,7 @@ use hawser_proto::operator::v1 as operator;
 use super::compiler::Compiled;
 use super::intent::{Applied, Expected, Proposal, says_the_same};
 use super::manifest::{self, RevisionRecord};
+use super::state::{EdgeState, FleetState, whole};
 use super::tokens::Principal;
 use super::{Controller, ServiceError};
 use crate::clock::now_unix_ms;
@@ -78,7 +80,9 @@ impl Controller {
         };
         let unchanged = says_the_same(&state, &compiled);
         let findings = self.findings(&compiled.fleet);
-        let plan = changes(&state.configs(), &compiled.configs);
+        let differ: BTreeSet<&String> = compiled.changed.keys().collect();
+        let plan =
+            changes(&configs_now(&state, &differ)?, &configs_then(&state, &compiled, &differ)?);
         Ok(operator::PlanResponse {
             base_revision: state.revision,
             unchanged,
@@ -93,8 +97,11 @@ impl Controller {
         if from == 0 {
             return Err(ServiceError::RevisionUnknown(0));
         }
-        let (old, new) = (self.compiled(from).await?, self.compiled(to).await?);
-        let plan = changes(&old.configs, &new.configs);
+        let state = self.state();
+        let (old, new) = (self.compiled(from, &state).await?, self.compiled(to, &state).await?);
+        let differ = old.changed.keys().chain(new.changed.keys()).collect();
+        let plan =
+            changes(&configs_then(&state, &old, &differ)?, &configs_then(&state, &new, &differ)?);
         let unchanged = old.fleet == new.fleet;
         Ok(operator::PlanResponse { base_revision: from, unchanged, ..plan })
     }
@@ -123,11 +130,11 @@ impl Controller {
         lint(fleet, &watched, now_unix_ms())
     }
 
-    async fn compiled(&self, revision: u64) -> Result<Compiled, ServiceError> {
+    async fn compiled(&self, revision: u64, state: &FleetState) -> Result<Compiled, ServiceError> {
         let document = self.document(revision).await?;
         let unreadable = |_| ServiceError::RevisionUnreadable(document.revision);
         let fleet = self.parse_again(document.bytes).await?.map_err(unreadable)?;
-        self.compile(fleet, &self.state()).await?.map_err(unreadable)
+        self.compile(fleet, state).await?.map_err(unreadable)
     }
 }
 
@@ -142,10 +149,31 @@ fn told(record: &RevisionRecord, current: u64) -> operator::Revision {
     }
 }
 
-fn changes(
-    old: &Configs,
-    new: &BTreeMap<String, hawser_proto::config::v1::EdgeConfig>,
-) -> operator::PlanResponse {
+/// What the edges have now: those that differ as a whole, of the others the controller's own part.
+fn configs_now(state: &FleetState, differ: &BTreeSet<&String>) -> Result<Configs, ServiceError> {
+    let of = |(name, edge): (&String, &Arc<EdgeState>)| {
+        let differs = differ.contains(name);
+        let config = if differs { whole(name, &edge.bytes)? } else { edge.config.clone() };
+        Ok((name.clone(), config))
+    };
+    state.edges.iter().map(of).collect()
+}
+
+/// What they would have by what was compiled for this state.
+fn configs_then(
+    state: &FleetState,
+    compiled: &Compiled,
+    differ: &BTreeSet<&String>,
+) -> Result<Configs, ServiceError> {
+    let mut configs = configs_now(state, differ)?;
+    configs.retain(|name, _| compiled.edges.contains(name));
+    for (name, edge) in &compiled.changed {
+        configs.insert(name.clone(), whole(name, &edge.bytes)?);
+    }
+    Ok(configs)
+}
+
+fn changes(old: &Configs, new: &Configs) -> operator::PlanResponse {
     let edge = |edge: EdgeChanges| operator::EdgePlan {
         edge: edge.edge,
         action: edge.action.name().to_owned(),

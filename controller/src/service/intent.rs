@@ -8,7 +8,7 @@ use hawser_controller_core::rollout::{Policy, waves};
 use hawser_proto::agent::v1::Fault;
 use hawser_telemetry::TraceContext;
 
-use super::commit::{Named, Plan, changed_configs, next_state, staged_state};
+use super::commit::{Named, Plan, next_state, staged_state};
 use super::compiler::{self, Compiled};
 use super::events::event;
 use super::generation::Generation;
@@ -255,7 +255,8 @@ impl Controller {
         let allocations = state.allocations.clone();
         let controllers = self.settings.controllers.clone();
         let drained: BTreeSet<String> = state.drains.keys().cloned().collect();
-        let compile = move || compiler::run(fleet, allocations, &controllers, &drained);
+        let present = state.edges.clone();
+        let compile = move || compiler::run(fleet, allocations, &controllers, &drained, &present);
         tokio::task::spawn_blocking(compile)
             .await
             .map_err(|_| ServiceError::Compile("the compiler panicked".into()))?
@@ -270,18 +271,17 @@ impl Controller {
         compiled: Compiled,
     ) -> Result<Applied, ServiceError> {
         let revision = state.revision + 1;
-        let changed = changed_configs(state, &compiled.configs);
         let mut blobs = BlobWriter::new(self.store.as_ref());
         let (record, mut extra, forgotten) =
             self.new_revision(revision, actor.clone(), &proposal, &mut blobs).await?;
-        let members = self.members(state, changed.keys());
+        let members = self.members(state, compiled.changed.keys());
         let sights = self.sights(state);
         let (mut next, names) = match proposal.policy.filter(|_| !members.is_empty()) {
-            None => next_state(state, compiled, changed, revision, &mut blobs).await?,
+            None => next_state(state, compiled, revision, &mut blobs).await?,
             Some(policy) => {
                 let waves = waves(&members, &policy);
                 let sights = &sights;
-                let plan = Plan { compiled, changed, revision, policy, waves, sights };
+                let plan = Plan { compiled, revision, policy, waves, sights };
                 staged_state(self.store.as_ref(), state, plan, &mut blobs).await?
             }
         };
@@ -356,8 +356,8 @@ pub(super) fn refuse_while_staged(state: &FleetState) -> Result<(), ServiceError
 /// Neither the meaning nor any edge's configuration differs.
 pub(super) fn says_the_same(state: &FleetState, compiled: &Compiled) -> bool {
     state.fleet.as_ref() == Some(&compiled.fleet)
-        && compiled.configs.len() == state.edges.len()
-        && changed_configs(state, &compiled.configs).is_empty()
+        && compiled.edges.len() == state.edges.len()
+        && compiled.changed.is_empty()
 }
 
 /// What is no more in the fleet need not be led away from.

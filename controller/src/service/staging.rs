@@ -159,7 +159,6 @@ impl Controller {
         let faulty = |_| ServiceError::RevisionUnreadable(from);
         let fleet = self.parse_again(document.clone()).await?.map_err(faulty)?;
         let compiled = self.compile(fleet, state).await?.map_err(faulty)?;
-        let changed = commit::changed_configs(state, &compiled.configs);
         let revision = state.revision + 1;
         let comment = format!("revision {} is taken back: {reason}", staged.revision);
         let proposal = Proposal {
@@ -172,7 +171,7 @@ impl Controller {
         let mut blobs = BlobWriter::new(self.store.as_ref());
         let (record, mut extra, forgotten) =
             self.new_revision(revision, actor.clone(), &proposal, &mut blobs).await?;
-        let (mut next, names) = next_state(state, compiled, changed, revision, &mut blobs).await?;
+        let (mut next, names) = next_state(state, compiled, revision, &mut blobs).await?;
         let ended = Staged { targets: BTreeMap::new(), leaving: Vec::new(), ..staged.clone() };
         next.rollout = Some(Arc::new(ended));
         extra.push(manifest::put_revision(&record)?);

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use bytes::Bytes;
 use hawser_controller_core::{Allocations, Fleet};
 use hawser_proto::config::v1::EdgeConfig;
 use prost::Message as _;
@@ -17,9 +18,38 @@ use crate::store::{Revision, Store, StoreError};
 #[derive(Debug)]
 pub struct EdgeState {
     pub desired: Desired,
+    /// The controller's [own part](own_part).
     pub config: EdgeConfig,
-    /// `config` as it is sent and stored.
-    pub bytes: Vec<u8>,
+    /// The whole configuration as it is sent and stored.
+    pub bytes: Bytes,
+}
+
+impl EdgeState {
+    /// # Errors
+    /// The octets are no configuration.
+    pub fn decode(edge: &str, desired: Desired, bytes: Vec<u8>) -> Result<Self, StoreError> {
+        let config = own_part(whole(edge, &bytes)?);
+        Ok(Self { desired, config, bytes: bytes.into() })
+    }
+}
+
+/// The whole of an edge's configuration.
+///
+/// # Errors
+/// The octets are no configuration.
+pub fn whole(edge: &str, bytes: &[u8]) -> Result<EdgeConfig, StoreError> {
+    EdgeConfig::decode(bytes)
+        .map_err(|_| StoreError::Garbled { what: format!("configuration of {edge}") })
+}
+
+/// What the controller itself looks at in a configuration: all but the lists that every edge has of the whole fleet's
+/// prefixes, for they would be the most of its memory.
+pub fn own_part(mut config: EdgeConfig) -> EdgeConfig {
+    config.routes = Vec::new();
+    for tunnel in &mut config.tunnels {
+        tunnel.peer_sources = Vec::new();
+    }
+    config
 }
 
 /// One end of a path.
@@ -85,9 +115,7 @@ impl FleetState {
         let mut edges = BTreeMap::new();
         for (name, desired) in manifest.edges {
             let bytes = blob::read(store, &desired.config).await?;
-            let config = EdgeConfig::decode(bytes.as_slice())
-                .map_err(|_| StoreError::Garbled { what: format!("configuration of {name}") })?;
-            let state = EdgeState { desired, config, bytes };
+            let state = EdgeState::decode(&name, desired, bytes)?;
             edges.insert(name, Arc::new(state));
         }
         let fleet = match manifest::read_revision(store, manifest.revision).await? {
@@ -129,11 +157,6 @@ impl FleetState {
     /// The rollout that goes on by itself, if one does.
     pub fn running_rollout(&self) -> Option<&Arc<Staged>> {
         self.rollout.as_ref().filter(|staged| staged.machine.runs())
-    }
-
-    /// Configurations by edge, as they are offered now.
-    pub fn configs(&self) -> BTreeMap<String, EdgeConfig> {
-        self.edges.iter().map(|(name, edge)| (name.clone(), edge.config.clone())).collect()
     }
 
     pub fn edge_by_id(&self, edge_id: u32) -> Option<(&String, &Arc<EdgeState>)> {

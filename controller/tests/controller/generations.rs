@@ -20,7 +20,7 @@ async fn an_edge_gets_its_generation_acknowledges_it_and_is_confirmed_by_the_nex
     let generation = agent.generation().await;
     let id = generation.id.unwrap();
     assert_eq!((id.epoch, id.number, generation.revision), (1, 1, 1));
-    let config = EdgeConfig::decode(generation.config.as_slice()).unwrap();
+    let config = EdgeConfig::decode(&generation.config[..]).unwrap();
     assert_eq!((&*config.edge, config.tunnels.len()), ("hq-1", 2));
     assert_eq!(config.controllers, ["127.0.0.1:4511"]);
     let digest = ring::digest::digest(&ring::digest::SHA256, &generation.config);

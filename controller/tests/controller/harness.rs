@@ -274,7 +274,7 @@ pub fn applied(id: Option<GenerationId>) -> GenerationState {
 }
 
 pub fn decode(generation: &Generation) -> EdgeConfig {
-    EdgeConfig::decode(generation.config.as_slice()).expect("a configuration")
+    EdgeConfig::decode(&generation.config[..]).expect("a configuration")
 }
 
 pub fn number(id: Option<GenerationId>) -> u64 {

@@ -149,7 +149,7 @@ async fn what_an_edge_learns_of_its_uplinks_reaches_its_neighbours_now_and_later
     b2.generation().await;
     let mut b1 = lab.connect(&b1_keys, GenerationState::default()).await;
     let config = b1.generation().await.config;
-    let config = EdgeConfig::decode(config.as_slice()).unwrap();
+    let config = EdgeConfig::decode(&config[..]).unwrap();
     let uplink_id = config.uplinks[1].id;
     let fact = UplinkFact {
         uplink_id,

@@ -285,7 +285,7 @@ impl Supervisor {
             tracing::warn!(code = "GENERATION_UNNAMED", "a generation without a name is ignored");
             return;
         };
-        let generation = Generation::new(id, offered.config.clone());
+        let generation = Generation::new(id, offered.config.to_vec());
         if generation.digest().0 != *offered.config_sha256 {
             self.nack(id, wire::NackKind::Rejected, vec![events::corrupt(id)]);
             return;

@@ -32,7 +32,7 @@ fn generation(number: u64, config: &config::EdgeConfig) -> wire::Generation {
         revision: number,
         config_sha256: hawser_edge_core::generation::Digest::of(&bytes).0.to_vec(),
         traceparent: String::new(),
-        config: bytes,
+        config: bytes.into(),
     }
 }
 
