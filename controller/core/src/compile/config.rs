@@ -150,10 +150,7 @@ fn tunnel(plan: &Plan<'_>, planned: &PlannedEdge, tunnel: &TunnelPlan) -> wire::
         paths,
         peer_sources: sources
             .into_iter()
-            .map(|(segment, prefix)| wire::SegmentPrefix {
-                segment_id: segment.0,
-                prefix: prefix.to_string(),
-            })
+            .map(|(segment, prefix)| wire::SegmentPrefix { segment_id: segment.0, prefix })
             .collect(),
         peer_uplinks: peer_uplinks.collect(),
     }
@@ -209,9 +206,9 @@ pub(super) fn profile(plan: &Plan<'_>, name: &ProfileName) -> wire::TunnelProfil
 
 fn routes(plan: &Plan<'_>, planned: &PlannedEdge) -> Vec<wire::Route> {
     let reached = plan.overlay.reached(&plan.graph, planned.at.site);
-    let route = |found: super::overlay::Reached| wire::Route {
+    let route = |found: super::overlay::Reached<'_>| wire::Route {
         segment_id: found.segment.0,
-        prefix: found.prefix.to_string(),
+        prefix: found.prefix.to_owned(),
         next_hop_edge_ids: found.next_hops.iter().map(|edge| edge.0).collect(),
     };
     reached.into_iter().map(route).collect()

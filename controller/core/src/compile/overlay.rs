@@ -12,8 +12,7 @@ use crate::intent::Fleet;
 /// Prefixes of all segments with the sites that originate them.
 #[derive(Debug)]
 pub(super) struct Overlay {
-    /// Sites in ascending order.
-    origins: BTreeMap<SegmentId, BTreeMap<IpNet, Vec<usize>>>,
+    origins: BTreeMap<SegmentId, BTreeMap<IpNet, Origins>>,
     /// Segments of each site: those of its LANs; at a hub also those that it carries for others.
     segments: Vec<BTreeSet<SegmentId>>,
     /// What each site's LANs have, sorted.
@@ -22,17 +21,26 @@ pub(super) struct Overlay {
     edges: Vec<Vec<EdgeId>>,
 }
 
+/// Who originates a prefix.
+#[derive(Debug)]
+struct Origins {
+    /// In ascending order.
+    sites: Vec<usize>,
+    /// The prefix as it is written: every edge of a fleet has it in its configuration.
+    text: String,
+}
+
 /// A prefix and the edges that a packet to it may go to, best first.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Reached {
+pub(super) struct Reached<'a> {
     pub segment: SegmentId,
-    pub prefix: IpNet,
+    pub prefix: &'a str,
     pub next_hops: Vec<EdgeId>,
 }
 
 impl Overlay {
     pub fn new(fleet: &Fleet, numbers: &Allocations, graph: &Graph) -> Result<Self, NotAllocated> {
-        let mut origins: BTreeMap<SegmentId, BTreeMap<IpNet, Vec<usize>>> = BTreeMap::new();
+        let mut origins: BTreeMap<SegmentId, BTreeMap<IpNet, Origins>> = BTreeMap::new();
         let mut own = Vec::new();
         let mut edges = Vec::new();
         for (index, site) in fleet.sites.iter().enumerate() {
@@ -42,7 +50,11 @@ impl Overlay {
                 found.extend(lan.prefixes.iter().map(|prefix| (segment, *prefix)));
             }
             for (segment, prefix) in &found {
-                origins.entry(*segment).or_default().entry(*prefix).or_default().push(index);
+                let of_segment = origins.entry(*segment).or_default();
+                let of_prefix = of_segment
+                    .entry(*prefix)
+                    .or_insert_with(|| Origins { sites: Vec::new(), text: prefix.to_string() });
+                of_prefix.sites.push(index);
             }
             own.push(found.into_iter().collect());
             let ids = site.edges.iter().map(|edge| numbers.edge(&edge.name));
@@ -58,15 +70,15 @@ impl Overlay {
 
     /// Every prefix of the site's segments that is not its own, in order of (segment, prefix). Without next hops: the
     /// prefix is only guarded.
-    pub fn reached(&self, graph: &Graph, site: usize) -> Vec<Reached> {
+    pub fn reached(&self, graph: &Graph, site: usize) -> Vec<Reached<'_>> {
         let mut direct = vec![false; self.own.len()];
         graph.neighbours(site).iter().for_each(|other| direct[*other] = true);
         let mut found = Vec::new();
         for segment in &self.segments[site] {
-            for (prefix, origins) in self.origins.get(segment).into_iter().flatten() {
-                if origins.binary_search(&site).is_err() {
-                    let next_hops = self.next_hops(graph, site, &direct, origins);
-                    found.push(Reached { segment: *segment, prefix: *prefix, next_hops });
+            for origins in self.origins.get(segment).into_iter().flat_map(BTreeMap::values) {
+                if origins.sites.binary_search(&site).is_err() {
+                    let next_hops = self.next_hops(graph, site, &direct, &origins.sites);
+                    found.push(Reached { segment: *segment, prefix: &origins.text, next_hops });
                 }
             }
         }
@@ -99,7 +111,12 @@ impl Overlay {
 
     /// What a packet from the peer may have as its source: the peer's LANs, and at a hub all that it reaches. Never
     /// what overlaps the site's own LANs.
-    pub fn peer_sources(&self, graph: &Graph, site: usize, peer: usize) -> Vec<(SegmentId, IpNet)> {
+    pub fn peer_sources(
+        &self,
+        graph: &Graph,
+        site: usize,
+        peer: usize,
+    ) -> Vec<(SegmentId, String)> {
         let mine = |(segment, prefix): &(SegmentId, IpNet)| {
             self.own[site]
                 .iter()
@@ -108,16 +125,16 @@ impl Overlay {
         let segments = &self.segments[site];
         let wanted = |found: &(SegmentId, IpNet)| segments.contains(&found.0) && !mine(found);
         if graph.rank[peer].is_none() {
-            return self.own[peer].iter().copied().filter(wanted).collect();
+            let own = self.own[peer].iter().filter(|found| wanted(found));
+            return own.map(|(segment, prefix)| (*segment, prefix.to_string())).collect();
         }
         let mut found = Vec::new();
         for segment in segments {
             for (prefix, origins) in self.origins.get(segment).into_iter().flatten() {
                 let from =
                     |origin: &usize| *origin != site && graph.distance(peer, *origin).is_some();
-                let candidate = (*segment, *prefix);
-                if origins.iter().any(from) && wanted(&candidate) {
-                    found.push(candidate);
+                if origins.sites.iter().any(from) && wanted(&(*segment, *prefix)) {
+                    found.push((*segment, origins.text.clone()));
                 }
             }
         }
