@@ -171,7 +171,7 @@ async fn a_generation_that_is_damaged_or_not_for_this_edge_never_reaches_the_eng
     damaged.config_sha256[0] ^= 1;
     let other = generation(3, &config::EdgeConfig { edge: "b2-1".to_owned(), ..edge_config() });
     let mut unreadable = generation(4, &edge_config());
-    unreadable.config = vec![0xff; 20];
+    unreadable.config = vec![0xff; 20].into();
     unreadable.config_sha256 =
         hawser_edge_core::generation::Digest::of(&unreadable.config).0.to_vec();
     let feature = vec!["time-travel".to_owned()];
