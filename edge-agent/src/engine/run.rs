@@ -169,6 +169,9 @@ fn init_logs(json: bool) -> LogSink {
 /// A part can't be started. What happens later is mended or reported, and ends nothing.
 pub async fn run(options: Options, stop: CancellationToken) -> Result<(), EngineError> {
     let identity = Arc::new(Identity::load(&options.state_dir)?);
+    // Before the controller is called: what the kernel can do may take it seconds to find out (it loads modules), and an
+    // offered generation must be applied in time.
+    let (dataplane, EventReceivers { events, datagrams }) = data_plane(&options)?;
     let control = control::start(identity.clone(), &options.state_dir)?;
     let (asks, metrics_inbox) = mpsc::channel(metrics::ASKS);
     let about = About {
@@ -185,7 +188,6 @@ pub async fn run(options: Options, stop: CancellationToken) -> Result<(), Engine
     let socket = local::serve(&options.state_dir, queries, stop.clone())?;
     let (observed, observations) = mpsc::channel(OBSERVATIONS);
     let (host, carriers) = host_task::start(observed)?;
-    let (dataplane, EventReceivers { events, datagrams }) = data_plane(&options)?;
     let routes = Arc::new(PeerRoutes::new());
     let peers = Peering::new(Parts {
         identity: identity.clone(),

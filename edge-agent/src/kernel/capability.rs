@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::thread;
+use std::time::Instant;
 
 use hawser_edge_core::id::{PathId, Spi};
 use hawser_edge_core::kernel::{Direction, GreLink, NextHop, Policy, StateId, link_name};
@@ -42,7 +43,10 @@ pub fn lacks() -> Vec<Lack> {
 
 fn try_all() -> Vec<Lack> {
     let mut found = Vec::new();
+    let mut began = Instant::now();
     let mut note = |code, mend, result: Result<(), String>| {
+        let took_ms = std::mem::replace(&mut began, Instant::now()).elapsed().as_millis();
+        tracing::debug!(code, took_ms, "tried");
         if let Err(message) = result {
             found.push(Lack { code, message, mend });
         }
