@@ -2,7 +2,7 @@
 
 mod sim;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use hawser_edge_core::config::{BalanceBy, ClassMode, SlaLimits};
@@ -104,6 +104,8 @@ struct Run {
     health: BTreeMap<PathId, SlaState>,
     available: BTreeMap<PathId, bool>,
     carrier: BTreeMap<UplinkId, bool>,
+    /// Answered once: they are not connecting any more.
+    heard: BTreeSet<PathId>,
     now: Micros,
     log: String,
     decisions: Vec<Decision>,
@@ -117,6 +119,7 @@ impl Run {
             health: paths().map(|p| (p, SlaState::Down)).collect(),
             available: paths().map(|p| (p, true)).collect(),
             carrier: BTreeMap::new(),
+            heard: BTreeSet::new(),
             now: Micros(0),
             log: String::new(),
             decisions: Vec::new(),
@@ -136,6 +139,7 @@ impl Run {
             Input::Health { path, state, severity, rtt_ms } => {
                 let health = health(state, severity, rtt_ms);
                 self.health.insert(PathId(path), health.state);
+                self.heard.insert(PathId(path));
                 self.selector.handle_quality(PathId(path), &health, now);
             }
             Input::Admin { path, available } => {
@@ -191,7 +195,9 @@ impl Run {
     fn choice_is_sound(&self) -> Result<(), TestCaseError> {
         let choice = self.selector.choice();
         let current = self.selector.selected();
-        prop_assert_eq!(choice == Choice::Nothing, current.is_none());
+        if current.is_none() {
+            return self.last_way_is_sound(&choice);
+        }
         match &choice {
             Choice::Nothing => {}
             Choice::Path(path) => prop_assert_eq!(Some(*path), current),
@@ -210,6 +216,26 @@ impl Run {
                     weight > 0 && self.state(path) == SlaState::Meets
                 };
                 prop_assert!(paths.iter().all(meets), "{:?}", paths);
+            }
+        }
+        Ok(())
+    }
+
+    /// Where nothing works, only silence may speak against what carries.
+    fn last_way_is_sound(&self, choice: &Choice) -> Result<(), TestCaseError> {
+        let silent = |path: PathId| {
+            let carrier = self.carrier.get(&UplinkId(path.0 % 2)).copied().unwrap_or(true);
+            self.available[&path] && carrier && self.heard.contains(&path)
+        };
+        match choice {
+            Choice::Path(path) => {
+                prop_assert!(!self.selector.policy().drop_when_none_meets);
+                prop_assert!(silent(*path), "{} can't carry anything", path);
+            }
+            _ => {
+                prop_assert_eq!(choice, &Choice::Nothing);
+                let none = !(1..=PATHS).map(PathId).any(silent);
+                prop_assert!(none || self.selector.policy().drop_when_none_meets);
             }
         }
         Ok(())

@@ -57,6 +57,8 @@ pub(super) struct Group {
     pub(super) selector: Option<Selector>,
     /// Where the prefixes go now.
     pub(super) carried: Option<TunnelId>,
+    /// Where they went last.
+    pub(super) last: Option<TunnelId>,
     pub(super) carried_since: Micros,
     /// When the choice or an offer last changed.
     pub(super) changed: Micros,
@@ -74,6 +76,7 @@ impl Group {
             prefixes: BTreeSet::new(),
             selector,
             carried: None,
+            last: None,
             carried_since: now,
             changed: now,
             shown: Vec::new(),
@@ -142,6 +145,7 @@ impl Group {
     }
 
     fn note_carried(&mut self, before: Option<TunnelId>, now: Micros) {
+        self.last = self.carried.or(self.last);
         if self.carried != before {
             (self.carried_since, self.changed) = (now, now);
         }
@@ -152,13 +156,16 @@ impl Group {
         self.selector.as_ref().and_then(Selector::next_deadline)
     }
 
-    /// For the data plane: the chosen next hop, then whichever else may be used, in the generation's order.
+    /// For the data plane: the chosen next hop, or while there is none the last one; then whichever else may be used, in
+    /// the generation's order.
     pub(super) fn order(&self) -> Vec<TunnelId> {
-        let others = self.key.next_hops.iter().zip(&self.key.offers);
-        let others = others
-            .filter(|(tunnel, offer)| **offer != Offer::Withdrawn && Some(**tunnel) != self.carried)
-            .map(|(tunnel, _)| *tunnel);
-        self.carried.into_iter().chain(others).collect()
+        let usable = self.key.next_hops.iter().zip(&self.key.offers);
+        let usable = usable.filter(|(_, offer)| **offer != Offer::Withdrawn).map(|(hop, _)| *hop);
+        let usable: Vec<TunnelId> = usable.collect();
+        let last = || self.last.filter(|last| usable.contains(last));
+        let first = self.carried.or_else(last);
+        let others = usable.iter().copied().filter(|hop| Some(*hop) != first);
+        first.into_iter().chain(others).collect()
     }
 
     /// Whether an SLA is violated on the way that is used.

@@ -1,4 +1,5 @@
-//! What carries a class, beyond its first path: the spread of a balanced class, the second copy of a duplicated one.
+//! What carries a class, beyond its first path: the spread of a balanced class, the second copy of a duplicated one; and
+//! what carries it when no path is known to work.
 
 use super::candidate::Candidate;
 use super::{Choice, Selector};
@@ -15,7 +16,9 @@ impl Selector {
 
     /// What the mode makes of the selected path.
     pub(super) fn choose(&self, now: Micros) -> Choice {
-        let Some(current) = self.current_candidate() else { return Choice::Nothing };
+        let Some(current) = self.current_candidate() else {
+            return self.last_way(now).map_or(Choice::Nothing, |c| Choice::Path(c.spec.path));
+        };
         match self.policy.mode {
             ClassMode::Best => Choice::Path(current.spec.path),
             ClassMode::Balance(_) => self.spread(current, now),
@@ -24,6 +27,19 @@ impl Selector {
                 None => Choice::Path(current.spec.path),
             },
         }
+    }
+
+    /// Silence on every path at once may be the peer's agent that is gone, while its kernel goes on forwarding; and where
+    /// nothing works, sending costs nothing. So what carried the class last goes on, as long as nothing but silence speaks
+    /// against it. It is not selected: the tunnel is down, and another origin of a prefix is taken if there is one.
+    pub(super) fn last_way(&self, now: Micros) -> Option<&Candidate> {
+        if self.policy.drop_when_none_meets {
+            return None;
+        }
+        let silent = |c: &&Candidate| c.available && c.carrier && !c.health.connecting;
+        let last = self.current.or_else(|| self.choice.paths().first().copied());
+        let stays = self.candidates.iter().filter(silent).find(|c| Some(c.spec.path) == last);
+        stays.or_else(|| self.candidates.iter().filter(silent).min_by_key(|c| self.rank(c, now)))
     }
 
     /// Every path that does as well as the selected one. One that failed comes back when it has proven itself.

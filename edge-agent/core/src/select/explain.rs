@@ -46,7 +46,10 @@ impl Selector {
         let held = self.held(now);
         let name = |path| self.name(path);
         let summary = match (self.current, held.first()) {
-            (None, _) => "no path may carry this class".to_owned(),
+            (None, _) => match self.last_way(now) {
+                Some(last) => format!("every path is down; packets still go by {}", last.spec.name),
+                None => "no path may carry this class".to_owned(),
+            },
             (Some(path), Some(held)) => {
                 let better = name(held.path);
                 format!("on {}; {better} is better but waits: {}", name(path), held.because)
@@ -103,7 +106,11 @@ impl Selector {
             .filter_map(|path| self.candidates.iter().find(|c| c.spec.path == *path))
             .map(|c| format!("{} is left: {}", c.spec.name, trouble(c)))
             .collect();
-        let mut summary = format!("carries on {}", named(&after).join(", "));
+        let mut summary = match self.current {
+            None if after.is_empty() => "carries on nothing: every path is down".to_owned(),
+            None => format!("every path is down; packets still go by {}", named(&after).join(", ")),
+            Some(_) => format!("carries on {}", named(&after).join(", ")),
+        };
         if !left.is_empty() {
             summary = format!("{summary}; {}", left.join("; "));
         }
@@ -122,7 +129,10 @@ impl Selector {
             Cause::NoneLeft if self.policy.drop_when_none_meets => {
                 "no path meets the SLA, and the class is dropped then".to_owned()
             }
-            Cause::NoneLeft => "every path is down".to_owned(),
+            Cause::NoneLeft => match self.last_way(now) {
+                Some(last) => format!("every path is down; packets still go by {}", last.spec.name),
+                None => "every path is down".to_owned(),
+            },
             Cause::Members => String::new(),
         };
         match self.current {

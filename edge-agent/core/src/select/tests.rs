@@ -232,7 +232,7 @@ fn a_class_that_is_dropped_when_none_meets_is_dropped_and_starts_again() {
     let mut selector = settled_with(ClassPolicy { drop_when_none_meets: true, ..policy() });
     [B, C, A].iter().for_each(|&p| set(&mut selector, p, SlaState::Violates, s(101)));
     assert_eq!(moved(&mut selector, s(101)), Some((Cause::NoneLeft, None)));
-    assert_eq!(selector.selected(), None);
+    assert_eq!((selector.selected(), selector.choice()), (None, Choice::Nothing));
     assert_eq!(selector.poll(s(150)), None);
     set(&mut selector, C, SlaState::Meets, s(151));
     assert_eq!(moved(&mut selector, s(151)), Some((Cause::Start, Some(C))));
@@ -247,6 +247,36 @@ fn when_all_are_down_nothing_is_selected_and_the_first_that_answers_is_taken() {
     assert_eq!(moved(&mut selector, s(102)), Some((Cause::Start, Some(C))));
     set(&mut selector, B, SlaState::Meets, s(103));
     assert_eq!(moved(&mut selector, s(103)), Some((Cause::PathDown, Some(B))));
+}
+
+#[test]
+fn when_all_fall_silent_packets_still_go_where_they_went_last() {
+    let mut selector = settled();
+    set(&mut selector, A, SlaState::Down, s(101));
+    assert_eq!(moved(&mut selector, s(101)), Some((Cause::PathDown, Some(B))));
+    [B, C].iter().for_each(|&p| set(&mut selector, p, SlaState::Down, s(102)));
+    let decision = selector.poll(s(102)).unwrap();
+    assert_eq!((decision.cause, decision.to), (Cause::NoneLeft, None));
+    assert!(decision.summary.ends_with("packets still go by isp-2"), "{}", decision.summary);
+    assert_eq!((selector.selected(), selector.choice()), (None, Choice::Path(B)));
+    assert_eq!(selector.explain(s(103)).summary, "every path is down; packets still go by isp-2");
+    assert_eq!((selector.poll(s(110)), selector.next_deadline()), (None, None));
+    // More than silence speaks against it: another silent one, as long as there is one.
+    selector.handle_carrier(UplinkId(12), false, s(111));
+    assert_eq!(moved(&mut selector, s(111)), Some((Cause::Members, None)));
+    assert_eq!(selector.choice(), Choice::Path(A));
+    selector.handle_carrier(UplinkId(12), true, s(112));
+    assert_eq!(selector.poll(s(112)), None, "it stays where it is");
+    [A, B, C].iter().for_each(|&p| selector.handle_path_admin(p, false, s(113)));
+    assert_eq!(moved(&mut selector, s(113)), Some((Cause::Members, None)));
+    assert_eq!(selector.choice(), Choice::Nothing);
+    // Fresh keys are enough to send again.
+    selector.handle_path_admin(C, true, s(114));
+    assert_eq!(moved(&mut selector, s(114)), Some((Cause::Members, None)));
+    assert_eq!(selector.choice(), Choice::Path(C));
+    set(&mut selector, B, SlaState::Meets, s(115));
+    selector.handle_path_admin(B, true, s(115));
+    assert_eq!(moved(&mut selector, s(115)), Some((Cause::Start, Some(B))));
 }
 
 #[test]

@@ -57,6 +57,20 @@ fn a_hub_whose_tunnel_is_down_is_left_at_once_and_each_flap_doubles_the_hold() {
 }
 
 #[test]
+fn when_every_hub_falls_silent_the_last_one_that_was_used_comes_first() {
+    let mut bench = Bench::new(&generation());
+    bench.tunnel(VIA_HUB, SlaState::Down);
+    bench.tunnel(VIA_BACKUP, SlaState::Down);
+    assert_eq!(bench.next_hops(FAR), TURNED);
+    assert!(bench.events.contains(&"PREFIX_UNREACHABLE"));
+    // What it says itself is more than silence.
+    bench.says(BACKUP, false, vec![]);
+    assert_eq!(bench.next_hops(FAR), [VIA_HUB]);
+    bench.tunnel(VIA_HUB, SlaState::Meets);
+    assert_eq!(bench.next_hops(FAR), [VIA_HUB]);
+}
+
+#[test]
 fn a_hub_that_violates_the_sla_on_all_paths_is_left_for_one_that_meets_it() {
     let mut bench = Bench::new(&generation());
     bench.tunnel(VIA_HUB, SlaState::Violates);
