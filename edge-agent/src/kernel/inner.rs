@@ -232,11 +232,14 @@ impl Inner {
 
     /// Sets a new one up, then brings it up.
     fn ready_link(&mut self, key: u32) -> Result<(), Refusal> {
-        let name = link_name(key);
-        sysctl::set(&name, key & 0xff == 0);
+        let (name, carries_probes_only) = (link_name(key), key & 0xff == 0);
+        sysctl::set(&name, carries_probes_only);
         let index = nix::net::if_::if_nametoindex(name.as_str())
             .map_err(|errno| Refusal { what: "find an interface", source: errno.into() })?;
         self.links.indexes.insert(name, index);
+        if !carries_probes_only {
+            self.route.add_address(index)?;
+        }
         self.route.raise_link(index)
     }
 

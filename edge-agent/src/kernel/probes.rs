@@ -12,11 +12,12 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use hawser_edge_core::id::PathId;
+use hawser_edge_core::kernel::PROBE_MTU_BYTES;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use socket2::{Domain, Protocol, Socket, Type};
 
-/// Longer than any probe.
-const PACKET_BYTES: usize = 2_048;
+/// As long as the interfaces that carry them allow.
+const PACKET_BYTES: usize = PROBE_MTU_BYTES as usize;
 const EVENTS: usize = 64;
 /// Packets of one path in a row before another one gets its turn.
 const BATCH: usize = 32;

@@ -9,6 +9,7 @@ use hawser_edge_core::kernel::{
 };
 use ipnet::IpNet;
 use rtnetlink::packet_core::{DefaultNla, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE};
+use rtnetlink::packet_route::address::{AddressAttribute, AddressMessage, AddressScope};
 use rtnetlink::packet_route::link::{
     GreIOFlags, InfoData, InfoGre, InfoGre6, InfoKind, LinkAttribute, LinkFlags, LinkInfo,
     LinkMessage,
@@ -33,6 +34,8 @@ const IFLA_GRE_FLAGS: u16 = 13;
 /// the wire format does not have.
 const GRE6_FLAGS: u32 = 0x1 | 0x2;
 const MAX_SEGMENTS: u32 = 256;
+/// The IPv4 dummy address (RFC 7600 section 4.8): it is nobody's.
+const DUMMY_ADDRESS: [u8; 4] = [192, 0, 0, 8];
 
 /// rtnetlink of one network namespace.
 #[derive(Debug)]
@@ -113,6 +116,24 @@ impl Rtnetlink {
         message.header.index = index;
         (message.header.flags, message.header.change_mask) = (LinkFlags::Up, LinkFlags::Up);
         self.channel.change("bring an interface up", RouteNetlinkMessage::NewLink(message), 0)
+    }
+
+    /// An address for the kernel's own use: a device that has none takes packets from nowhere but where its own best route
+    /// goes, whatever `rp_filter` is (`__fib_validate_source` of Linux), and a peer may send by another path than we do.
+    ///
+    /// # Errors
+    /// What the kernel said.
+    pub fn add_address(&mut self, index: u32) -> Result<(), Refusal> {
+        let mut message = AddressMessage::default();
+        let header = &mut message.header;
+        (header.family, header.index) = (AddressFamily::Inet, index);
+        // Never a source for what this host sends.
+        (header.prefix_len, header.scope) = (32, AddressScope::Host);
+        let address = IpAddr::from(DUMMY_ADDRESS);
+        message.attributes.push(AddressAttribute::Local(address));
+        message.attributes.push(AddressAttribute::Address(address));
+        let message = RouteNetlinkMessage::NewAddress(message);
+        self.channel.change("add an address", message, NLM_F_CREATE | NLM_F_REPLACE)
     }
 
     /// Changes its ends and MTU in place.

@@ -2,10 +2,11 @@
 
 use std::path::Path;
 
-/// The class's mark decides where a packet goes, and so it must decide where one may come from (RFC 3704, loose): there
-/// is no other route back to an overlay address.
+/// Where a packet may come from is nftables' matter: by the tunnel, not by the path that we happen to send on ourselves
+/// (RFC 3704 would drop what a peer sends on another). If the host checks all interfaces, the class's mark decides there
+/// too, for there is no other route back to an overlay address.
 const ALL: [(&str, &str); 4] = [
-    ("ipv4/conf/{}/rp_filter", "2"),
+    ("ipv4/conf/{}/rp_filter", "0"),
     ("ipv4/conf/{}/src_valid_mark", "1"),
     ("ipv6/conf/{}/accept_ra", "0"),
     // No address of its own: nothing is to be solicited through a tunnel.

@@ -5,8 +5,8 @@ use std::net::SocketAddr;
 
 use super::{
     Class, Direction, Ends, GreLink, Inputs, KernelState, MARK_PREFERENCE, NEXT_HOP_BASE,
-    NEXT_HOPS, NextHop, Policy, Route, RouteKind, Rule, StateId, Tunnel, UNMARKED_PREFERENCE,
-    class_mark, class_table, script,
+    NEXT_HOPS, NextHop, PROBE_MTU_BYTES, Policy, Route, RouteKind, Rule, StateId, Tunnel,
+    UNMARKED_PREFERENCE, class_mark, class_table, script,
 };
 use crate::id::{ClassId, PathId, SegmentId, TunnelId, gre_key};
 use crate::select::Choice;
@@ -96,7 +96,12 @@ fn add_path(state: &mut KernelState, inputs: &Inputs, tunnel: &Tunnel, path: Pat
             local,
             remote,
             underlay: ends.interface.clone(),
-            mtu_bytes: tunnel.inner_mtu_bytes,
+            // Probes find out how long packets may be: the interface that sends them must not refuse what is longer.
+            mtu_bytes: if segment == SegmentId::INFRASTRUCTURE {
+                PROBE_MTU_BYTES
+            } else {
+                tunnel.inner_mtu_bytes
+            },
             up: true,
         };
         state.links.insert(link.key, link);

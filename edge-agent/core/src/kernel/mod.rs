@@ -46,6 +46,9 @@ pub const REQID_OUT: u32 = 0x4900_0000;
 pub const NEXT_HOP_BASE: u32 = 0x4800_0000;
 pub const NEXT_HOPS: u32 = 1 << 24;
 
+/// Of the interfaces that carry probes only: longer than any link's, and no longer than a tunnel allows.
+pub const PROBE_MTU_BYTES: u32 = 16_384;
+
 const REQID_PATH: u32 = 0x00ff_ffff;
 
 /// Which way packets go.

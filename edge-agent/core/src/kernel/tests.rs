@@ -189,6 +189,16 @@ fn spis(paths: &[u32]) -> BTreeMap<StateId, (SocketAddr, SocketAddr)> {
 }
 
 #[test]
+fn interfaces_take_what_their_tunnel_takes_and_those_of_probes_more() {
+    let want = desired(&inputs(), &BTreeMap::new());
+    for link in want.links.values() {
+        let probes = link.key & 0xff == 0;
+        assert_eq!(link.mtu_bytes, if probes { PROBE_MTU_BYTES } else { 1430 }, "{link:?}");
+    }
+    assert_eq!(want.links.len(), 6);
+}
+
+#[test]
 fn what_stands_stays_and_the_same_state_twice_does_nothing() {
     let mut memory = Memory::default();
     memory.ours.states = spis(&[1, 2, 3]);
