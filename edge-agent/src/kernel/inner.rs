@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use hawser_edge_core::id::{PathId, Spi, TunnelId, UplinkId};
 use hawser_edge_core::kernel::{
@@ -23,6 +23,9 @@ use super::xfrm::{NewState, Xfrm};
 use crate::dataplane::{
     AdoptedPath, DataPlaneError, Family, InboundSaSpec, OutboundSaSpec, UplinkSpec,
 };
+
+/// Longer than a peer takes to compare keys after a restart, and to get fresh ones.
+const LEFT_OVER_STAY: Duration = Duration::from_secs(60);
 
 /// Where a path's packets leave.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,6 +67,8 @@ pub(super) struct Inner {
     pub looked: bool,
     pub readings: Readings,
     pub adopted: Vec<AdoptedPath>,
+    /// Inbound associations that were found and not adopted, and how long they stay.
+    left_over: Option<(Instant, BTreeSet<StateId>)>,
     /// Steps that failed.
     pub failed_steps: u64,
 }
@@ -86,6 +91,7 @@ impl Inner {
             looked: false,
             readings: Readings::default(),
             adopted: Vec::new(),
+            left_over: None,
             failed_steps: 0,
         })
     }
@@ -128,25 +134,35 @@ impl Inner {
         }
     }
 
-    /// Paths that can go on as they are. Of several inbound associations the newest counts: the peer has left the others.
+    /// Paths that can go on as they are. Of several inbound associations the newest counts: the peer has left the others,
+    /// or is about to, so they stay for a while. Seconds tell which is the newest; within one second, what it carried does.
     fn adopt_states(&mut self) {
-        let mut inbound: BTreeMap<PathId, (u64, Spi)> = BTreeMap::new();
+        let mut inbound: BTreeMap<PathId, (u64, u64, Spi)> = BTreeMap::new();
         for reading in self.readings.last().filter(|r| r.id.direction == Direction::In) {
             let newest = inbound.entry(reading.id.path).or_default();
-            *newest = (*newest).max((reading.added_s, reading.id.spi));
+            *newest = (*newest).max((reading.added_s, reading.packets, reading.id.spi));
         }
         let outbound = self.believed.states.iter();
         let outbound = outbound.filter(|(id, _)| id.direction == Direction::Out);
         self.adopted = outbound
             .filter(|(id, _)| self.paths.contains_key(&id.path))
             .filter_map(|(id, (_, remote))| {
-                let (_, spi) = inbound.get(&id.path)?;
+                let (.., spi) = inbound.get(&id.path)?;
                 let (path, remote, inbound, outbound) = (id.path, *remote, *spi, id.spi);
                 Some(AdoptedPath { path, remote, inbound, outbound })
             })
             .collect();
         let kept: BTreeSet<Spi> = self.adopted.iter().map(|a| a.inbound).collect();
-        self.remove_states(|id| id.direction == Direction::In && !kept.contains(&id.spi));
+        let inbound = self.believed.states.keys().filter(|id| id.direction == Direction::In);
+        let left = inbound.filter(|id| !kept.contains(&id.spi)).copied().collect();
+        self.left_over = Some((Instant::now() + LEFT_OVER_STAY, left));
+    }
+
+    /// What a former agent left and nobody claims goes, once the peer surely sends by what was adopted, or by fresh keys.
+    pub(super) fn drop_left_over(&mut self) {
+        if let Some((_, left)) = self.left_over.take_if(|(until, _)| Instant::now() >= *until) {
+            self.remove_states(|id| left.contains(id));
+        }
     }
 
     /// Where each path begins and ends now. What was known stays known when an address goes away for a while.

@@ -187,6 +187,7 @@ impl Watcher {
                 return;
             }
         };
+        inner.drop_left_over();
         inner.refresh_ends();
         let failed = inner.reconcile().is_err();
         drop(inner);

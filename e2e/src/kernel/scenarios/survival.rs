@@ -54,7 +54,8 @@ pub fn agent_killed() -> Verdict {
         let lost = flow.loss(from, to)?.lost + back.loss(from_back, to_back)?.lost;
         let after = spis(fleet, "left")?;
         assert_eq!(lost, 0, "of {} packets", to - from + to_back - from_back);
-        assert_eq!(before, after, "the same associations");
+        let new: Vec<&String> = after.difference(&before).collect();
+        assert!(!after.is_empty() && new.is_empty(), "{new:?} beside {before:?}");
         Ok(json!({
             "packets": to - from + to_back - from_back,
             "lost": lost,
