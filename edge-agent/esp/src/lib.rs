@@ -49,5 +49,5 @@ pub use sa::{
     OutboundSa, Packet, Received, SaError, SaUsage, SealError, Sealer, SeqBlock, SeqExhausted,
     SequenceEvidence, opener, sealer,
 };
-pub use suite::{Integrity, KeyError, KeyMaterial, Suite};
+pub use suite::{Encryption, Integrity, KeyError, KeyMaterial, Suite};
 pub use transform::IvSeed;

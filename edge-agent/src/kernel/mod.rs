@@ -4,6 +4,7 @@
 //! What the kernel must hold, and the steps to it, are decided in `hawser_edge_core::kernel`; why it has this shape is in
 //! `docs/decisions/0012-kernel-driver.md`.
 
+mod algorithms;
 mod capability;
 mod clear;
 mod driver;

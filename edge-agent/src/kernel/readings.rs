@@ -13,7 +13,7 @@ use crate::dataplane::{Counters, DropReason, EspEvidence, PathCounters, SaCounte
 const FRESH: Duration = Duration::from_millis(50);
 /// GRE with a key.
 const GRE_BYTES: u64 = 8;
-/// SPI, number, IV, padding and tag of an AEAD around what the kernel counts.
+/// SPI, number, IV, padding and tag of an AEAD around what the kernel counts; other suites take some octets more.
 const ESP_BYTES: u64 = 8 + 8 + 4 + 16;
 
 /// Sums that go on when an association ends.

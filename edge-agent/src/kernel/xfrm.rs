@@ -6,12 +6,13 @@ use hawser_edge_core::id::{PathId, Spi};
 use hawser_edge_core::kernel::{Direction, Policy, StateId};
 use netlink_packet_xfrm::state::{self, DelGetMessage};
 use netlink_packet_xfrm::{
-    Address, AlgAead, EncapTmpl, LifetimeConfig, ReplayEsn, Selector, UserPolicyId, UserPolicyInfo,
+    Address, EncapTmpl, LifetimeConfig, ReplayEsn, Selector, UserPolicyId, UserPolicyInfo,
     UserSaId, UserSaInfo, UserTemplate, XfrmAttrs, XfrmMessage, policy,
 };
 use rtnetlink::packet_core::{NLM_F_CREATE, NLM_F_EXCL};
 use rtnetlink::sys::protocols::NETLINK_XFRM;
 
+use super::algorithms;
 use super::netlink::{Channel, Refusal};
 use crate::dataplane::{DataPlaneError, KeyMaterial, Suite};
 
@@ -26,7 +27,6 @@ const PRIORITY: u32 = 1_000;
 const OUTBOUND_WINDOW_PACKETS: u32 = 32;
 /// What may be sealed between the last reading of a state's number and its end: bundles under way.
 const IN_FLIGHT: u32 = 64;
-const TAG_BITS: u32 = 128;
 const ESP: u8 = 50;
 const GRE: u8 = 47;
 
@@ -181,13 +181,13 @@ impl Xfrm {
 }
 
 fn new_state(new: &NewState<'_>) -> Result<state::ModifyMessage, DataPlaneError> {
-    let name = match new.suite {
-        Suite::Aes128Gcm | Suite::Aes256Gcm => "rfc4106(gcm(aes))",
-        Suite::ChaCha20Poly1305 => "rfc7539esp(chacha20,poly1305)",
-        other => {
-            let fault = format!("the kernel driver has no suite {other:?}: use the userspace one");
-            return Err(DataPlaneError::Sa { fault });
-        }
+    let key = new.key.octets();
+    // Its length, and that it is not one of DES's weak ones.
+    hawser_esp::KeyMaterial::new(new.suite, key)
+        .map_err(|error| DataPlaneError::Sa { fault: error.to_string() })?;
+    let Some(mut nlas) = algorithms::attributes(new.suite, key) else {
+        let fault = format!("the kernel has no suite {}: use the userspace driver", new.suite);
+        return Err(DataPlaneError::Sa { fault });
     };
     let (source, destination) = match new.id.direction {
         Direction::In => (new.remote, new.local),
@@ -202,35 +202,25 @@ fn new_state(new: &NewState<'_>) -> Result<state::ModifyMessage, DataPlaneError>
     info.family = family_of(destination.ip());
     info.mode = MODE_TRANSPORT;
     info.flags = if new.esn { STATE_ESN } else { 0 };
-    let mut alg_name = [0; 64];
-    alg_name[..name.len()].copy_from_slice(name.as_bytes());
-    let key = new.key.octets();
+    if let Some(most_bytes) = new.suite.byte_limit() {
+        info.lifetime_cfg.hard_byte_limit = most_bytes;
+    }
     let window = match new.id.direction {
         Direction::In => new.replay_window_packets,
         Direction::Out => OUTBOUND_WINDOW_PACKETS,
     };
     let words = window.div_ceil(u32::BITS);
-    Ok(state::ModifyMessage {
-        user_sa_info: info,
-        nlas: vec![
-            XfrmAttrs::EncryptionAlgAead(AlgAead {
-                alg_name,
-                alg_key_len: key.len() as u32 * 8,
-                alg_icv_len: TAG_BITS,
-                alg_key: key.to_vec(),
-            }),
-            XfrmAttrs::EncapsulationTemplate(encapsulation(source.port(), destination.port())),
-            XfrmAttrs::ReplayStateEsn(ReplayEsn {
-                bmp_len: words,
-                oseq: 0,
-                seq: 0,
-                oseq_hi: 0,
-                seq_hi: 0,
-                replay_window: window,
-                bmp: vec![0; words as usize],
-            }),
-        ],
-    })
+    nlas.push(XfrmAttrs::EncapsulationTemplate(encapsulation(source.port(), destination.port())));
+    nlas.push(XfrmAttrs::ReplayStateEsn(ReplayEsn {
+        bmp_len: words,
+        oseq: 0,
+        seq: 0,
+        oseq_hi: 0,
+        seq_hi: 0,
+        replay_window: window,
+        bmp: vec![0; words as usize],
+    }));
+    Ok(state::ModifyMessage { user_sa_info: info, nlas })
 }
 
 fn encapsulation(source: u16, destination: u16) -> EncapTmpl {

@@ -20,6 +20,14 @@ const CADENCE: (&str, &str) = (
     "probe_interval_ms: 400, probe_idle_interval_ms: 800, down_after_probes: 5",
 );
 
+const SUITES: [&str; 5] = [
+    "aes-256-gcm",
+    "chacha20-poly1305",
+    "aes-128-cbc-sha256-128",
+    "aes-256-cbc-sha512-256",
+    "3des-cbc-sha1-96, waiver: {until: 2999-12-31, reason: an old peer}",
+];
+
 /// Brings a fleet up, and runs a body on it; a failure brings the logs' ends along.
 pub(super) fn with_fleet(
     spec: FleetSpec,
@@ -41,10 +49,10 @@ pub fn kernel_userspace() -> Verdict {
     selection(&["left-1"])
 }
 
-/// Every suite of the fabric, sealed by the kernel and opened in userspace, and the other way round.
+/// A suite of each kind, sealed by the kernel and opened in userspace, and the other way round.
 pub fn suites() -> Verdict {
     let mut passed = Vec::new();
-    for suite in ["aes-256-gcm", "chacha20-poly1305"] {
+    for suite in SUITES {
         let mut spec = dual(&["left-1"])?;
         spec.document = spec.document.replace("suite: aes-128-gcm", &format!("suite: {suite}"));
         with_fleet(spec, |fleet| {
