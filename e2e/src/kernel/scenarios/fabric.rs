@@ -55,10 +55,8 @@ pub fn suites() -> Verdict {
     for suite in SUITES {
         let mut spec = dual(&["left-1"])?;
         spec.document = spec.document.replace("suite: aes-128-gcm", &format!("suite: {suite}"));
-        with_fleet(spec, |fleet| {
-            pings(fleet)?;
-            Ok(Value::Null)
-        })?;
+        let carries = with_fleet(spec, |fleet| pings(fleet).map(|()| Value::Null));
+        carries.map_err(|failure| format!("{suite}: {failure}"))?;
         passed.push(suite);
     }
     Ok(json!({"suites": passed}))
@@ -95,10 +93,14 @@ fn selection(kernel: &[&str]) -> Verdict {
     })
 }
 
+/// In both families. The emulated processors stand still at times, so a few may be late: then there are others.
 pub(super) fn pings(fleet: &Fleet) -> Result<(), FleetError> {
     for ipv6 in [false, true] {
-        let answered = fleet.ping("left-host", "right-host", ipv6, 5)?;
-        assert!(answered >= 4, "IPv6 inside {ipv6}: {answered} of 5 answered");
+        wait::until(&format!("pings are answered, IPv6 inside: {ipv6}"), SOON, || {
+            let answered = fleet.ping("left-host", "right-host", ipv6, 5)?;
+            let most = answered >= 4;
+            Ok(if most { Look::Done(()) } else { Look::Not(format!("{answered} of 5")) })
+        })?;
     }
     Ok(())
 }

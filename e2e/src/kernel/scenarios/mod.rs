@@ -18,23 +18,17 @@ pub struct Scenario {
     pub name: &'static str,
     /// Part of `make test`.
     pub quick: bool,
-    /// Runs without being named. One that has not passed yet runs by its name only.
-    pub usual: bool,
     /// With the kernel's start.
     pub limit: Duration,
     pub run: fn() -> Verdict,
 }
 
 const fn quick(name: &'static str, run: fn() -> Verdict) -> Scenario {
-    Scenario { name, quick: true, usual: true, limit: Duration::from_secs(300), run }
+    Scenario { name, quick: true, limit: Duration::from_secs(300), run }
 }
 
 const fn long(name: &'static str, run: fn() -> Verdict) -> Scenario {
-    Scenario { name, quick: false, usual: true, limit: Duration::from_secs(600), run }
-}
-
-const fn unproven(name: &'static str, run: fn() -> Verdict) -> Scenario {
-    Scenario { usual: false, ..long(name, run) }
+    Scenario { name, quick: false, limit: Duration::from_secs(600), run }
 }
 
 /// All of them, in the order in which they run.
@@ -45,8 +39,8 @@ pub const ALL: &[Scenario] = &[
     long("fabric-kernel-kernel", fabric::kernel_kernel),
     long("fabric-kernel-userspace", fabric::kernel_userspace),
     long("suites-between-drivers", fabric::suites),
-    unproven("flush-under-traffic", survival::flush),
-    unproven("agent-killed-under-traffic", survival::agent_killed),
+    long("flush-under-traffic", survival::flush),
+    long("agent-killed-under-traffic", survival::agent_killed),
     long("teardown-leaves-nothing", teardown::leaves_nothing),
     long("ikev2-psk", ike::v2_psk),
     long("ikev1-psk", ike::v1_psk),
