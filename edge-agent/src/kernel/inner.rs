@@ -134,13 +134,15 @@ impl Inner {
         }
     }
 
-    /// Paths that can go on as they are. Of several inbound associations the newest counts: the peer has left the others,
-    /// or is about to, so they stay for a while. Seconds tell which is the newest; within one second, what it carried does.
+    /// Paths that can go on as they are. Of several inbound associations the newest that carried anything counts: the peer
+    /// has left the others, or is about to, so they stay for a while. (One that carried nothing may be of a connection
+    /// that lost against another.) Seconds tell which is the newest; within one second, what it carried does.
     fn adopt_states(&mut self) {
-        let mut inbound: BTreeMap<PathId, (u64, u64, Spi)> = BTreeMap::new();
+        let mut inbound: BTreeMap<PathId, (bool, u64, u64, Spi)> = BTreeMap::new();
         for reading in self.readings.last().filter(|r| r.id.direction == Direction::In) {
             let newest = inbound.entry(reading.id.path).or_default();
-            *newest = (*newest).max((reading.added_s, reading.packets, reading.id.spi));
+            let (packets, spi) = (reading.packets, reading.id.spi);
+            *newest = (*newest).max((packets > 0, reading.added_s, packets, spi));
         }
         let outbound = self.believed.states.iter();
         let outbound = outbound.filter(|(id, _)| id.direction == Direction::Out);
