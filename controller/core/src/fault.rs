@@ -171,6 +171,10 @@ codes! {
     IKE_PREFIX_NOT_LOCAL
     /// strongSwan has no such suite.
     IKE_SUITE_UNSUPPORTED
+    /// More uplinks times addresses than are probed.
+    IKE_TOO_MANY_LINKS
+    /// What is to be probed through an IKE tunnel is not at its other end.
+    IKE_PROBE_NOT_BEYOND
     SITE_WITHOUT_EDGE
     EDGE_WITHOUT_UPLINK
     LAN_WITHOUT_PREFIX

@@ -322,8 +322,8 @@ pub enum IkeStart {
 pub struct IkeTunnel {
     pub name: String,
     pub version: IkeVersion,
-    /// Of the same edge.
-    pub uplink: UplinkName,
+    /// Of the same edge, one or more, the first preferred.
+    pub uplinks: Vec<UplinkName>,
     /// The gateway's, the first preferred.
     pub peer_addresses: Vec<IpAddr>,
     pub local_id: String,
@@ -339,6 +339,35 @@ pub struct IkeTunnel {
     pub start: IkeStart,
     /// 0: a dead peer is not looked for.
     pub dpd_delay_s: u32,
+    /// `None`: as usual.
+    pub probe: Option<IkeProbe>,
+    /// What its links are held against; `None`: up or down.
+    pub sla: Option<SlaName>,
+    /// 0: as usual.
+    pub failback_hold_ms: u32,
+}
+
+/// How the links of a tunnel with a gateway are probed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct IkeProbe {
+    pub kind: IkeProbeKind,
+    /// Of the gateway's reflector.
+    pub port: u32,
+    /// Of the link in use.
+    pub interval_ms: u32,
+    /// A host behind the gateway, asked through the tunnel.
+    pub inside: Option<IpAddr>,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum IkeProbeKind {
+    /// Echo requests to the gateway's address.
+    #[default]
+    Icmp,
+    /// STAMP or TWAMP Light, where the gateway reflects.
+    Stamp,
+    /// What IKE itself tells must do.
+    None,
 }
 
 /// An address family of the underlay.

@@ -19,6 +19,8 @@ pub(crate) const MAX_UPLINKS_PER_EDGE: usize = 16;
 pub(crate) const MAX_ADDRESSES_PER_UPLINK: usize = 16;
 pub(crate) const MAX_IKE_TUNNELS_PER_EDGE: usize = 64;
 pub(crate) const MAX_PEER_ADDRESSES: usize = 8;
+/// Of one tunnel: an uplink and an address of the gateway each.
+pub(crate) const MAX_IKE_LINKS: usize = 16;
 pub(crate) const MAX_DH_GROUPS: usize = 8;
 /// Each pair of a local and a remote one may be an association of its own.
 pub(crate) const MAX_IKE_PREFIXES: usize = 16;

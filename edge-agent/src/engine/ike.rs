@@ -9,7 +9,8 @@ impl Engine {
     /// At a new generation, and when an uplink's addresses change.
     pub(super) fn refresh_ike(&self, edge: &EdgeState) {
         let wanted = edge.ike_tunnels.iter().map(|tunnel| {
-            let uplink = edge.uplinks.get(&tunnel.uplink);
+            let first = tunnel.uplinks.first();
+            let uplink = first.and_then(|id| edge.uplinks.get(id));
             let link = uplink.and_then(|uplink| self.seen.links.get(&uplink.interface));
             let addresses = link.map_or(&[][..], |link| link.addresses.as_slice());
             // Link-local ones reach no gateway.

@@ -5,7 +5,8 @@ use std::net::IpAddr;
 
 use futures::TryStreamExt;
 use hawser_edge_core::reconcile::{
-    KernelRoute, Link, ROUTE_PROTOCOL, RouteKind, Rule, SEGMENT_TABLE_BASE, UPLINK_TABLE_BASE,
+    GATEWAY_PRIORITY, KernelRoute, Link, ROUTE_PROTOCOL, RouteKind, Rule, SEGMENT_TABLE_BASE,
+    UPLINK_TABLE_BASE,
 };
 use ipnet::IpNet;
 use rtnetlink::packet_route::AddressFamily;
@@ -199,9 +200,8 @@ pub(super) async fn rules(handle: &Handle) -> Result<BTreeSet<Rule>, HostError> 
         while let Some(message) = dump.try_next().await.map_err(HostError::netlink("list rules"))? {
             let rule = rule_from(&message, ipv6);
             let ours = UPLINK_TABLE_BASE..SEGMENT_TABLE_BASE + 256;
-            if [UPLINK_TABLE_BASE, SEGMENT_TABLE_BASE].contains(&rule.priority)
-                && ours.contains(&rule.table)
-            {
+            let priorities = [UPLINK_TABLE_BASE, GATEWAY_PRIORITY, SEGMENT_TABLE_BASE];
+            if priorities.contains(&rule.priority) && ours.contains(&rule.table) {
                 rules.insert(rule);
             }
         }
@@ -214,6 +214,7 @@ fn rule_from(message: &RuleMessage, ipv6: bool) -> Rule {
         ipv6,
         priority: 0,
         table: u32::from(message.header.table),
+        source: None,
         destination: None,
         input_interface: None,
         output_interface: None,
@@ -224,6 +225,9 @@ fn rule_from(message: &RuleMessage, ipv6: bool) -> Rule {
             RuleAttribute::Table(value) => rule.table = *value,
             RuleAttribute::Destination(address) => {
                 rule.destination = IpNet::new(*address, message.header.dst_len).ok();
+            }
+            RuleAttribute::Source(address) => {
+                rule.source = IpNet::new(*address, message.header.src_len).ok();
             }
             RuleAttribute::Iifname(name) => rule.input_interface = Some(name.clone()),
             RuleAttribute::Oifname(name) => rule.output_interface = Some(name.clone()),
@@ -253,6 +257,10 @@ fn rule_to(rule: &Rule) -> RuleMessage {
     message.attributes.push(RuleAttribute::Table(rule.table));
     message.attributes.push(RuleAttribute::Priority(rule.priority));
     message.attributes.push(RuleAttribute::Protocol(RouteProtocol::from(ROUTE_PROTOCOL)));
+    if let Some(prefix) = rule.source {
+        message.header.src_len = prefix.prefix_len();
+        message.attributes.push(RuleAttribute::Source(prefix.addr()));
+    }
     if let Some(prefix) = rule.destination {
         message.header.dst_len = prefix.prefix_len();
         message.attributes.push(RuleAttribute::Destination(prefix.addr()));

@@ -206,6 +206,7 @@ fn ike(old: &IkeTunnel, new: &IkeTunnel) -> Vec<String> {
     let mut texts = Vec::new();
     differs(&mut texts, "version", &old.version().as_str_name(), &new.version().as_str_name());
     differs(&mut texts, "uplink", &old.uplink_id, &new.uplink_id);
+    differs(&mut texts, "further uplinks", &old.more_uplink_ids, &new.more_uplink_ids);
     differs(&mut texts, "peer's addresses", &old.peer_addresses, &new.peer_addresses);
     differs(&mut texts, "own identity", &old.local_id, &new.local_id);
     differs(&mut texts, "peer's identity", &old.remote_id, &new.remote_id);
@@ -217,6 +218,14 @@ fn ike(old: &IkeTunnel, new: &IkeTunnel) -> Vec<String> {
     differs(&mut texts, "remote prefixes", &old.remote_prefixes, &new.remote_prefixes);
     differs(&mut texts, "start", &old.start().as_str_name(), &new.start().as_str_name());
     differs(&mut texts, "dead peers looked for each s", &old.dpd_delay_s, &new.dpd_delay_s);
+    let (was, is) = (old.probe.clone().unwrap_or_default(), new.probe.clone().unwrap_or_default());
+    differs(&mut texts, "probed by", &was.kind().as_str_name(), &is.kind().as_str_name());
+    differs(&mut texts, "reflector's port", &was.port, &is.port);
+    differs(&mut texts, "probed each ms", &was.interval_ms, &is.interval_ms);
+    differs(&mut texts, "probed inside", &was.inside, &is.inside);
+    differs(&mut texts, "SLA", &old.sla_class, &new.sla_class);
+    let (was, is) = (old.failback_hold_ms, new.failback_hold_ms);
+    differs(&mut texts, "hold before fail-back ms", &was, &is);
     texts
 }
 
@@ -261,13 +270,14 @@ fn differs<T: PartialEq + Debug>(texts: &mut Vec<String>, name: &str, old: &T, n
 /// Lists and texts without their quotes; words of the wire as those of documents.
 fn plain(value: &impl Debug) -> String {
     // With what the wire's silence means.
-    const WORDS: [(&str, &str); 6] = [
+    const WORDS: [(&str, &str); 7] = [
         ("UPLINK_USE_", "normal"),
         ("CLASS_MODE_", "best"),
         ("BALANCE_BY_", "bandwidth"),
         ("WHEN_NONE_MEETS_", "least-bad"),
         ("IKE_VERSION_", "v2"),
         ("IKE_START_", "now"),
+        ("IKE_PROBE_KIND_", "icmp"),
     ];
     let text = format!("{value:?}").replace('"', "");
     for (prefix, silence) in WORDS {

@@ -9,12 +9,14 @@ use super::{Plan, PlannedEdge, TunnelPlan, ike};
 use crate::allocate::NotAllocated;
 use crate::id::SegmentId;
 use crate::intent::{
-    BalanceBy, ClassMode, Family, Fleet, Match, PortRange, ProfileName, SlaClass, TrafficClass,
-    TunnelProfile, Uplink, UplinkUse, WhenNoneMeets,
+    BalanceBy, ClassMode, Edge, Family, Fleet, Match, PortRange, ProfileName, SlaClass,
+    TrafficClass, TunnelProfile, Uplink, UplinkUse, WhenNoneMeets,
 };
 
 /// What an agent must have for IKE tunnels.
 const IKE_FEATURE: &str = "ike";
+/// And for their links.
+const IKE_LINKS_FEATURE: &str = "ike-links";
 
 pub(super) fn compile(
     plan: &Plan<'_>,
@@ -30,25 +32,32 @@ pub(super) fn compile(
         site: site.name.to_string(),
         edge: edge.name.to_string(),
         edge_id: planned.id.0,
-        // An agent without it would leave the gateway's prefixes to the default route.
-        required_features: if edge.ike_tunnels.is_empty() {
-            Vec::new()
-        } else {
-            vec![IKE_FEATURE.to_owned()]
-        },
+        required_features: features(edge),
         controllers: plan.fleet.controllers.clone(),
         segments: segment_list(plan, segments)?,
         uplinks: uplinks(plan, planned)?,
         lans: lans(plan, planned)?,
         tunnels: tunnels.collect(),
         routes: routes(plan, planned),
-        sla_classes: sla_classes(plan, &traffic_classes),
+        sla_classes: sla_classes(plan, &traffic_classes, edge),
         traffic_classes,
         fabric_port: u32::from(plan.fleet.fabric_port),
         drained: site.drained || edge.drained,
         leaf: plan.graph.rank[planned.at.site].is_none(),
         ike_tunnels: ike::tunnels(plan, edge)?,
     })
+}
+
+fn features(edge: &Edge) -> Vec<String> {
+    let mut features = Vec::new();
+    if !edge.ike_tunnels.is_empty() {
+        // An agent without it would leave the gateway's prefixes to the default route.
+        features.push(IKE_FEATURE.to_owned());
+    }
+    if edge.ike_tunnels.iter().any(ike::needs_links) {
+        features.push(IKE_LINKS_FEATURE.to_owned());
+    }
+    features
 }
 
 fn segment_list(
@@ -285,8 +294,17 @@ fn one_match(found: &Match) -> wire::Match {
 }
 
 /// Those that the classes name, sorted.
-fn sla_classes(plan: &Plan<'_>, classes: &[wire::TrafficClass]) -> Vec<wire::SlaClass> {
-    let used: BTreeSet<&str> = classes.iter().map(|class| class.sla_class.as_str()).collect();
+fn sla_classes(
+    plan: &Plan<'_>,
+    classes: &[wire::TrafficClass],
+    edge: &Edge,
+) -> Vec<wire::SlaClass> {
+    let of_gateways = edge.ike_tunnels.iter().filter_map(|tunnel| tunnel.sla.as_ref());
+    let used: BTreeSet<&str> = classes
+        .iter()
+        .map(|class| class.sla_class.as_str())
+        .chain(of_gateways.map(|sla| sla.as_str()))
+        .collect();
     let declared = &plan.fleet.sla_classes;
     let mut list: Vec<&SlaClass> =
         declared.iter().filter(|sla| used.contains(sla.name.as_str())).collect();

@@ -5,7 +5,7 @@ use ipnet::IpNet;
 
 use super::{Plan, config};
 use crate::allocate::NotAllocated;
-use crate::intent::{Edge, IkeStart, IkeVersion};
+use crate::intent::{Edge, IkeProbe, IkeProbeKind, IkeStart, IkeTunnel, IkeVersion};
 
 /// By name.
 pub(super) fn tunnels(plan: &Plan<'_>, edge: &Edge) -> Result<Vec<wire::IkeTunnel>, NotAllocated> {
@@ -19,10 +19,14 @@ pub(super) fn tunnels(plan: &Plan<'_>, edge: &Edge) -> Result<Vec<wire::IkeTunne
             IkeStart::Now => wire::IkeStart::Now,
             IkeStart::Trap => wire::IkeStart::Trap,
         };
+        let uplink = |name| Ok(plan.allocations.uplink(&edge.name, name)?.0);
+        let mut uplinks = tunnel.uplinks.iter().map(uplink).collect::<Result<Vec<_>, _>>()?;
+        // A tunnel without one is a fault of the document.
+        let first = if uplinks.is_empty() { 0 } else { uplinks.remove(0) };
         list.push(wire::IkeTunnel {
             name: tunnel.name.clone(),
             version: version.into(),
-            uplink_id: plan.allocations.uplink(&edge.name, &tunnel.uplink)?.0,
+            uplink_id: first,
             peer_addresses: tunnel.peer_addresses.iter().map(ToString::to_string).collect(),
             local_id: tunnel.local_id.clone(),
             remote_id: tunnel.remote_id.clone(),
@@ -34,10 +38,33 @@ pub(super) fn tunnels(plan: &Plan<'_>, edge: &Edge) -> Result<Vec<wire::IkeTunne
             remote_prefixes: sorted(&tunnel.remote_prefixes),
             start: start.into(),
             dpd_delay_s: tunnel.dpd_delay_s,
+            more_uplink_ids: uplinks,
+            probe: tunnel.probe.as_ref().map(probe),
+            sla_class: tunnel.sla.as_ref().map(ToString::to_string).unwrap_or_default(),
+            failback_hold_ms: tunnel.failback_hold_ms,
         });
     }
     list.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(list)
+}
+
+/// It can't be had from an agent that knows one uplink and probes nothing.
+pub(super) fn needs_links(tunnel: &IkeTunnel) -> bool {
+    tunnel.uplinks.len() > 1 || tunnel.probe.is_some() || tunnel.sla.is_some()
+}
+
+fn probe(probe: &IkeProbe) -> wire::IkeProbe {
+    let kind = match probe.kind {
+        IkeProbeKind::Icmp => wire::IkeProbeKind::Icmp,
+        IkeProbeKind::Stamp => wire::IkeProbeKind::Stamp,
+        IkeProbeKind::None => wire::IkeProbeKind::None,
+    };
+    wire::IkeProbe {
+        kind: kind.into(),
+        port: if kind == wire::IkeProbeKind::Stamp { probe.port } else { 0 },
+        interval_ms: probe.interval_ms,
+        inside: probe.inside.map(|address| address.to_string()).unwrap_or_default(),
+    }
 }
 
 fn sorted(prefixes: &[IpNet]) -> Vec<String> {

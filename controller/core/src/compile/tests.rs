@@ -1,6 +1,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 
-use hawser_proto::config::v1::EdgeConfig;
+use hawser_proto::config::v1::{EdgeConfig, IkeProbeKind};
 use prost::Message;
 
 use super::{Plan, Role};
@@ -77,6 +77,19 @@ fn a_tunnel_with_a_gateway_is_its_edges_alone_and_asks_for_an_agent_that_can() {
     let lans: Vec<&String> = config.lans.iter().flat_map(|lan| &lan.prefixes).collect();
     assert_eq!(tunnel.local_prefixes.iter().collect::<Vec<_>>(), lans);
     assert_eq!(tunnel.dh_groups, ["modp3072", "modp2048"]);
+    assert_eq!((tunnel.more_uplink_ids.len(), tunnel.probe.is_none()), (0, true));
+
+    let links = "remote_prefixes: [172.20.0.0/16], uplinks: [isp-b, isp-a], sla: voice, probe: {inside: 172.20.0.9}";
+    let config = &compiled(&with.replace("remote_prefixes: [172.20.0.0/16]", links))["b1-1"];
+    assert_eq!(config.required_features, ["ike", "ike-links"]);
+    let tunnel = &config.ike_tunnels[0];
+    let name = |id: u32| config.uplinks.iter().find(|u| u.id == id).map(|u| u.name.as_str());
+    let names = [name(tunnel.uplink_id), name(tunnel.more_uplink_ids[0])];
+    assert_eq!(names, [Some("isp-b"), Some("isp-a")]);
+    assert!(config.sla_classes.iter().any(|class| class.name == tunnel.sla_class));
+    let probe = tunnel.probe.as_ref().expect("as the document says");
+    assert_eq!((probe.kind(), probe.port), (IkeProbeKind::Icmp, 0));
+    assert_eq!(probe.inside, "172.20.0.9");
 }
 
 #[test]

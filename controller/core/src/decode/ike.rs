@@ -1,5 +1,7 @@
 //! Tunnels with gateways that are not Hawser.
 
+pub(crate) mod links;
+
 use std::net::IpAddr;
 
 use ipnet::IpNet;
@@ -9,8 +11,7 @@ use crate::Suite;
 use crate::document::Node;
 use crate::fault::{code, quote};
 use crate::intent::{
-    IkeStart, IkeTunnel, IkeVersion, Lan, ProfileName, SegmentName, TunnelProfile, Uplink,
-    UplinkName,
+    IkeStart, IkeTunnel, IkeVersion, Lan, ProfileName, SegmentName, SlaName, TunnelProfile, Uplink,
 };
 use crate::limits;
 use crate::names::Kind;
@@ -19,6 +20,7 @@ pub(super) const IKE_FIELDS: &[&str] = &[
     "name",
     "version",
     "uplink",
+    "uplinks",
     "peer_addresses",
     "local_id",
     "remote_id",
@@ -30,6 +32,9 @@ pub(super) const IKE_FIELDS: &[&str] = &[
     "remote_prefixes",
     "start",
     "dpd_s",
+    "probe",
+    "sla",
+    "failback_hold_s",
 ];
 
 /// By strongSwan's names. Those of 1024 bits and less are broken, or as good as that.
@@ -71,10 +76,13 @@ pub(super) fn ike_tunnel(
     let (local_prefixes, remote_prefixes) = prefixes(reader, &fields, edge, &segment);
     peer_outside(reader, &fields, &peer_addresses, &remote_prefixes);
     let starts = [("now", IkeStart::Now), ("trap", IkeStart::Trap)];
+    let uplinks = links::uplinks(reader, &fields, edge.uplinks);
+    links::bounded(reader, &fields, uplinks.len(), peer_addresses.len());
+    let probe = links::probe(reader, &fields, &remote_prefixes);
     IkeTunnel {
         name,
         version,
-        uplink: uplink(reader, &fields, edge.uplinks),
+        uplinks,
         peer_addresses,
         local_id,
         remote_id,
@@ -86,20 +94,12 @@ pub(super) fn ike_tunnel(
         remote_prefixes,
         start: reader.word(&fields, "start", &starts).unwrap_or_default(),
         dpd_delay_s: reader.integer(&fields, "dpd_s", 10, 0..=3_600) as u32,
+        probe,
+        sla: reader.reference_field(&fields, "sla", Kind::SlaClass).map(SlaName::new),
+        failback_hold_ms: reader
+            .number(&fields, "failback_hold_s", 1.0..=86_400.0)
+            .map_or(0, |seconds| (seconds * 1_000.0).round() as u32),
     }
-}
-
-/// By default the edge's first.
-fn uplink(reader: &mut Reader, fields: &Fields<'_>, uplinks: &[Uplink]) -> UplinkName {
-    let first = || uplinks.first().map(|uplink| uplink.name.clone()).unwrap_or_default();
-    let Some(name) = reader.optional_label(fields, "uplink") else { return first() };
-    if !uplinks.iter().any(|uplink| uplink.name.as_str() == name) {
-        let message = format!("this edge has no uplink {}", quote(&name));
-        let all: Vec<&str> = uplinks.iter().map(|uplink| uplink.name.as_str()).collect();
-        let mend = format!("name one of: {}", all.join(", "));
-        reader.faults.add(code::UNKNOWN_UPLINK, fields.at("uplink"), message, mend);
-    }
-    UplinkName::new(name)
 }
 
 fn peer_addresses(reader: &mut Reader, fields: &Fields<'_>) -> Vec<IpAddr> {

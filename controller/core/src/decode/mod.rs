@@ -72,6 +72,7 @@ pub(crate) const MAPPINGS: &[(&str, &[&str])] = &[
     ("sites[].edges[]", site::EDGE_FIELDS),
     ("sites[].edges[].uplinks[]", site::UPLINK_FIELDS),
     ("sites[].edges[].ike_tunnels[]", ike::IKE_FIELDS),
+    ("sites[].edges[].ike_tunnels[].probe", ike::links::PROBE_FIELDS),
     ("topologies[]", topology::ALL_FIELDS),
 ];
 

@@ -8,6 +8,7 @@ mod tests;
 use serde_json::{Value, json};
 
 use crate::decode::ike::DH_GROUPS;
+use crate::decode::ike::links::{PROBE_INTERVAL_MS, PROBES};
 use crate::suite::Suite;
 use crate::{limits, presets};
 use part::{
@@ -149,6 +150,7 @@ fn ike_tunnel() -> Part {
         ("name", label().needed()),
         ("version", words(&["ikev1", "ikev2"])),
         ("uplink", label()),
+        ("uplinks", list(label(), 1, limits::MAX_UPLINKS_PER_EDGE)),
         ("peer_addresses", list(address, 1, limits::MAX_PEER_ADDRESSES).needed()),
         ("local_id", identity().needed()),
         ("remote_id", identity()),
@@ -160,6 +162,19 @@ fn ike_tunnel() -> Part {
         ("remote_prefixes", prefixes(1).needed()),
         ("start", words(&["now", "trap"])),
         ("dpd_s", integer(0, 3_600)),
+        ("probe", ike_probe()),
+        ("sla", label()),
+        ("failback_hold_s", number(1.0, 86_400.0)),
+    ])
+}
+
+fn ike_probe() -> Part {
+    let (least_ms, most_ms) = PROBE_INTERVAL_MS;
+    object(&[
+        ("by", words(&PROBES.map(|(word, _)| word))),
+        ("port", integer(1, 65_535)),
+        ("interval_ms", integer(least_ms, most_ms)),
+        ("inside", text(r"^[0-9a-fA-F:.]+$")),
     ])
 }
 

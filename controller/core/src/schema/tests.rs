@@ -33,6 +33,7 @@ fn everything() -> Value {
                  "ike_tunnels": [{
                      "name": "t", "peer_addresses": ["192.0.2.9"], "local_id": "x.example",
                      "psk": "t", "remote_prefixes": ["10.9.0.0/24"],
+                     "probe": {"by": "stamp"},
                  }],
              }]},
             {"name": "y", "edges": [{"uplinks": [{"name": "u"}]}]},

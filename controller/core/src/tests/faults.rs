@@ -98,9 +98,23 @@ fn tunnels_with_gateways_are_checked_where_they_stand() {
     let all = ", version: ikev1, uplink: isp-a, remote_id: gw@example.net, profile: fast, dh_groups: [ecp256], \
                segment: main, local_prefixes: [10.1.0.128/25], start: trap, dpd_s: 0";
     assert_eq!(validate(with_gateway(all).as_bytes()), []);
+    let links = ", uplinks: [isp-a], probe: {by: twamp-light, port: 862, interval_ms: 200, inside: 10.9.0.10}, \
+                 sla: voice, failback_hold_s: 60";
+    assert_eq!(validate(with_gateway(links).as_bytes()), []);
     for (fields, code, field) in [
         (", version: ikev3", "UNKNOWN_WORD", ".version"),
         (", uplink: isp-b", "UNKNOWN_UPLINK", ".uplink"),
+        (", uplinks: [isp-a, isp-b]", "UNKNOWN_UPLINK", ".uplinks[1]"),
+        (", uplinks: [isp-a, isp-a]", "DUPLICATE_VALUE", ".uplinks[1]"),
+        (", uplinks: []", "MISSING_FIELD", ".uplinks"),
+        (", uplink: isp-a, uplinks: [isp-a]", "FIELD_CONFLICT", ".uplink"),
+        (", probe: icmp", "WRONG_TYPE", ".probe"),
+        (", probe: {by: http}", "UNKNOWN_WORD", ".probe.by"),
+        (", probe: {port: 862}", "FIELD_CONFLICT", ".probe.port"),
+        (", probe: {interval_ms: 10}", "OUT_OF_RANGE", ".probe.interval_ms"),
+        (", probe: {inside: 10.1.0.1}", "IKE_PROBE_NOT_BEYOND", ".probe.inside"),
+        (", sla: none-such", "UNKNOWN_SLA_CLASS", ".sla"),
+        (", failback_hold_s: 0", "OUT_OF_RANGE", ".failback_hold_s"),
         (", remote_id: \"%any\"", "IKE_IDENTITY_INVALID", ".remote_id"),
         (", profile: slow", "UNKNOWN_TUNNEL_PROFILE", ".profile"),
         (", dh_groups: [modp768]", "UNKNOWN_WORD", ".dh_groups[0]"),

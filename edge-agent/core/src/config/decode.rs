@@ -134,7 +134,8 @@ impl Decoder {
         let tunnels = self.tunnels(config, &segments, &uplinks, fabric_port);
         let routes = self.routes(config, &segments, &tunnels);
         let traffic_classes = self.traffic_classes(config, &segments, &sla_classes);
-        let ike_tunnels = self.ike_tunnels(config, &segments, &uplinks, &lans, &routes);
+        let ike_tunnels =
+            self.ike_tunnels(config, &segments, &uplinks, &lans, &routes, &sla_classes);
         EdgeState {
             fleet: config.fleet.clone(),
             site: config.site.clone(),

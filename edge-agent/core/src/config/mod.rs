@@ -16,7 +16,7 @@ use crate::ike::{IkeVersion, Start};
 pub use decode::{Fault, decode};
 
 /// Features that this agent has; a generation that requires another is refused.
-pub const FEATURES: [&str; 4] = ["fabric-keys", "ike", "stamp", "userspace-dataplane"];
+pub const FEATURES: [&str; 5] = ["fabric-keys", "ike", "ike-links", "stamp", "userspace-dataplane"];
 
 /// One edge's desired state. References between its parts are known to hold.
 #[derive(Debug, Clone, PartialEq)]
@@ -49,8 +49,8 @@ pub struct EdgeState {
 pub struct IkeTunnel {
     pub name: String,
     pub version: IkeVersion,
-    /// By which it leaves.
-    pub uplink: UplinkId,
+    /// By which it may leave, one or more, the first preferred.
+    pub uplinks: Vec<UplinkId>,
     /// The first preferred.
     pub peer_addresses: Vec<IpAddr>,
     pub local_id: String,
@@ -68,6 +68,32 @@ pub struct IkeTunnel {
     pub start: Start,
     /// 0: a dead peer is not looked for.
     pub dpd_delay_s: u32,
+    /// `None`: as usual, if there is a choice.
+    pub probe: Option<IkeProbe>,
+    /// What its links are held against; without limits they are up or down.
+    pub sla: SlaLimits,
+    /// 0: the default.
+    pub failback_hold_ms: u32,
+}
+
+/// How the links of a tunnel with a gateway are probed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct IkeProbe {
+    pub kind: IkeProbeKind,
+    pub interval_ms: u32,
+    /// An address behind the gateway that is asked through the tunnel.
+    pub inside: Option<IpAddr>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum IkeProbeKind {
+    Icmp,
+    /// To a reflector of STAMP or TWAMP Light at the gateway.
+    Stamp {
+        port: u16,
+    },
+    /// What IKE itself tells must do.
+    None,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

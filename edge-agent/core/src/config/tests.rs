@@ -74,6 +74,11 @@ fn edge() -> wire::EdgeConfig {
     }
 }
 
+/// A probe of what is not behind the gateway.
+fn beside() -> wire::IkeProbe {
+    wire::IkeProbe { inside: "10.1.1.9".into(), ..Default::default() }
+}
+
 fn gateway() -> wire::IkeTunnel {
     wire::IkeTunnel {
         name: "dc".into(),
@@ -90,6 +95,7 @@ fn gateway() -> wire::IkeTunnel {
         remote_prefixes: vec!["10.9.0.0/24".into()],
         start: wire::IkeStart::Trap.into(),
         dpd_delay_s: 10,
+        ..Default::default()
     }
 }
 
@@ -99,13 +105,18 @@ fn a_gateways_tunnel_gets_its_types_and_no_word_that_means_more_to_charon_or_to_
     let state = decode(&with(gateway())).expect("sound");
     assert_eq!(state.ike_tunnels[0].start, crate::ike::Start::Trap);
     assert_eq!(state.ike_tunnels[0].version, crate::ike::IkeVersion::V1);
+    assert_eq!(state.ike_tunnels[0].probe, None);
     type Change = fn(&mut wire::IkeTunnel);
-    let changes: [(Change, &str, &str); 9] = [
+    let changes: [(Change, &str, &str); 13] = [
         (|t| t.psk_name = "../../etc/shadow".into(), "BAD_VALUE", "ike_tunnels[0].psk_name"),
         (|t| t.name = "a b".into(), "BAD_VALUE", "ike_tunnels[0].name"),
         (|t| t.remote_id = "%any".into(), "BAD_VALUE", "ike_tunnels[0].remote_id"),
         (|t| t.dh_groups = vec!["modp2048-null".into()], "BAD_VALUE", "ike_tunnels[0].dh_groups"),
         (|t| t.uplink_id = 99, "BAD_REFERENCE", "ike_tunnels[0]"),
+        (|t| t.more_uplink_ids = vec![10], "BAD_ID", "ike_tunnels[0].more_uplink_ids"),
+        (|t| t.more_uplink_ids = vec![99], "BAD_REFERENCE", "ike_tunnels[0]"),
+        (|t| t.sla_class = "gold".into(), "BAD_REFERENCE", "ike_tunnels[0].sla_class"),
+        (|t| t.probe = Some(beside()), "BAD_VALUE", "ike_tunnels[0].probe.inside"),
         (|t| t.peer_addresses.clear(), "OUT_OF_RANGE", "ike_tunnels[0]"),
         (|t| t.version = 0, "BAD_VALUE", "ike_tunnels[0].version"),
         (
@@ -165,7 +176,7 @@ fn every_suite_is_taken_and_an_old_one_only_under_a_waiver() {
 fn every_fault_is_found_in_one_go() {
     type Damage = (&'static str, &'static str, fn(&mut wire::EdgeConfig));
     let damages: [Damage; 12] = [
-        ("FEATURE_MISSING", "required_features[4]", |e| e.required_features.push("qkd".into())),
+        ("FEATURE_MISSING", "required_features[5]", |e| e.required_features.push("qkd".into())),
         ("BAD_ID", "segments[1].id", |e| e.segments.push(wire::Segment::default())),
         ("BAD_VALUE", "uplinks[0].interface", |e| e.uplinks[0].interface = "a/b".into()),
         ("UNKNOWN_SEGMENT", "lans[0].segment_id", |e| e.lans[0].segment_id = 9),

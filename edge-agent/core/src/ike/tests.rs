@@ -7,7 +7,7 @@ use zeroize::Zeroizing;
 
 use super::vici::Section;
 use super::*;
-use crate::config::{IkeTunnel, Profile};
+use crate::config::{IkeTunnel, Profile, SlaLimits};
 use crate::id::{SegmentId, UplinkId};
 
 fn child() -> Child {
@@ -48,7 +48,7 @@ pub(crate) fn test_tunnel() -> IkeTunnel {
     IkeTunnel {
         name: "dc".into(),
         version: IkeVersion::V2,
-        uplink: UplinkId(11),
+        uplinks: vec![UplinkId(11)],
         peer_addresses: vec!["203.0.113.9".parse().expect("an address")],
         local_id: "b1.example.net".into(),
         remote_id: "dc.example.net".into(),
@@ -71,6 +71,9 @@ pub(crate) fn test_tunnel() -> IkeTunnel {
         remote_prefixes: prefix("172.20.0.0/16"),
         start: Start::Now,
         dpd_delay_s: 10,
+        probe: None,
+        sla: SlaLimits::default(),
+        failback_hold_ms: 0,
     }
 }
 

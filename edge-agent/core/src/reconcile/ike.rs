@@ -1,15 +1,18 @@
 //! Ways to gateways that are not Hawser, and to what is beyond them.
 
+use std::net::IpAddr;
+
 use ipnet::IpNet;
 
 use super::{
-    GUARD_METRIC, HostState, KernelRoute, Observed, RouteKind, Rule, SEGMENT_TABLE_BASE,
-    TUN_METRIC, UPLINK_TABLE_BASE, gateway,
+    GATEWAY_PRIORITY, GUARD_METRIC, HostState, KernelRoute, Observed, RouteKind, Rule,
+    SEGMENT_TABLE_BASE, TUN_METRIC, gateway,
 };
 use crate::config::{IkeTunnel, Uplink};
 
-/// The gateway is reached by the tunnel's uplink only. What is beyond it is routed to that uplink too, where the kernel's
-/// IPsec policies take it; the guard drops what they do not.
+/// The gateway is reached by the tunnel's uplinks only: from each one's address by that uplink, and else by the first. What
+/// is beyond it is routed to these uplinks too, where the kernel's IPsec policies take it, whichever of them the tunnel
+/// has; the guard drops what they do not. So nothing of this changes when a tunnel moves.
 pub(super) fn add_tunnel(
     state: &mut HostState,
     uplink_table: u32,
@@ -17,26 +20,38 @@ pub(super) fn add_tunnel(
     tunnel: &IkeTunnel,
     seen: &Observed,
 ) {
+    let Some(rank) = tunnel.uplinks.iter().position(|id| *id == uplink.id) else { return };
+    let link = seen.links.get(&uplink.interface);
     for &peer in &tunnel.peer_addresses {
-        state.rules.insert(Rule {
-            ipv6: peer.is_ipv6(),
-            priority: UPLINK_TABLE_BASE,
-            table: uplink_table,
-            destination: Some(IpNet::from(peer)),
-            input_interface: None,
-            output_interface: None,
-        });
+        let mut rule = |source: Option<IpAddr>| {
+            state.rules.insert(Rule {
+                ipv6: peer.is_ipv6(),
+                priority: GATEWAY_PRIORITY,
+                table: uplink_table,
+                source: source.map(IpNet::from),
+                destination: Some(IpNet::from(peer)),
+                input_interface: None,
+                output_interface: None,
+            });
+        };
+        if tunnel.uplinks.len() > 1 {
+            let own = link.iter().flat_map(|link| &link.addresses).map(IpNet::addr);
+            own.filter(|own| own.is_ipv6() == peer.is_ipv6()).for_each(|own| rule(Some(own)));
+        } else {
+            rule(None);
+        }
     }
     let table = SEGMENT_TABLE_BASE + u32::from(tunnel.segment.0);
     for &prefix in &tunnel.remote_prefixes {
         let kind = RouteKind::Unreachable;
         state.routes.insert(KernelRoute { table, prefix, metric: GUARD_METRIC, kind });
-        if !seen.links.contains_key(&uplink.interface) {
+        if link.is_none() {
             continue;
         }
         let gateway = gateway(uplink, prefix.addr().is_ipv6(), seen);
         // Without a gateway the device alone will do: the packets leave inside others.
         let kind = RouteKind::Device { interface: uplink.interface.clone(), gateway };
-        state.routes.insert(KernelRoute { table, prefix, metric: TUN_METRIC, kind });
+        let metric = TUN_METRIC + rank as u32;
+        state.routes.insert(KernelRoute { table, prefix, metric, kind });
     }
 }

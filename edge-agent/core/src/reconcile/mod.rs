@@ -22,6 +22,8 @@ pub use guard::{TABLE as GUARD_TABLE, guard_script};
 pub const ROUTE_PROTOCOL: u8 = 119;
 /// First of the uplinks' tables, and the preference of the rules that lead there.
 pub const UPLINK_TABLE_BASE: u32 = 7000;
+/// Of the rules that lead to gateways by their own uplinks: what is bound to an uplink goes before them.
+pub const GATEWAY_PRIORITY: u32 = UPLINK_TABLE_BASE + 1;
 /// First of the segments' tables (plus the segment ID), and the preference of their rules.
 pub const SEGMENT_TABLE_BASE: u32 = 7400;
 /// Uplinks of one edge, at the most: their tables lie below the segments'.
@@ -43,6 +45,8 @@ pub struct Rule {
     pub ipv6: bool,
     pub priority: u32,
     pub table: u32,
+    /// `None`: any.
+    pub source: Option<IpNet>,
     /// `None`: any.
     pub destination: Option<IpNet>,
     pub input_interface: Option<String>,
@@ -123,7 +127,7 @@ pub fn desired(edge: &EdgeState, seen: &Observed) -> HostState {
     for (index, uplink) in edge.uplinks.values().take(MAX_UPLINKS).enumerate() {
         let table = UPLINK_TABLE_BASE + index as u32;
         add_uplink(&mut state, table, uplink, seen);
-        for tunnel in edge.ike_tunnels.iter().filter(|t| t.uplink == uplink.id) {
+        for tunnel in &edge.ike_tunnels {
             ike::add_tunnel(&mut state, table, uplink, tunnel, seen);
         }
     }
@@ -142,6 +146,7 @@ fn add_uplink(state: &mut HostState, table: u32, uplink: &Uplink, seen: &Observe
             ipv6,
             priority: UPLINK_TABLE_BASE,
             table,
+            source: None,
             destination: None,
             input_interface: None,
             output_interface: Some(uplink.interface.clone()),
@@ -188,6 +193,7 @@ fn add_segment(state: &mut HostState, edge: &EdgeState, segment: SegmentId, seen
                 ipv6,
                 priority,
                 table,
+                source: None,
                 destination: None,
                 input_interface,
                 output_interface: None,

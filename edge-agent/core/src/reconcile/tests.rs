@@ -192,6 +192,7 @@ fn what_is_beyond_a_gateway_goes_by_its_uplink_under_ipsec_or_not_at_all() {
     let gateway = Some("198.51.100.1".parse().expect("address"));
     assert_eq!(kinds[0].kind, RouteKind::Device { interface: "isp-b".into(), gateway });
     assert_eq!((kinds[1].kind.clone(), kinds[1].metric), (RouteKind::Unreachable, GUARD_METRIC));
+    assert_eq!((rule.source, rule.priority), (None, GATEWAY_PRIORITY));
     let uplinks = "{ \"isp-a\", \"isp-b\" }";
     let (out, back) = (
         format!("oifname {uplinks} ip daddr @beyond4 rt ipsec missing counter drop"),
@@ -204,6 +205,33 @@ fn what_is_beyond_a_gateway_goes_by_its_uplink_under_ipsec_or_not_at_all() {
     // A kernel that can't tell lets nothing pass.
     let script = guard_script(&edge, false);
     assert!(script.contains("ip daddr @beyond4 counter drop"), "{script}");
+}
+
+#[test]
+fn a_tunnel_of_two_uplinks_reaches_its_gateway_from_each_address_by_its_own() {
+    let (mut edge, seen) = (edge(), host());
+    let mut tunnel = crate::ike::test_tunnel();
+    tunnel.uplinks = vec![UplinkId(11), UplinkId(10)];
+    edge.ike_tunnels = vec![tunnel];
+    let state = desired(&edge, &seen);
+    let rules: Vec<_> = state.rules.iter().filter(|rule| rule.destination.is_some()).collect();
+    let ways: Vec<_> = rules.iter().map(|rule| (rule.source, rule.table)).collect();
+    assert_eq!(
+        ways,
+        [
+            (Some(net("192.0.2.7/32")), UPLINK_TABLE_BASE),
+            (Some(net("198.51.100.7/32")), UPLINK_TABLE_BASE + 1),
+        ]
+    );
+    // What is beyond goes by either, the preferred one first, and else nowhere.
+    let beyond = state.routes.iter().filter(|r| r.prefix == net("172.20.0.0/16"));
+    let mut metrics: Vec<_> = beyond.map(|r| (r.metric, r.kind.clone())).collect();
+    metrics.sort();
+    let device = |index: usize| match &metrics[index].1 {
+        RouteKind::Device { interface, .. } => interface.as_str(),
+        _ => "nowhere",
+    };
+    assert_eq!([device(0), device(1), device(2)], ["isp-b", "isp-a", "nowhere"]);
 }
 
 proptest! {

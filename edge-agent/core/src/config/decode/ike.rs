@@ -8,12 +8,14 @@ use hawser_proto::config::v1 as wire;
 use ipnet::IpNet;
 
 use super::{Decoder, MEND_CONTROLLER};
-use crate::config::{IkeTunnel, Lan, Route, Uplink};
+use crate::config::{IkeProbe, IkeProbeKind, IkeTunnel, Lan, Route, SlaLimits, Uplink};
 use crate::id::{SegmentId, UplinkId};
 use crate::ike::{IkeVersion, Start, esp_proposal};
 
 /// Associations of one edge; its own tables are bounded by it.
 const MAX_TUNNELS: usize = 64;
+/// Each link is probed.
+const MAX_LINKS: usize = 16;
 /// Pairs of prefixes may be an association each.
 const MAX_PREFIXES: usize = 16;
 
@@ -25,6 +27,7 @@ impl Decoder {
         uplinks: &BTreeMap<UplinkId, Uplink>,
         lans: &[Lan],
         routes: &[Route],
+        sla_classes: &BTreeMap<String, SlaLimits>,
     ) -> Vec<IkeTunnel> {
         if config.ike_tunnels.len() > MAX_TUNNELS {
             let message = format!("at most {MAX_TUNNELS}");
@@ -36,9 +39,17 @@ impl Decoder {
             if tunnels.iter().any(|known| known.name == tunnel.name) {
                 self.fault("BAD_ID", &path, "its name is used twice", MEND_CONTROLLER);
             }
-            let typed = self.ike_tunnel(tunnel, segments, &path);
-            if !uplinks.contains_key(&typed.uplink) {
-                self.fault("BAD_REFERENCE", &path, "its uplink is not known", MEND_CONTROLLER);
+            let mut typed = self.ike_tunnel(tunnel, segments, &path);
+            if !typed.uplinks.iter().all(|uplink| uplinks.contains_key(uplink)) {
+                self.fault("BAD_REFERENCE", &path, "an uplink of it is not known", MEND_CONTROLLER);
+            }
+            match sla_classes.get(&tunnel.sla_class) {
+                Some(limits) => typed.sla = *limits,
+                None if tunnel.sla_class.is_empty() => {}
+                None => {
+                    let at = format!("{path}.sla_class");
+                    self.fault("BAD_REFERENCE", at, "its SLA class is not known", MEND_CONTROLLER);
+                }
             }
             self.apart(&typed, lans, routes, &path);
             tunnels.push(typed);
@@ -87,7 +98,7 @@ impl Decoder {
         let typed = IkeTunnel {
             name: tunnel.name.clone(),
             version,
-            uplink: UplinkId(tunnel.uplink_id),
+            uplinks: self.links(tunnel, path),
             peer_addresses,
             local_id: tunnel.local_id.clone(),
             remote_id: tunnel.remote_id.clone(),
@@ -102,7 +113,23 @@ impl Decoder {
                 wire::IkeStart::Now | wire::IkeStart::Unspecified => Start::Now,
             },
             dpd_delay_s: tunnel.dpd_delay_s,
+            probe: tunnel.probe.as_ref().map(|p| self.ike_probe(p, &format!("{path}.probe"))),
+            sla: SlaLimits::default(),
+            failback_hold_ms: tunnel.failback_hold_ms,
         };
+        let inside = typed.probe.and_then(|probe| probe.inside);
+        if let Some(inside) = inside
+            && !typed.remote_prefixes.iter().any(|prefix| prefix.contains(&inside))
+        {
+            let message = format!("{inside} is in none of its remote prefixes");
+            self.fault("BAD_VALUE", format!("{path}.probe.inside"), message, MEND_CONTROLLER);
+        }
+        // The host's own packets are routed as those of its first segment.
+        if inside.is_some() && segments.keys().next() != Some(&typed.segment) {
+            let message = "only tunnels of this host's first segment are probed inside";
+            let mend = "leave `inside` out of the tunnel's `probe`";
+            self.fault("BAD_VALUE", format!("{path}.probe.inside"), message, mend);
+        }
         let lists = [
             typed.peer_addresses.len(),
             typed.dh_groups.len(),
@@ -114,6 +141,36 @@ impl Decoder {
             self.fault("OUT_OF_RANGE", path, message, MEND_CONTROLLER);
         }
         typed
+    }
+
+    /// Uplinks, the first preferred.
+    fn links(&mut self, tunnel: &wire::IkeTunnel, path: &str) -> Vec<UplinkId> {
+        let more = tunnel.more_uplink_ids.iter().copied();
+        let ids: Vec<UplinkId> = [tunnel.uplink_id].into_iter().chain(more).map(UplinkId).collect();
+        if ids.iter().collect::<BTreeSet<_>>().len() != ids.len() {
+            let at = format!("{path}.more_uplink_ids");
+            self.fault("BAD_ID", at, "an uplink is there twice", MEND_CONTROLLER);
+        }
+        if ids.len() > 1 && ids.len() * tunnel.peer_addresses.len() > MAX_LINKS {
+            let message = format!("uplinks times addresses are more than {MAX_LINKS}");
+            self.fault("OUT_OF_RANGE", path, message, MEND_CONTROLLER);
+        }
+        ids
+    }
+
+    fn ike_probe(&mut self, probe: &wire::IkeProbe, path: &str) -> IkeProbe {
+        let kind = match probe.kind() {
+            wire::IkeProbeKind::Icmp | wire::IkeProbeKind::Unspecified => IkeProbeKind::Icmp,
+            wire::IkeProbeKind::Stamp => {
+                IkeProbeKind::Stamp { port: self.small(probe.port, &format!("{path}.port")) }
+            }
+            wire::IkeProbeKind::None => IkeProbeKind::None,
+        };
+        let inside = match probe.inside.as_str() {
+            "" => None,
+            text => self.parse::<IpAddr>(text, format!("{path}.inside"), "address"),
+        };
+        IkeProbe { kind, interval_ms: probe.interval_ms, inside }
     }
 
     fn word(&mut self, text: &str, fits: impl Fn(char) -> bool, path: &str) {
