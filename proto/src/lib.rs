@@ -39,3 +39,5 @@ pub mod token;
 /// The signed list of revoked certificates.
 pub mod revocation;
 mod words;
+
+pub use words::FIRST_IKE_LINK_ID;

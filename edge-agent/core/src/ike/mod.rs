@@ -5,6 +5,7 @@
 
 mod connection;
 mod desired;
+pub mod links;
 mod monitor;
 mod plan;
 mod proposal;

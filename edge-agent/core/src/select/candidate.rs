@@ -44,6 +44,8 @@ pub(super) struct Candidate {
     pub(super) health: PathHealth,
     /// It has keys and an endpoint, and is not drained.
     pub(super) available: bool,
+    /// Why it is not available, where somebody said; else empty.
+    pub(super) why_not: &'static str,
     /// Its local uplink has carrier.
     pub(super) carrier: bool,
     pub(super) advised_against: bool,
@@ -68,6 +70,7 @@ impl Candidate {
             spec,
             health: PathHealth::connecting(),
             available: false,
+            why_not: "",
             carrier,
             advised_against: false,
             peers_choice: false,

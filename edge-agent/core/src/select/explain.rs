@@ -276,6 +276,9 @@ fn trouble(c: &Candidate) -> String {
     if !c.carrier {
         return "its uplink has no carrier".to_owned();
     }
+    if !c.available && !c.why_not.is_empty() {
+        return c.why_not.to_owned();
+    }
     if !c.available {
         return "not available: it has no keys or no endpoint, or is drained".to_owned();
     }

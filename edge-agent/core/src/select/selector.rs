@@ -110,7 +110,16 @@ impl Selector {
 
     /// Whether the path may be used at all: it has keys and an endpoint, and is not drained.
     pub fn handle_path_admin(&mut self, path: PathId, available: bool, now: Micros) {
-        self.update(path, now, |candidate| candidate.available = available);
+        self.update(path, now, |candidate| {
+            (candidate.available, candidate.why_not) = (available, "")
+        });
+    }
+
+    /// The path may not be used. `why_not`: for people.
+    pub fn handle_unavailable(&mut self, path: PathId, why_not: &'static str, now: Micros) {
+        self.update(path, now, |candidate| {
+            (candidate.available, candidate.why_not) = (false, why_not)
+        });
     }
 
     /// The uplink's carrier. It is taken to be there until said otherwise.
