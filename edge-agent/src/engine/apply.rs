@@ -287,6 +287,7 @@ impl Engine {
 
     fn tear_down(&mut self) {
         self.peers.forget_all();
+        self.gateways.clear();
         self.ike.hold(Vec::new());
         // The way back to the controller must not be pinned to what is torn down.
         self.control.set_uplinks(Vec::new());

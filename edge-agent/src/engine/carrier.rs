@@ -51,6 +51,7 @@ impl Engine {
         if !up {
             self.tell_peers(&tunnels);
         }
+        self.gateway_carrier(uplink, up);
         let name = self.uplink_name(uplink);
         let (code, message) = if up {
             ("CARRIER_UP", "the uplink has carrier again")

@@ -6,6 +6,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::Duration;
 
 use hawser_edge_core::id::{ClassId, TunnelId};
+use hawser_edge_core::ike::links::FIRST_LINK_ID;
 use hawser_edge_core::select::{CandidateEvidence, Explanation};
 use hawser_edge_core::sla::SlaState;
 use hawser_edge_core::time::Micros;
@@ -54,7 +55,9 @@ impl Engine {
     pub(super) fn explanations(&mut self) -> Vec<wire::Explanation> {
         let Some(edge) = self.edge.clone() else { return Vec::new() };
         let now = self.clock.now();
-        self.told.by_class.retain(|key, _| self.selections.contains_key(key));
+        let of_gateway = |key: &(TunnelId, ClassId)| key.0.0 >= FIRST_LINK_ID;
+        let selections = &self.selections;
+        self.told.by_class.retain(|key, _| selections.contains_key(key) || of_gateway(key));
         let due = std::mem::take(&mut self.told.due);
         let after = self.told.cursor.take();
         let turn = self.selections.keys().filter(|key| after.is_none_or(|last| **key > last));
@@ -80,7 +83,28 @@ impl Engine {
                 ..to_wire(&explanation)
             });
         }
+        self.explain_gateways(&mut news, now);
         news
+    }
+
+    fn explain_gateways(&mut self, news: &mut Vec<wire::Explanation>, now: Micros) {
+        for (name, gateway) in &self.gateways {
+            let explanation = gateway.links.explain(now);
+            let slot = gateway.links.settings().slot;
+            let key = (TunnelId(FIRST_LINK_ID + slot), ClassId(0));
+            if !self.told.tell(key, substance(&explanation), now) {
+                continue;
+            }
+            let chosen = explanation.candidates.iter().find(|c| c.chosen);
+            news.push(wire::Explanation {
+                tunnel_id: key.0.0,
+                peer_edge: name.clone(),
+                path_name: chosen.map(|c| c.name.clone()).unwrap_or_default(),
+                since_unix_ms: gateway.since_unix_ms,
+                unix_ms: clock::unix_ms(),
+                ..to_wire(&explanation)
+            });
+        }
     }
 }
 

@@ -1,25 +1,50 @@
 //! Tunnels with gateways that are not Hawser: what the IKE task must hold.
 
-use hawser_edge_core::config::EdgeState;
+use hawser_edge_core::config::{EdgeState, IkeTunnel};
+use hawser_edge_core::ike::links::Link;
 
 use super::Engine;
 use crate::ike::Wanted;
 
 impl Engine {
     /// At a new generation, and when an uplink's addresses change.
-    pub(super) fn refresh_ike(&self, edge: &EdgeState) {
-        let wanted = edge.ike_tunnels.iter().map(|tunnel| {
-            let first = tunnel.uplinks.first();
-            let uplink = first.and_then(|id| edge.uplinks.get(id));
-            let link = uplink.and_then(|uplink| self.seen.links.get(&uplink.interface));
-            let addresses = link.map_or(&[][..], |link| link.addresses.as_slice());
-            // Link-local ones reach no gateway.
-            let addresses = addresses.iter().map(|prefix| prefix.addr()).filter(|a| match a {
-                std::net::IpAddr::V6(v6) => !v6.is_unicast_link_local(),
-                std::net::IpAddr::V4(_) => true,
-            });
-            Wanted { tunnel: tunnel.clone(), local: addresses.collect() }
+    pub(super) fn refresh_ike(&mut self, edge: &EdgeState) {
+        self.refresh_gateways(edge);
+        self.tell_charon();
+        self.drive_gateways();
+    }
+
+    /// Which tunnels there must be, over which links.
+    pub(super) fn tell_charon(&mut self) {
+        let Some(edge) = self.edge.clone() else { return };
+        // Until each has its first link, what an agent before this one left goes on.
+        self.ike_begun |= self.gateways.values().all(|gateway| gateway.links.is_settled());
+        if !self.ike_begun {
+            return;
+        }
+        let wanted = edge.ike_tunnels.iter().filter_map(|tunnel| {
+            let links = self.gateways.get(&tunnel.name).map(|gateway| &gateway.links);
+            if links.is_some_and(|links| !links.is_settled()) {
+                return None;
+            }
+            if let Some(link) = links.and_then(|links| links.held()) {
+                return Some(over(tunnel, link));
+            }
+            // There is no choice; or no link can be used, and what ails the first one is told.
+            let uplink = tunnel.uplinks.first()?;
+            let local = self.gateway_sources(&edge, *uplink);
+            Some(Wanted { tunnel: tunnel.clone(), local })
         });
         self.ike.hold(wanted.collect());
     }
+}
+
+/// Over this link and no other.
+fn over(tunnel: &IkeTunnel, link: &Link) -> Wanted {
+    let tunnel = IkeTunnel {
+        uplinks: vec![link.uplink],
+        peer_addresses: vec![link.remote],
+        ..tunnel.clone()
+    };
+    Wanted { tunnel, local: link.local.into_iter().collect() }
 }

@@ -50,7 +50,7 @@ impl Engine {
         if let Some(edge) = &edge {
             self.put_uplinks(&mut snapshot, edge);
             self.put_selections(&mut snapshot, edge);
-            for sample in self.ike.samples().iter() {
+            for sample in &self.ike_samples() {
                 put_ike(&mut snapshot, site, &self.own.edge, sample);
             }
         }

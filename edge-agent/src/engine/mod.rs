@@ -12,6 +12,7 @@ mod explain;
 mod facts;
 mod forwarding;
 mod gaps;
+mod gateways;
 mod host_task;
 mod ike;
 mod keys;
@@ -77,6 +78,8 @@ enum Timer {
     Pace(TunnelId),
     Keepalive(UplinkId),
     Pmtu(PathId),
+    /// Whichever link of a tunnel with a gateway is due.
+    Gateways,
 }
 
 /// A selection that the engine holds: the selector and since when its path carries.
@@ -113,6 +116,15 @@ struct Engine {
     selections: BTreeMap<(TunnelId, ClassId), Selection>,
     /// Tunnels with gateways that are not Hawser.
     ike: IkeHandle,
+    /// Those of them whose links are watched, by name.
+    gateways: BTreeMap<String, gateways::Gateway>,
+    /// What the sockets of their probes hear.
+    echoes: mpsc::Sender<crate::ike::Echo>,
+    /// Links that they have, or had under the agent before this one.
+    held_links: crate::ike::held::Held,
+    /// charon was told what it must hold.
+    ike_begun: bool,
+    state_dir: std::path::PathBuf,
     /// What peers that follow this edge were last told of symmetric classes.
     told_peers: BTreeMap<TunnelId, Selections>,
     reach: Reach,

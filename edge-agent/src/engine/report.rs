@@ -21,7 +21,7 @@ impl Engine {
             uplinks: self.uplink_facts(),
             counters: self.all_counters(&counters),
             explanations,
-            ike_tunnels: self.ike.samples().to_vec(),
+            ike_tunnels: self.ike_samples(),
         });
     }
 

@@ -21,14 +21,14 @@ use tracing_subscriber::{EnvFilter, Layer as _};
 
 use super::clock::{Clock, unix_ms};
 use super::peering::{Parts, Peering};
-use super::{Engine, Own, Timer, host_task, metrics};
+use super::{Engine, Own, Timer, gateways, host_task, metrics};
 use crate::cli::{Driver, EXIT_FAILED, EXIT_NO_AGENT, RunArgs, complain};
 use crate::control::{
     self, ControlEvent, ControlHandle, Identity, IdentityError, StartError, local,
 };
 use crate::dataplane::{DataPlane, Event, EventReceivers, UserspaceDataPlane};
 use crate::host::{Carriers, HostError};
-use crate::ike::{CharonOptions, IkeHandle};
+use crate::ike::{CharonOptions, Echo, IkeHandle};
 use crate::kernel::{KernelDataPlane, Lack, UNTRIED, lacks};
 use crate::peer::PeerRoutes;
 
@@ -199,12 +199,18 @@ pub async fn run(options: Options, stop: CancellationToken) -> Result<(), Engine
     let (history, history_task) = crate::history::start(&options.state_dir);
     let (ike, ike_task) = start_ike(&options, &control.handle, &stop);
     let ike_changes = ike.changes();
+    let (echoes, echo_inbox) = mpsc::channel(gateways::ECHOES);
     let (internal, internal_inbox) = mpsc::channel(INTERNAL_EVENTS);
     let clock = Clock::start();
     let engine = Engine {
         metrics: metrics::Metrics::new(options.metrics.metrics_max_series, clock.now()),
         spans,
         ike,
+        gateways: BTreeMap::new(),
+        echoes,
+        held_links: crate::ike::held::read(&options.state_dir),
+        ike_begun: false,
+        state_dir: options.state_dir.clone(),
         told_peers: BTreeMap::new(),
         reach: Reach::new(clock.now()),
         clock,
@@ -248,6 +254,7 @@ pub async fn run(options: Options, stop: CancellationToken) -> Result<(), Engine
         queries: query_inbox,
         metrics: metrics_inbox,
         ike: ike_changes,
+        echoes: echo_inbox,
     };
     tracing::info!(
         fleet = identity.fleet(),
@@ -323,6 +330,7 @@ struct Inboxes {
     queries: mpsc::Receiver<local::LocalQuery>,
     metrics: mpsc::Receiver<metrics::Ask>,
     ike: watch::Receiver<Arc<Vec<IkeSample>>>,
+    echoes: mpsc::Receiver<Echo>,
 }
 
 impl Engine {
@@ -356,7 +364,11 @@ impl Engine {
                 },
                 Some(query) = inboxes.queries.recv() => self.on_query(query),
                 Some(ask) = inboxes.metrics.recv() => self.on_metrics(ask),
-                Ok(()) = inboxes.ike.changed() => self.report_soon = true,
+                Some(echo) = inboxes.echoes.recv() => self.on_echo(&echo),
+                Ok(()) = inboxes.ike.changed() => {
+                    self.report_soon = true;
+                    self.drive_gateways();
+                }
                 _ = usage.tick() => {
                     self.report_usage();
                     self.tell_waivers_daily();
@@ -393,6 +405,7 @@ impl Engine {
                 Timer::Pace(tunnel) => self.refresh_cadence(tunnel, now),
                 Timer::Keepalive(uplink) => self.on_keepalive_timer(uplink),
                 Timer::Pmtu(id) => self.on_pmtu_timer(id),
+                Timer::Gateways => self.drive_gateways(),
             }
         }
     }

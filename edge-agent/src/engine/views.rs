@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use hawser_edge_core::config::{EdgeState, TrafficClass};
 use hawser_edge_core::id::PathId;
+use hawser_edge_core::ike::links::FIRST_LINK_ID;
+use hawser_edge_core::select::Explanation;
 use hawser_edge_core::sla::{Reach, SlaState};
 use hawser_edge_core::time::Micros;
 use hawser_proto::agent::v1 as wire;
@@ -58,7 +60,7 @@ impl Engine {
                 refused: generations.refused.iter().map(|(id, _)| id.to_string()).collect(),
             },
             uplinks: self.uplink_views(),
-            ike_tunnels: self.ike.samples().iter().map(ike_view).collect(),
+            ike_tunnels: self.ike_samples().iter().map(ike_view).collect(),
             tunnels: self.edge.as_deref().map(|e| self.tunnel_views(e)).unwrap_or_default(),
             counters: self.all_counters(&self.dataplane.counters()),
         }
@@ -130,6 +132,9 @@ impl Engine {
                 meets_sla_for: meets_sla_for(&edge, runtime),
             });
         }
+        for sample in self.ike_samples() {
+            views.extend(sample.links.iter().map(|link| link_view(&sample, link)));
+        }
         views
     }
 
@@ -164,6 +169,12 @@ impl Engine {
                 dwell_left_s: seconds(explanation.dwell_left),
                 because: explanation.summary,
             });
+        }
+        for (name, gateway) in &self.gateways {
+            if class.is_none_or(str::is_empty) && peer.is_none_or(|peer| peer == name) {
+                let explanation = gateway.links.explain(now);
+                selections.push(gateway_selection(name, gateway.since_unix_ms, explanation));
+            }
         }
         let site_of = |edge_name: &str| {
             let tunnel = edge.tunnels.values().find(|t| t.peer_edge == edge_name);
@@ -223,7 +234,12 @@ impl Engine {
     }
 
     fn decision_view(&self, decision: &wire::Decision) -> DecisionView {
-        let name = |id: u32| if id == 0 { String::new() } else { self.path_name(PathId(id)) };
+        let name = |id: u32| match decision.candidates.iter().find(|c| c.path_id == id) {
+            _ if id == 0 => String::new(),
+            // The generation knows paths only.
+            Some(link) if id >= FIRST_LINK_ID => link.name.clone(),
+            _ => self.path_name(PathId(id)),
+        };
         DecisionView {
             sequence: decision.sequence,
             unix_ms: decision.unix_ms,
@@ -257,11 +273,7 @@ fn seconds(left: Duration) -> u64 {
 }
 
 fn candidate_view(candidate: &wire::Candidate) -> CandidateView {
-    let state = match candidate.state() {
-        wire::PathState::Up => "up",
-        wire::PathState::Down => "down",
-        wire::PathState::Connecting | wire::PathState::Unspecified => "connecting",
-    };
+    let state = state_text(candidate.state());
     CandidateView {
         path: match candidate.next_hop.as_str() {
             "" => candidate.name.clone(),
@@ -278,6 +290,52 @@ fn candidate_view(candidate: &wire::Candidate) -> CandidateView {
     }
 }
 
+/// A link among the paths.
+fn link_view(sample: &wire::IkeSample, link: &wire::IkeLink) -> PathView {
+    let carries = link.chosen && sample.state() == wire::IkeState::Up;
+    let counted = |bytes: u64| if link.chosen { bytes } else { 0 };
+    PathView {
+        path_id: link.link_id,
+        peer_edge: sample.name.clone(),
+        local_uplink: link.uplink.clone(),
+        remote_uplink: link.remote_address.clone(),
+        state: state_text(link.state()).to_owned(),
+        rtt_us: link.rtt_us,
+        jitter_us: link.jitter_us,
+        loss_tx_ppm: link.loss_ppm,
+        loss_rx_ppm: link.loss_ppm,
+        tx_bytes: counted(sample.tx_bytes),
+        rx_bytes: counted(sample.rx_bytes),
+        selected_for: if carries { vec!["all".to_owned()] } else { Vec::new() },
+        ..PathView::default()
+    }
+}
+
+fn gateway_selection(name: &str, since_unix_ms: u64, explanation: Explanation) -> SelectionView {
+    let chosen = explanation.candidates.iter().find(|c| c.chosen);
+    let named = |path| {
+        let found = explanation.candidates.iter().find(|c| c.path == path);
+        found.map(|c| c.name.clone()).unwrap_or_default()
+    };
+    let waiting = explanation.held.iter().map(|held| WaitingView {
+        path: named(held.path),
+        left_s: seconds(held.remaining),
+        because: held.because.clone(),
+    });
+    SelectionView {
+        peer_edge: name.to_owned(),
+        traffic_class: "all".to_owned(),
+        path: chosen.map(|c| c.name.clone()).unwrap_or_default(),
+        meets_sla: chosen.is_some_and(|c| c.state == SlaState::Meets),
+        since_unix_ms,
+        waiting: waiting.collect(),
+        moves_left: explanation.tokens_left,
+        next_move_s: seconds(explanation.next_token_in),
+        dwell_left_s: seconds(explanation.dwell_left),
+        because: explanation.summary.clone(),
+    }
+}
+
 fn ike_view(sample: &wire::IkeSample) -> IkeView {
     IkeView {
         name: sample.name.clone(),
@@ -290,6 +348,14 @@ fn ike_view(sample: &wire::IkeSample) -> IkeView {
         rekeys: sample.rekeys,
         retries: sample.retries,
         since_unix_ms: sample.since_unix_ms,
+    }
+}
+
+fn state_text(state: wire::PathState) -> &'static str {
+    match state {
+        wire::PathState::Up => "up",
+        wire::PathState::Down => "down",
+        wire::PathState::Connecting | wire::PathState::Unspecified => "connecting",
     }
 }
 

@@ -4,8 +4,10 @@
 
 mod charon;
 mod client;
+pub mod held;
 mod ledger;
 mod listen;
+mod probe_socket;
 pub mod secrets;
 mod supervise;
 mod task;
@@ -14,5 +16,6 @@ mod tests;
 
 pub use charon::{Charon, StepReport};
 pub use client::{ClientError, ViciClient};
+pub use probe_socket::{Echo, ProbeSocket, ProbeSpec};
 pub use supervise::CharonOptions;
 pub use task::{IkeHandle, Wanted, start};

@@ -349,5 +349,8 @@ fn on_wire(sample: &Sample, since_unix_ms: u64) -> wire::IkeSample {
         rekeys: sample.rekeys,
         retries: sample.retries,
         since_unix_ms,
+        // The engine's to know.
+        links: Vec::new(),
+        moves: 0,
     }
 }
