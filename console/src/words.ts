@@ -27,8 +27,14 @@ const BECAUSE: Record<string, string> = {
 
 const isHop = (decision: Decision): boolean => decision.prefixes.length > 0;
 
+// Links of tunnels with gateways: their numbers are for machines only, and they have no chart.
+const FIRST_IKE_LINK_ID = 2 ** 24;
+
+export const isPath = (id: number): boolean => id > 0 && id < FIRST_IKE_LINK_ID;
+
 function name(id: number, candidates: Candidate[]): string {
   const found = candidates.find((candidate) => candidate.path_id === id);
+  if (found?.name && !isPath(id)) return found.name;
   return found?.name ? `${found.name} (path ${id})` : `path ${id}`;
 }
 
@@ -54,13 +60,15 @@ export function sentence(d: Decision): string {
 }
 
 export function title(d: Decision): string {
-  return isHop(d) ? `${d.edge}, next hop of ${d.prefixes.join(", ")}` : `${d.edge} → ${d.peer_edge}, traffic class ${d.traffic_class}`;
+  if (isHop(d)) return `${d.edge}, next hop of ${d.prefixes.join(", ")}`;
+  // A tunnel with a gateway has no classes.
+  return `${d.edge} → ${d.peer_edge}, ${d.traffic_class ? `traffic class ${d.traffic_class}` : "all traffic"}`;
 }
 
 export function label(c: Candidate): string {
   if (c.next_hop) return c.next_hop;
   if (!c.name) return `path ${c.path_id}`;
-  return c.path_id ? `${c.name} (path ${c.path_id})` : c.name;
+  return isPath(c.path_id) ? `${c.name} (path ${c.path_id})` : c.name;
 }
 
 export function verdict(c: Candidate): string {

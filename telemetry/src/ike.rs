@@ -25,4 +25,22 @@ pub fn put_ike(snapshot: &mut Snapshot, site: &str, edge: &str, sample: &wire::I
     }
     snapshot.put(&c::IKE_REKEYS, set, &[], sample.rekeys as f64);
     snapshot.put(&c::IKE_RETRIES, set, &[], sample.retries as f64);
+    if !sample.links.is_empty() {
+        snapshot.put(&c::IKE_MOVES, set, &[], sample.moves as f64);
+    }
+    for link in &sample.links {
+        let labels =
+            || [Text::Owned(link.uplink.clone()), Text::Owned(link.remote_address.clone())];
+        let state = match link.state() {
+            wire::PathState::Up => 2.0,
+            wire::PathState::Connecting | wire::PathState::Unspecified => 1.0,
+            wire::PathState::Down => 0.0,
+        };
+        snapshot.put(&c::IKE_LINK_STATE, set, &labels(), state);
+        snapshot.put(&c::IKE_LINK_SELECTED, set, &labels(), f64::from(u8::from(link.chosen)));
+        snapshot.put(&c::IKE_LINK_LOSS, set, &labels(), f64::from(link.loss_ppm) / 1e6);
+        if link.rtt_us > 0 {
+            snapshot.put(&c::IKE_LINK_RTT, set, &labels(), f64::from(link.rtt_us) / 1e6);
+        }
+    }
 }

@@ -6,7 +6,7 @@ import { Note } from "../parts/state";
 import { Evidence } from "../parts/why";
 import { link } from "../router";
 import type { Decision } from "../types";
-import { sentence, title } from "../words";
+import { isPath, sentence, title } from "../words";
 
 export function DecisionsPage({ query }: { query: URLSearchParams }) {
   const live = useLive();
@@ -67,8 +67,8 @@ function Explained({ d }: { d: Decision }) {
 function Links({ d }: { d: Decision }) {
   return (
     <p class="links">
-      {d.from_path_id > 0 && <a href={link("paths", d.from_path_id)}>Chart of the path it left</a>}
-      {d.to_path_id > 0 && <a href={link("paths", d.to_path_id)}>Chart of the path it took</a>}
+      {isPath(d.from_path_id) && <a href={link("paths", d.from_path_id)}>Chart of the path it left</a>}
+      {isPath(d.to_path_id) && <a href={link("paths", d.to_path_id)}>Chart of the path it took</a>}
     </p>
   );
 }

@@ -11,6 +11,8 @@ const MAX_CANDIDATES: usize = 64;
 const MAX_LIST: usize = 32;
 const MAX_FAULTS: usize = 64;
 const MAX_HELD: usize = 64;
+/// Agents probe no more of one tunnel.
+const MAX_IKE_LINKS: usize = 16;
 pub const MAX_UPLINKS: usize = 64;
 pub const MAX_PATHS_PER_SAMPLE: usize = 8_192;
 pub const MAX_COUNTERS: usize = 256;
@@ -84,6 +86,13 @@ pub fn ike(sample: &mut IkeSample) {
     let addresses = [&mut sample.local_address, &mut sample.remote_address];
     addresses.into_iter().for_each(text);
     text(&mut sample.reason);
+    sample.links.truncate(MAX_IKE_LINKS);
+    for link in &mut sample.links {
+        let words = [&mut link.uplink, &mut link.local_address, &mut link.remote_address];
+        words.into_iter().for_each(text);
+        text(&mut link.refused_because);
+        texts(&mut link.limits_crossed);
+    }
 }
 
 pub fn uplink(fact: &mut UplinkFact) {

@@ -42,11 +42,13 @@ impl Controller {
                     let mut uplinks = edge.config.uplinks.iter();
                     let uplink = uplinks.find(|uplink| uplink.id == tunnel.uplink_id);
                     let told = live.and_then(|l| l.ike.iter().find(|s| s.name == tunnel.name));
+                    let used = told.and_then(|t| t.links.iter().find(|link| link.chosen));
+                    let first = uplink.map(|uplink| uplink.name.clone()).unwrap_or_default();
                     IkeTunnel {
                         site: edge.config.site.clone(),
                         edge: name.clone(),
                         name: tunnel.name.clone(),
-                        uplink: uplink.map(|uplink| uplink.name.clone()).unwrap_or_default(),
+                        uplink: used.map_or(first, |link| link.uplink.clone()),
                         sample: told.cloned(),
                         sample_unix_ms: live.map_or(0, |live| live.ike_unix_ms),
                     }

@@ -41,9 +41,9 @@ fn spec(pushed: bool) -> Result<FleetSpec, FleetError> {
     // A panel shows what the document says of uplinks.
     let bandwidth = "provider: isp-a, bandwidth_up_mbps: 100,";
     spec.document = spec.document.replace("provider: isp-a,", bandwidth);
-    // And that a tunnel with a gateway is blocked, for its edge has no key for it.
+    // And that a tunnel with a gateway is blocked, for its edge has no key for it; its one link is probed all the same, to a router that answers.
     let tunnel = "      - name: b1-1\n        ike_tunnels:\n          - {name: dc, uplink: isp-a, peer_addresses: \
-                  [203.0.113.99], local_id: b1.example.net, remote_id: dc.example.net, psk: dc, \
+                  [192.0.2.17], probe: {by: icmp}, local_id: b1.example.net, remote_id: dc.example.net, psk: dc, \
                   local_prefixes: [10.2.0.0/24], remote_prefixes: [10.9.0.0/24]}\n";
     spec.document = spec.document.replace("      - name: b1-1\n", tunnel);
     let args = |listen: &str, endpoint: &str, protocol: &str| {

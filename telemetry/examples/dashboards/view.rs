@@ -128,7 +128,16 @@ fn site() -> Dashboard {
         lines("Their packets", "pps").query(rate(&IKE_PACKETS, here), "{{tunnel}} {{direction}}"),
         lines("Their rekeys, and attempts of the agent's own", "none")
             .query(each(&IKE_REKEYS, here), "{{tunnel}} rekeys")
-            .query(each(&IKE_RETRIES, here), "{{tunnel}} attempts"),
+            .query(each(&IKE_RETRIES, here), "{{tunnel}} attempts")
+            .query(each(&IKE_MOVES, here), "{{tunnel}} moves"),
+        states("Their links: in use")
+            .query(each(&IKE_LINK_SELECTED, here), "{{tunnel}} {{uplink}} → {{gateway}}"),
+        states("Their links: answered")
+            .query(each(&IKE_LINK_STATE, here), "{{tunnel}} {{uplink}} → {{gateway}}"),
+        lines("Their links: round trip", "s")
+            .query(each(&IKE_LINK_RTT, here), "{{tunnel}} {{uplink}} → {{gateway}}"),
+        lines("Their links: loss", "percentunit")
+            .query(each(&IKE_LINK_LOSS, here), "{{tunnel}} {{uplink}} → {{gateway}}"),
         lines("Generations", "none").query(each(&EDGE_GENERATION, here), "{{state}}"),
         lines("What else the agent counts, per second", "none")
             .query(rate(&EDGE_COUNTS, here), "{{event}}"),

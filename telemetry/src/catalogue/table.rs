@@ -114,6 +114,16 @@ metrics! {
         "Associations of traffic that replaced older ones.";
     IKE_RETRIES: "hawser.ike.retries" "{attempt}" Counter, IkeTunnel [] Both
         "Attempts that the agent began itself, because strongSwan had given up.";
+    IKE_MOVES: "hawser.ike.moves" "{move}" Counter, IkeTunnel [] Both
+        "From one link (an uplink and an address of the gateway) to another. Missing where there is no choice and nothing is probed, like what follows.";
+    IKE_LINK_STATE: "hawser.ike.link.state" "" Gauge, IkeTunnel ["uplink", "gateway"] Both
+        "Whether the gateway answers over the link: 2 up, 1 connecting (no probe was ever answered), 0 down.";
+    IKE_LINK_SELECTED: "hawser.ike.link.selected" "" Gauge, IkeTunnel ["uplink", "gateway"] Both
+        "1 for the link that the tunnel is over, or is tried over.";
+    IKE_LINK_RTT: "hawser.ike.link.rtt" "s" Gauge, IkeTunnel ["uplink", "gateway"] Both
+        "Round-trip time of probes over the link, or through the tunnel if that is probed inside. Missing before the first answer.";
+    IKE_LINK_LOSS: "hawser.ike.link.loss" "1" Gauge, IkeTunnel ["uplink", "gateway"] Both
+        "Share of the probes of the last 30 s that was lost, on the way there or back.";
 
     FLEET_REVISION: "hawser.fleet.revision" "" Gauge, Process [] Controller
         "Revision of the fleet's document that is in force.";

@@ -1,5 +1,6 @@
 //! Why traffic takes the paths it takes.
 
+use hawser_proto::FIRST_IKE_LINK_ID;
 use hawser_proto::agent::v1::{Candidate, Decision, PathState};
 
 use super::paths::{milliseconds, percent, state};
@@ -22,12 +23,7 @@ pub(super) fn one(style: &Style, decision: &Decision) -> String {
         let prefixes = clean(&decision.prefixes.join(", "));
         format!("{}, next hop of {prefixes}", clean(&decision.edge))
     } else {
-        format!(
-            "{} → {}, traffic class {}",
-            clean(&decision.edge),
-            clean(&decision.peer_edge),
-            clean(&decision.traffic_class)
-        )
+        ends(&decision.edge, &decision.peer_edge, &decision.traffic_class)
     };
     let when = style.faint(&format!("{} UTC", utc(decision.unix_ms)));
     let mut text = format!("{}  {when}\n{}", style.strong(&head), sentence(decision));
@@ -44,6 +40,15 @@ pub(super) fn one(style: &Style, decision: &Decision) -> String {
         return text;
     }
     format!("{text}\n\n{}", candidates(style, &decision.candidates))
+}
+
+/// Whose traffic it is about. A tunnel with a gateway has no classes.
+pub(super) fn ends(edge: &str, peer: &str, class: &str) -> String {
+    let what = match class {
+        "" => "all traffic".to_owned(),
+        class => format!("traffic class {}", clean(class)),
+    };
+    format!("{} → {}, {what}", clean(edge), clean(peer))
 }
 
 /// About a next hop, not a path.
@@ -122,7 +127,8 @@ pub fn sentence(decision: &Decision) -> String {
 /// The candidate's own name: a next hop's, or a path's with its number.
 fn label(candidate: &Candidate) -> String {
     let named = |name: &str| match candidate.path_id {
-        0 => clean(name),
+        // Links of tunnels with gateways have numbers for machines only.
+        0 | FIRST_IKE_LINK_ID.. => clean(name),
         id => format!("{} (path {id})", clean(name)),
     };
     match (candidate.next_hop.as_str(), candidate.name.as_str()) {
@@ -135,6 +141,7 @@ fn label(candidate: &Candidate) -> String {
 fn name(path_id: u32, candidates: &[Candidate]) -> String {
     let named = candidates.iter().find(|candidate| candidate.path_id == path_id);
     match named.map(|candidate| candidate.name.as_str()) {
+        Some(name) if path_id >= FIRST_IKE_LINK_ID && !name.is_empty() => clean(name),
         Some(name) if !name.is_empty() => format!("{} (path {path_id})", clean(name)),
         _ => format!("path {path_id}"),
     }

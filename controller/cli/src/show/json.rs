@@ -12,6 +12,7 @@ use hawser_proto::operator::v1::{
 };
 use serde_json::{Value, json};
 
+use super::ike::ike_tunnel_json;
 use super::lists::{convergence_word, kind, token_state};
 use super::paths::{family, state};
 
@@ -127,31 +128,7 @@ pub fn paths(paths: &[Path], tunnels: &[IkeTunnel]) -> Value {
     };
     json!({
         "paths": paths.iter().map(path).collect::<Vec<_>>(),
-        "ike_tunnels": tunnels.iter().map(ike_tunnel).collect::<Vec<_>>(),
-    })
-}
-
-fn ike_tunnel(tunnel: &IkeTunnel) -> Value {
-    let sample = tunnel.sample.clone().unwrap_or_default();
-    json!({
-        "site": tunnel.site,
-        "edge": tunnel.edge,
-        "name": tunnel.name,
-        "uplink": tunnel.uplink,
-        "sample_unix_ms": tunnel.sample_unix_ms,
-        "state": sample.state().word(),
-        "reason": sample.reason,
-        "local_address": sample.local_address,
-        "remote_address": sample.remote_address,
-        "children_up": sample.children_up,
-        "children": sample.children,
-        "tx_packets": sample.tx_packets,
-        "tx_bytes": sample.tx_bytes,
-        "rx_packets": sample.rx_packets,
-        "rx_bytes": sample.rx_bytes,
-        "rekeys": sample.rekeys,
-        "retries": sample.retries,
-        "since_unix_ms": sample.since_unix_ms,
+        "ike_tunnels": tunnels.iter().map(ike_tunnel_json).collect::<Vec<_>>(),
     })
 }
 

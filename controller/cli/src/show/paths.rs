@@ -115,7 +115,7 @@ pub(super) fn percent(ppm: Option<u32>) -> String {
     }
 }
 
-fn loss_shade(ppm: Option<u32>) -> Shade {
+pub(super) fn loss_shade(ppm: Option<u32>) -> Shade {
     match ppm {
         Some(ppm) if ppm >= 10_000 => Shade::Bad,
         Some(ppm) if ppm > 0 => Shade::Middling,

@@ -1,14 +1,15 @@
 mod changes;
 mod why;
 
+use hawser_proto::FIRST_IKE_LINK_ID;
 use hawser_proto::agent::v1::{
-    Candidate, Decision, Explanation, Fault, GenerationState, HeldPath, IkeSample, IkeState,
-    PathSample, PathState,
+    Candidate, Decision, Explanation, Fault, GenerationState, HeldPath, IkeLink, IkeSample,
+    IkeState, PathSample, PathState,
 };
 use hawser_proto::config::v1::{AddressFamily, GenerationId};
 use hawser_proto::operator::v1::*;
 
-use super::{Style, json};
+use super::{Style, decisions, json};
 
 const PLAIN: Style = Style { colours: false, fit: false };
 const COLOURS: Style = Style { colours: true, fit: false };
@@ -189,6 +190,63 @@ fn a_tunnel_with_a_gateway_stands_below_the_paths_with_its_state_and_why() {
     let json = json::paths(&[], &tunnels);
     assert_eq!(json["ike_tunnels"][0]["state"], "up");
     assert_eq!(json["ike_tunnels"][1]["reason"], "this edge has no secret named cloud");
+}
+
+#[test]
+fn the_links_of_a_tunnel_with_a_gateway_are_shown_with_their_figures_and_verdicts() {
+    let link = |uplink: &str, chosen: bool, refused: &str| IkeLink {
+        uplink: uplink.to_owned(),
+        remote_address: "198.51.100.50".to_owned(),
+        state: PathState::Up.into(),
+        chosen,
+        rtt_us: 12_300,
+        refused_because: refused.to_owned(),
+        ..IkeLink::default()
+    };
+    let links =
+        vec![link("isp-a", true, ""), link("isp-b", false, "its uplinks are less preferred")];
+    let sample = IkeSample { state: IkeState::Up.into(), links, moves: 2, ..IkeSample::default() };
+    let (name, sample) = ("dc".to_owned(), Some(sample));
+    let tunnels = [IkeTunnel { name, sample, ..IkeTunnel::default() }];
+    let text = super::paths(&PLAIN, &two_paths(), &tunnels);
+    let line = |word: &str| text.lines().filter(|line| line.contains(word)).next_back().unwrap();
+    assert!(line("isp-a  198").starts_with("→"), "{text}");
+    assert!(line("isp-a  198").ends_with("in use"), "{text}");
+    assert!(
+        line("isp-b  198").contains("12.3 ms") && line("isp-b  198").ends_with("less preferred"),
+        "{text}"
+    );
+    let json = json::paths(&[], &tunnels);
+    assert_eq!(
+        json["ike_tunnels"][0]["links"][1]["refused_because"],
+        "its uplinks are less preferred"
+    );
+    assert_eq!(json["ike_tunnels"][0]["moves"], 2);
+}
+
+#[test]
+fn a_decision_about_a_link_names_it_without_a_number_of_a_path() {
+    let candidate = |id: u32, name: &str| Candidate {
+        path_id: FIRST_IKE_LINK_ID + id,
+        name: name.to_owned(),
+        ..Candidate::default()
+    };
+    let decision = Decision {
+        edge: "b1-1".to_owned(),
+        peer_edge: "dc".to_owned(),
+        from_path_id: FIRST_IKE_LINK_ID,
+        to_path_id: FIRST_IKE_LINK_ID + 1,
+        cause: "PATH_DOWN".to_owned(),
+        candidates: vec![
+            candidate(0, "isp-a → 198.51.100.50"),
+            candidate(1, "isp-b → 203.0.113.50"),
+        ],
+        ..Decision::default()
+    };
+    let text = decisions::one(&PLAIN, &decision);
+    assert!(text.starts_with("b1-1 → dc, all traffic"), "{text}");
+    let moved = "It moved from isp-a → 198.51.100.50 to isp-b → 203.0.113.50, because the path it was on went down.";
+    assert!(text.contains(moved), "{text}");
 }
 
 #[test]

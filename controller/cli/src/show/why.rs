@@ -38,7 +38,7 @@ fn present(style: &Style, state: &ExplainResponse, now_unix_ms: u64) -> String {
         table.add_row([
             style.cell(&account.edge, Shade::Plain),
             style.cell(&account.peer_edge, Shade::Plain),
-            style.cell(&account.traffic_class, Shade::Plain),
+            style.cell(class(&account.traffic_class), Shade::Plain),
             style.cell(path, Shade::Plain),
             style.cell(sla, shade),
             style.cell(&since, Shade::Plain),
@@ -51,6 +51,11 @@ fn present(style: &Style, state: &ExplainResponse, now_unix_ms: u64) -> String {
         text = format!("{text}\n{}", style.faint(&more));
     }
     text
+}
+
+/// A tunnel with a gateway has no classes.
+fn class(class: &str) -> &str {
+    if class.is_empty() { "all" } else { class }
 }
 
 /// Why nothing moves.
@@ -97,12 +102,7 @@ pub fn why_at(style: &Style, site: &str, state: &ExplainResponse, at: u64) -> St
 }
 
 fn one(style: &Style, account: &Account, state: &ExplainResponse, at: u64) -> String {
-    let head = format!(
-        "{} → {}, traffic class {}",
-        clean(&account.edge),
-        clean(&account.peer_edge),
-        clean(&account.traffic_class)
-    );
+    let head = decisions::ends(&account.edge, &account.peer_edge, &account.traffic_class);
     let mut text = style.strong(&head);
     match &account.in_force {
         None => text.push_str("\nWhat was in force then is not remembered."),

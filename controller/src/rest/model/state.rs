@@ -267,6 +267,48 @@ pub struct IkeTunnel {
     pub rekeys: u64,
     pub retries: u64,
     pub since_unix_ms: u64,
+    /// From one link to another, since the agent's start.
+    pub moves: u64,
+    /// The ways that it may take; none, if there is no choice and nothing is probed.
+    pub links: Vec<IkeLink>,
+}
+
+/// An uplink of the edge and an address of the gateway.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct IkeLink {
+    /// Stands for it in decisions.
+    pub link_id: u32,
+    pub uplink: String,
+    /// Empty: the uplink has none of the gateway's family.
+    pub local_address: String,
+    pub remote_address: String,
+    /// up, down, connecting or unknown.
+    pub state: &'static str,
+    pub chosen: bool,
+    pub rtt_us: u32,
+    pub jitter_us: u32,
+    pub loss_ppm: u32,
+    pub limits_crossed: Vec<String>,
+    /// Plain words; empty: it is the one.
+    pub refused_because: String,
+}
+
+impl From<agent::IkeLink> for IkeLink {
+    fn from(link: agent::IkeLink) -> Self {
+        Self {
+            link_id: link.link_id,
+            state: path_state(link.state()),
+            uplink: link.uplink,
+            local_address: link.local_address,
+            remote_address: link.remote_address,
+            chosen: link.chosen,
+            rtt_us: link.rtt_us,
+            jitter_us: link.jitter_us,
+            loss_ppm: link.loss_ppm,
+            limits_crossed: link.limits_crossed,
+            refused_because: link.refused_because,
+        }
+    }
 }
 
 impl From<operator::IkeTunnel> for IkeTunnel {
@@ -288,6 +330,8 @@ impl From<operator::IkeTunnel> for IkeTunnel {
             rekeys: sample.rekeys,
             retries: sample.retries,
             since_unix_ms: sample.since_unix_ms,
+            moves: sample.moves,
+            links: sample.links.into_iter().map(Into::into).collect(),
         }
     }
 }
