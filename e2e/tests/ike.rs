@@ -9,8 +9,10 @@ use std::time::Duration;
 
 use hawser_e2e::fleet::wait::{self, Look};
 use hawser_e2e::fleet::{
-    Fleet, FleetError, FleetSpec, GATEWAY_ADDRESS, GATEWAY_KEY, GATEWAY_SECRET, Gateway,
+    Fleet, FleetError, FleetSpec, GATEWAY_ADDRESS, GATEWAY_KEY, GATEWAY_OTHER_ADDRESS,
+    GATEWAY_SECRET, Gateway,
 };
+use hawser_e2e::wan::Impairment;
 
 const SOON: Duration = Duration::from_secs(60);
 /// Of IKE, as strongSwan writes it.
@@ -118,4 +120,54 @@ fn a_tunnel_waits_for_its_key_says_why_it_is_refused_comes_up_and_goes_with_the_
         assert_eq!(mode & 0o777, 0o600);
         Ok(())
     });
+}
+
+/// Which link charon has an association over, as `hawser paths` tells.
+fn wait_by(fleet: &Fleet, uplink: &str, gateway: &str) -> Result<(), FleetError> {
+    let found = fleet.wait_ike("dc", SOON, |tunnel| {
+        let chosen = tunnel.links.iter().find(|link| link.chosen);
+        is_known(&tunnel.state)
+            && tunnel.remote_address == gateway
+            && chosen.is_some_and(|link| link.uplink == uplink && link.remote_address == gateway)
+    });
+    found.map(drop)
+}
+
+/// Where the kernel refuses the children, IKE is up and the tunnel is not: it is tried over the other link from time to
+/// time. So this waits for what must come, and asks for nothing that must stay.
+#[test]
+fn a_tunnel_leaves_a_dark_uplink_for_another_one_and_says_why() {
+    let spec = FleetSpec::with_gateway_of_two(", failback_hold_s: 2").expect("the bundled fleet");
+    let mut fleet = Fleet::up(spec.left_alone()).expect("the fleet comes up (tests need root)");
+    let gateway = Gateway::by_hand_of_two(&fleet, ANY_VERSION, "modp3072").expect("strongSwan");
+    if let Err(error) = leaves_the_dark(&mut fleet, &gateway) {
+        panic!("{}\n{}\n{}", error.line(), fleet.log_tails(), gateway.log());
+    }
+}
+
+fn leaves_the_dark(fleet: &mut Fleet, gateway: &Gateway) -> Result<(), FleetError> {
+    fleet.agent("left-1")?.set_secret(fleet, GATEWAY_SECRET, GATEWAY_KEY)?;
+    wait_by(fleet, "isp-a", GATEWAY_ADDRESS)?;
+    fleet.lab().impair("left-isp-a", &Impairment::blackhole(true))?;
+    wait_by(fleet, "isp-b", GATEWAY_OTHER_ADDRESS)?;
+    assert!(
+        gateway.associations(fleet)?.contains("203.0.113.2"),
+        "from the other uplink's address"
+    );
+    let paths = fleet.agent("left-1")?.paths()?;
+    let links: Vec<_> = paths.iter().filter(|path| path.peer_edge == "dc").collect();
+    assert_eq!(links.len(), 4, "{links:?}");
+    let down =
+        links.iter().filter(|link| link.local_uplink == "isp-a").all(|link| link.state != "up");
+    assert!(down, "{links:?}");
+    wait::until("a decision that names the dark link", SOON, || {
+        let why = fleet.agent("left-1")?.why("dc", 20)?;
+        let left = format!(
+            "moves from isp-a → {GATEWAY_ADDRESS} to isp-b → {GATEWAY_OTHER_ADDRESS}: it is down"
+        );
+        let found = why.decisions.iter().any(|d| d.summary.starts_with(&left));
+        Ok(if found { Look::Done(()) } else { Look::Not(format!("{why:?}")) })
+    })?;
+    fleet.lab().reset("left-isp-a")?;
+    wait_by(fleet, "isp-a", GATEWAY_ADDRESS)
 }

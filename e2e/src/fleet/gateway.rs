@@ -17,6 +17,8 @@ const NODE: &str = "gateway";
 pub const GATEWAY_HOST: &str = "gateway-host";
 /// The gateway's own address, at the provider isp-a.
 pub const GATEWAY_ADDRESS: &str = "198.51.100.50";
+/// And at isp-b, where it has one ([`FleetSpec::with_gateway_of_two`]).
+pub const GATEWAY_OTHER_ADDRESS: &str = "203.0.113.50";
 /// What both ends must know.
 pub const GATEWAY_KEY: &str = "only for labs: 6d1f0c2a9b";
 /// The name under which the edge has it.
@@ -26,8 +28,8 @@ const LIMIT: Duration = Duration::from_secs(30);
 const BY_HAND: &str = r#"
 connections { left {
   version = VERSION
-  local_addrs = 198.51.100.50
-  remote_addrs = 198.51.100.2
+  local_addrs = LOCAL
+  remote_addrs = REMOTE
   proposals = aes128-sha256-GROUP
   local { auth = psk
     id = dc.example.net }
@@ -100,6 +102,46 @@ impl FleetSpec {
 }
 
 impl FleetSpec {
+    /// [`FleetSpec::with_gateway`], where the gateway is a customer of both providers, and the tunnel may leave by both
+    /// uplinks to both of its addresses. The providers do not know each other: two of the four links work.
+    ///
+    /// # Errors
+    /// The bundled topology is faulty.
+    pub fn with_gateway_of_two(fields: &str) -> Result<Self, FleetError> {
+        let mut spec = Self::with_gateway(fields)?;
+        let end = |node: &str, interface: &str, address: &str| End {
+            node: node.to_owned(),
+            interface: interface.to_owned(),
+            addresses: address.parse().into_iter().collect(),
+        };
+        let uplink = Link {
+            kind: LinkKind::Wan,
+            mtu: 1500,
+            a: end("isp-b", NODE, "203.0.113.49/28"),
+            b: end(NODE, "wan-b", "203.0.113.50/28"),
+            impair: Vec::new(),
+        };
+        let topology = &mut spec.topology;
+        topology.links.insert("gateway-isp-b".to_owned(), uplink);
+        if let Some(link) = topology.links.get_mut("left-isp-b") {
+            std::mem::swap(&mut link.a, &mut link.b);
+        }
+        if let Some(node) = topology.nodes.get_mut(NODE) {
+            let via = [203, 0, 113, 49].into();
+            let to = "203.0.113.0/24".to_owned();
+            node.routes.push(Route { to, via, dev: None, metric: None });
+        }
+        topology.check()?;
+        let (one, both) = (
+            format!("uplink: isp-a, peer_addresses: [{GATEWAY_ADDRESS}]"),
+            format!(
+                "uplinks: [isp-a, isp-b], peer_addresses: [{GATEWAY_ADDRESS}, {GATEWAY_OTHER_ADDRESS}]"
+            ),
+        );
+        spec.document = spec.document.replace(&one, &both);
+        Ok(spec)
+    }
+
     /// Only the site left, without any tunnel to another: for slow machines.
     #[must_use]
     pub fn left_alone(mut self) -> Self {
@@ -122,8 +164,16 @@ impl Gateway {
     /// # Errors
     /// strongSwan is not installed, or does not take the configuration.
     pub fn by_hand(fleet: &Fleet, version: u8, group: &str) -> Result<Self, FleetError> {
-        let text = BY_HAND.replace("VERSION", &version.to_string());
-        Self::start(fleet, &text.replace("GROUP", group).replace("KEY", GATEWAY_KEY))
+        Self::start(fleet, &by_hand(version, group, GATEWAY_ADDRESS, "198.51.100.2"))
+    }
+
+    /// The same at both of its addresses, for both of the site's.
+    ///
+    /// # Errors
+    /// strongSwan is not installed, or does not take the configuration.
+    pub fn by_hand_of_two(fleet: &Fleet, version: u8, group: &str) -> Result<Self, FleetError> {
+        let local = format!("{GATEWAY_ADDRESS}, {GATEWAY_OTHER_ADDRESS}");
+        Self::start(fleet, &by_hand(version, group, &local, "198.51.100.2, 203.0.113.2"))
     }
 
     fn start(fleet: &Fleet, configuration: &str) -> Result<Self, FleetError> {
@@ -146,6 +196,23 @@ impl Gateway {
             gateway.load(fleet, configuration).map(Look::Done)
         })?;
         Ok(gateway)
+    }
+
+    /// What a careful administrator adds: strongSwan's policies come and go with its associations, and without one the
+    /// kernel routes what is for the site as it routes everything.
+    ///
+    /// # Errors
+    /// The kernel or nft does not know it.
+    pub fn guard(&self, fleet: &Fleet) -> Result<(), FleetError> {
+        let rule = "oifname { wan, wan-b } ip daddr 10.1.0.0/24 rt ipsec missing drop";
+        let chain = format!("chain forward {{ type filter hook forward priority 0; {rule}; }}");
+        let argv = ["nft", &format!("table inet clear {{ {chain}; }}")];
+        let output = fleet.lab().exec(NODE, &argv)?;
+        if output.status.success() {
+            return Ok(());
+        }
+        let (command, said) = (argv.join(" "), output.stderr_text());
+        Err(FleetError::Command { command, code: output.status.code(), said })
     }
 
     /// Replaces its configuration.
@@ -188,6 +255,11 @@ impl Gateway {
         self.process.kill();
         self.process.wait_within(Duration::from_secs(5));
     }
+}
+
+fn by_hand(version: u8, group: &str, local: &str, remote: &str) -> String {
+    let text = BY_HAND.replace("VERSION", &version.to_string()).replace("GROUP", group);
+    text.replace("LOCAL", local).replace("REMOTE", remote).replace("KEY", GATEWAY_KEY)
 }
 
 impl Agent {

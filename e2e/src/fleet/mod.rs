@@ -32,7 +32,9 @@ pub use bring_up::Fleet;
 pub use controller::Controller;
 pub use error::FleetError;
 pub use flow::{Flow, MARKER, Progress};
-pub use gateway::{GATEWAY_ADDRESS, GATEWAY_HOST, GATEWAY_KEY, GATEWAY_SECRET, Gateway};
+pub use gateway::{
+    GATEWAY_ADDRESS, GATEWAY_HOST, GATEWAY_KEY, GATEWAY_OTHER_ADDRESS, GATEWAY_SECRET, Gateway,
+};
 pub use guard::{ClearText, Guards};
 pub use operator::Operator;
 pub use programs::Programs;

@@ -78,6 +78,20 @@ pub struct IkeTunnel {
     pub rx_bytes: u64,
     pub rekeys: u64,
     pub retries: u64,
+    /// From one link to another.
+    pub moves: u64,
+    pub links: Vec<IkeLink>,
+}
+
+/// A way that such a tunnel may take.
+#[derive(Clone, Debug, Deserialize)]
+pub struct IkeLink {
+    pub uplink: String,
+    pub remote_address: String,
+    pub state: String,
+    pub chosen: bool,
+    pub rtt_us: u32,
+    pub refused_because: String,
 }
 
 /// An edge in `hawser sites --json`.

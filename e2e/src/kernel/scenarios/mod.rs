@@ -2,6 +2,7 @@
 
 mod fabric;
 mod ike;
+mod ike_links;
 mod survival;
 mod teardown;
 mod tools;
@@ -45,6 +46,7 @@ pub const ALL: &[Scenario] = &[
     long("ikev2-psk", ike::v2_psk),
     long("ikev1-psk", ike::v1_psk),
     long("ike-trap", ike::trap),
+    long("ike-smart-link", ike_links::smart_link),
 ];
 
 /// The scenario of that name.
