@@ -6,6 +6,7 @@
 
 pub mod bucket;
 pub mod config;
+pub mod doctor;
 pub mod endpoint;
 pub mod generation;
 pub mod history;
