@@ -1,7 +1,7 @@
 //! The command line of `hawser-edge`.
 //!
-//! Exit codes: 0 done; 1 failed; 2 wrong usage; 3 no agent answers, or this edge is not enrolled;
-//! 4 the controller refused.
+//! Exit codes: 0 done; 1 failed, or the doctor found something broken; 2 wrong usage; 3 no agent answers, or this edge is
+//! not enrolled; 4 the controller refused; 5 the doctor found nothing worse than warnings.
 
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
@@ -9,12 +9,14 @@ use std::process::ExitCode;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
+use hawser_edge_core::doctor::Level;
 use hawser_edge_core::history::Tick;
 use hawser_proto::token::EnrolmentToken;
 use zeroize::Zeroizing;
 
 use crate::control::local::{self, LocalAnswer, QueryKind};
 use crate::control::{EnrolError, EnrolOptions, enrol};
+use crate::doctor;
 use crate::history::{self, Asked};
 use crate::ike::secrets::{self, SecretError};
 
@@ -26,6 +28,9 @@ pub const EXIT_USAGE: u8 = 2;
 pub const EXIT_NO_AGENT: u8 = 3;
 /// The controller refused.
 pub const EXIT_REFUSED: u8 = 4;
+
+/// The doctor found nothing worse than warnings.
+pub const EXIT_WARNINGS: u8 = 5;
 
 /// Where the token may be, other than in a file.
 const TOKEN_VARIABLE: &str = "HAWSER_ENROL_TOKEN";
@@ -59,6 +64,8 @@ pub enum Command {
     Paths(ShowArgs),
     /// Which path carries what, and why
     Why(WhyArgs),
+    /// What is wrong with this host, what it costs, and what mends it
+    Doctor(DoctorArgs),
     /// Pre-shared keys for IKE tunnels, kept at this edge only
     #[command(subcommand)]
     Secret(SecretCommand),
@@ -137,6 +144,23 @@ pub struct ShowArgs {
     pub json: bool,
 }
 
+/// Works with an agent that runs and without one. Exit code 0: nothing worse than notes; 5: warnings; 1: something is broken.
+#[derive(Debug, Args)]
+pub struct DoctorArgs {
+    /// JSON for programs
+    #[arg(long)]
+    pub json: bool,
+    /// The driver that the agent is to use
+    #[arg(long, value_enum, env = "HAWSER_EDGE_DRIVER", default_value_t = Driver::Userspace)]
+    pub driver: Driver,
+    /// strongSwan's charon, as the agent is told
+    #[arg(long, value_name = "PROGRAM", default_value = "/usr/sbin/charon-systemd")]
+    pub charon: PathBuf,
+    /// VICI socket of a charon that others run
+    #[arg(long, value_name = "SOCKET")]
+    pub charon_socket: Option<PathBuf>,
+}
+
 #[derive(Debug, Args)]
 pub struct WhyArgs {
     /// Only this peer edge or site
@@ -199,6 +223,7 @@ pub fn main(run: impl FnOnce(&Path, RunArgs) -> ExitCode) -> ExitCode {
                 QueryKind::Why { peer: args.peer, traffic_class: args.class, limit: args.limit };
             show(&cli.state_dir, &kind, args.json)
         }
+        Command::Doctor(args) => doctor_command(&cli.state_dir, args),
         Command::Secret(command) => secret_command(&cli.state_dir, command),
         Command::Record(args) => record_command(&cli.state_dir, args),
         Command::Hold => match crate::kernel::holder::run(&cli.state_dir) {
@@ -214,6 +239,25 @@ pub fn main(run: impl FnOnce(&Path, RunArgs) -> ExitCode) -> ExitCode {
             clap_complete::generate(shell, &mut Cli::command(), "hawser-edge", &mut script);
             print(&script)
         }
+    }
+}
+
+fn doctor_command(state_dir: &Path, args: DoctorArgs) -> ExitCode {
+    let json = args.json;
+    let asked =
+        doctor::Asked { driver: args.driver, charon: args.charon, socket: args.charon_socket };
+    let findings = match doctor::examine(state_dir, &asked) {
+        Ok(findings) => findings,
+        Err(error) => {
+            complain("NO_RUNTIME", &error, "");
+            return EXIT_FAILED.into();
+        }
+    };
+    let text = if json { doctor::to_json(&findings) } else { doctor::render(&findings) };
+    match (print(text.as_bytes()), findings.first().map(|worst| worst.level)) {
+        (_, Some(Level::Broken)) => EXIT_FAILED.into(),
+        (printed, Some(Level::Warning)) if printed == ExitCode::SUCCESS => EXIT_WARNINGS.into(),
+        (printed, _) => printed,
     }
 }
 

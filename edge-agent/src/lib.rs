@@ -3,6 +3,7 @@
 pub mod cli;
 pub mod control;
 pub mod dataplane;
+pub mod doctor;
 pub mod engine;
 pub mod history;
 pub mod host;

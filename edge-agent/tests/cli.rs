@@ -72,8 +72,41 @@ fn completions_know_every_command() {
     for shell in ["bash", "zsh", "fish"] {
         let (exit, script, _) = run(&mut hawser_edge(dir.path(), &["completions", shell]), "");
         assert_eq!(exit, 0);
-        for command in ["enrol", "run", "status", "paths", "why"] {
+        for command in ["enrol", "run", "status", "paths", "why", "doctor"] {
             assert!(script.contains(command), "{shell}: {command}");
         }
     }
+}
+
+#[test]
+fn the_doctor_needs_no_agent_and_its_exit_code_follows_the_worst_that_it_found() {
+    use std::os::unix::fs::PermissionsExt;
+    let dir = tempfile::tempdir().unwrap();
+    let set_mode = |mode| {
+        std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(mode)).unwrap();
+    };
+    let codes = || {
+        let (exit, out, error) = run(&mut hawser_edge(dir.path(), &["doctor", "--json"]), "");
+        assert_eq!((exit, error.as_str()), (1, ""), "not enrolled is broken: {out}");
+        let report: serde_json::Value = serde_json::from_str(&out).unwrap();
+        assert_eq!(report["worst"], "broken");
+        let findings = report["findings"].as_array().unwrap().clone();
+        let mut codes = Vec::new();
+        for finding in findings {
+            codes.push(finding["code"].as_str().unwrap().to_owned());
+        }
+        codes
+    };
+    set_mode(0o755);
+    let open = codes();
+    assert!(open.contains(&"STATE_DIR_OPEN".to_owned()), "{open:?}");
+    set_mode(0o700);
+    let private = codes();
+    assert!(!private.contains(&"STATE_DIR_OPEN".to_owned()), "{private:?}");
+    assert!(private.contains(&"NOT_ENROLLED".to_owned()), "{private:?}");
+
+    let (exit, text, _) = run(&mut hawser_edge(dir.path(), &["doctor"]), "");
+    assert_eq!(exit, 1);
+    assert!(text.contains("BROKEN  NOT_ENROLLED") && text.contains("mend: "), "{text}");
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0, "it leaves nothing behind");
 }

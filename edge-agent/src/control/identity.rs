@@ -281,6 +281,10 @@ impl Identity {
         &self.controllers
     }
 
+    pub fn not_before_unix_s(&self) -> i64 {
+        self.not_before_unix_s
+    }
+
     pub fn not_after_unix_s(&self) -> i64 {
         self.not_after_unix_s
     }

@@ -7,13 +7,13 @@
 mod api;
 mod backoff;
 mod clock;
-mod dial;
+pub(crate) mod dial;
 mod enrol;
 mod events;
 mod facts;
 pub(crate) mod files;
 mod identity;
-mod ledger;
+pub(crate) mod ledger;
 mod link;
 pub mod local;
 mod outbox;

@@ -35,7 +35,7 @@ pub use spec::{
     AdoptedPath, Choice, ClassMatch, ClassSpec, Family, ForwardingSpec, InboundSaSpec, KeyMaterial,
     LanSpec, OutboundSaSpec, PathSpec, RouteSpec, SegmentSpec, Suite, TunnelSpec, UplinkSpec,
 };
-pub(crate) use sys::udp::open as open_socket;
+pub(crate) use sys::udp::{SOCKET_BUFFER_BYTES, open as open_socket};
 pub(crate) use table::check as check_forwarding;
 
 use std::io;

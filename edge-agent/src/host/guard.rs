@@ -35,6 +35,16 @@ impl Guard {
     }
 }
 
+/// Whether nft is here, and the kernel lets it list.
+pub(super) async fn usable() -> Result<(), HostError> {
+    let output = nft(&["list", "tables"], "").await?;
+    if output.status.success() {
+        Ok(())
+    } else {
+        Err(HostError::NftRefused(first_line(&output.stderr)))
+    }
+}
+
 /// Takes it out; one that is not there is no error.
 pub(super) async fn remove() -> Result<(), HostError> {
     let script = format!("table inet {GUARD_TABLE} {{}}\ndelete table inet {GUARD_TABLE}\n");

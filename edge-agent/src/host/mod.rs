@@ -9,7 +9,7 @@ mod link_watch;
 mod netlink;
 mod sysctl;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use hawser_edge_core::config::{EdgeState, Fault};
 use hawser_edge_core::reconcile::{self, Observed, Step};
@@ -42,6 +42,20 @@ impl Host {
         let (connection, handle, _) = rtnetlink::new_connection().map_err(HostError::Open)?;
         tokio::spawn(connection);
         Ok(Host { handle, guard: guard::Guard::default() })
+    }
+
+    /// Whether nft is here and may be used.
+    ///
+    /// # Errors
+    /// It is missing, or what it said.
+    pub async fn nft_usable() -> Result<(), HostError> {
+        guard::usable().await
+    }
+
+    /// Whether this process may set the sysctl.
+    #[must_use]
+    pub fn may_set(sysctl: &str) -> bool {
+        sysctl::is_writable(sysctl)
     }
 
     /// What the kernel holds now, as far as it matters to this edge.

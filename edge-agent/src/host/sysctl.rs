@@ -21,6 +21,11 @@ pub(super) fn read(names: &[String]) -> BTreeMap<String, String> {
     names.iter().filter_map(|name| Some((name.clone(), value(name)?))).collect()
 }
 
+/// Whether this process may set it.
+pub(super) fn is_writable(name: &str) -> bool {
+    fs::OpenOptions::new().write(true).open(file(name)).is_ok()
+}
+
 pub(super) fn write(name: &str, value: &str) -> Result<(), HostError> {
     fs::write(file(name), value)
         .map_err(|source| HostError::Sysctl { name: name.to_owned(), source })

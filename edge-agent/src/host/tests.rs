@@ -8,7 +8,7 @@ use hawser_edge_core::id::{EdgeId, SegmentId, UplinkId};
 
 use super::*;
 
-fn run(line: &str) -> String {
+pub(crate) fn run(line: &str) -> String {
     let mut words = line.split_whitespace();
     let output = Command::new(words.next().expect("a command")).args(words).output().expect(line);
     assert!(output.status.success(), "{line}: {}", String::from_utf8_lossy(&output.stderr));
@@ -16,7 +16,7 @@ fn run(line: &str) -> String {
 }
 
 /// Runs `body` in a fresh network namespace on a thread that ends with it.
-fn in_namespace(body: impl AsyncFnOnce() + Send + 'static) {
+pub(crate) fn in_namespace(body: impl AsyncFnOnce() + Send + 'static) {
     let thread = std::thread::spawn(move || {
         nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNET).expect("tests need root");
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
@@ -25,7 +25,7 @@ fn in_namespace(body: impl AsyncFnOnce() + Send + 'static) {
     thread.join().expect("the body failed");
 }
 
-fn edge() -> EdgeState {
+pub(crate) fn edge() -> EdgeState {
     let uplink = |id, interface: &str| Uplink {
         id: UplinkId(id),
         name: interface.to_owned(),
@@ -73,7 +73,7 @@ fn edge() -> EdgeState {
     }
 }
 
-fn lay_links() {
+pub(crate) fn lay_links() {
     for (name, peer, address) in [
         ("wan0", "p0", "192.0.2.7/24"),
         ("wan1", "p1", "198.51.100.7/24"),

@@ -75,6 +75,16 @@ impl Ledger {
         Ok((ledger, GenerationState::default(), reports))
     }
 
+    /// What the newest good copy has, for those who only look: nothing is locked, mended or made. `None`: there is none.
+    pub fn peek(state_dir: &Path) -> Option<GenerationState> {
+        let dir = state_dir.join("generations");
+        let good = COPIES.iter().filter_map(|name| match read_copy(&dir.join(name)) {
+            Copy::Good { sequence, state, .. } => Some((sequence, state)),
+            Copy::Missing | Copy::Damaged(_) => None,
+        });
+        good.max_by_key(|(sequence, _)| *sequence).map(|(_, state)| *state)
+    }
+
     /// Makes the state durable in both copies.
     ///
     /// # Errors

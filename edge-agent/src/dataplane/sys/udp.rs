@@ -9,7 +9,7 @@ use socket2::{Domain, Protocol, SockAddr, SockAddrStorage, Socket, Type};
 use super::{check, check_len, errors, set_option};
 use crate::dataplane::Family;
 
-const SOCKET_BUFFER_BYTES: libc::c_int = 8 << 20;
+pub(crate) const SOCKET_BUFFER_BYTES: libc::c_int = 8 << 20;
 
 /// Datagrams (or runs of coalesced ones) per receive call.
 const RECEIVE_BATCH: usize = 16;
