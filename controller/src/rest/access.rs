@@ -35,8 +35,15 @@ impl Api {
 pub async fn to_its_end<T: Send + 'static>(
     change: impl Future<Output = Result<T, ServiceError>> + Send + 'static,
 ) -> Result<T, Problem> {
+    ended(change).await
+}
+
+/// The same for what may have problems of its own.
+pub async fn ended<T: Send + 'static, E: Into<Problem> + Send + 'static>(
+    change: impl Future<Output = Result<T, E>> + Send + 'static,
+) -> Result<T, Problem> {
     match tokio::spawn(change).await {
-        Ok(result) => Ok(result?),
+        Ok(result) => result.map_err(Into::into),
         Err(error) => {
             tracing::error!(%error, "a change did not end");
             let detail = "the change did not end".to_owned();

@@ -11,8 +11,8 @@ use serde::Deserialize;
 use utoipa::IntoParams;
 
 use super::Api;
-use super::access::to_its_end;
 use super::extract::{Asker, Body, Octets, Path, Query, text_of};
+use super::idempotency::Asked;
 use super::look::Page;
 use super::model::{
     Applied, Plan, Revision, Revisions, RollbackRequest, RolloutPolicy, Validation,
@@ -112,15 +112,12 @@ pub async fn put_fleet(
         headers.get("traceparent").and_then(|value| TraceContext::parse(value.to_str().ok()?));
     let proposal = Proposal { document, comment: staging.comment, expected, policy, trace };
     let (controller, owner) = (Arc::clone(&api.controller), by.clone());
-    let work = async {
-        let applied = to_its_end(async move {
-            let applied = controller.apply(&owner, proposal).await?;
-            crate::grpc::export_after(&controller, &applied).await;
-            Ok(applied)
-        });
-        answer(&api.controller, applied.await?)
+    let work = async move {
+        let applied = controller.apply(&owner, proposal).await?;
+        crate::grpc::export_after(&controller, &applied).await;
+        answer(&controller, applied)
     };
-    api.answers.once(&by, &headers, &parts, work).await
+    api.once(&by, &headers, Asked { parts: &parts, secret: false }, work).await
 }
 
 /// Every fault of a document. Changes nothing.
@@ -251,15 +248,12 @@ pub async fn rollback(
     let (controller, owner) = (Arc::clone(&api.controller), by.clone());
     let comment = request.comment;
     let parts: [&[u8]; 1] = [asked.as_bytes()];
-    let work = async {
-        let applied = to_its_end(async move {
-            let applied = controller.rollback(&owner, revision, comment, expected, policy).await?;
-            crate::grpc::export_after(&controller, &applied).await;
-            Ok(applied)
-        });
-        answer(&api.controller, applied.await?)
+    let work = async move {
+        let applied = controller.rollback(&owner, revision, comment, expected, policy).await?;
+        crate::grpc::export_after(&controller, &applied).await;
+        answer(&controller, applied)
     };
-    api.answers.once(&by, &headers, &parts, work).await
+    api.once(&by, &headers, Asked { parts: &parts, secret: false }, work).await
 }
 
 fn answer(controller: &Controller, applied: service::Applied) -> Result<Response, Problem> {

@@ -29,7 +29,6 @@ use utoipa_axum::routes;
 
 use crate::console;
 use crate::service::Controller;
-use idempotency::Answers;
 use problem::{Problem, ProblemBody};
 
 /// Bodies that are no document.
@@ -41,7 +40,6 @@ const MAX_DOCUMENT_BYTES: usize = (4 << 20) + 1;
 #[derive(Debug, Clone)]
 struct Api {
     controller: Arc<Controller>,
-    answers: Arc<Answers>,
 }
 
 #[derive(OpenApi)]
@@ -121,7 +119,7 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
 
 /// Everything but gRPC.
 pub fn router(controller: &Arc<Controller>) -> Router {
-    let api = Api { controller: Arc::clone(controller), answers: Arc::default() };
+    let api = Api { controller: Arc::clone(controller) };
     let (router, _) = documented().split_for_parts();
     let description = openapi();
     let config = utoipa_swagger_ui::Config::new(["/openapi.json"]).validator_url("none");

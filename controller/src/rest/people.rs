@@ -13,6 +13,7 @@ use utoipa::IntoParams;
 use super::Api;
 use super::access::to_its_end;
 use super::extract::{Asker, Body, Path, Query};
+use super::idempotency::Asked;
 use super::model::{AuditLog, CreatedToken, NewToken, Tokens};
 use super::problem::{Problem, ProblemBody};
 use crate::service::{self, Operation};
@@ -63,14 +64,13 @@ pub async fn create_token(
     };
     let (controller, owner) = (Arc::clone(&api.controller), by.clone());
     let parts: [&[u8]; 1] = [request.as_bytes()];
-    let work = async {
-        let made = to_its_end(async move { controller.create_token(&owner, new).await });
-        let made = made.await?;
+    let work = async move {
+        let made = controller.create_token(&owner, new).await?;
         let body =
             CreatedToken { id: made.id, token: made.text, expires_unix_ms: made.expires_unix_ms };
         Ok((StatusCode::CREATED, Json(body)).into_response())
     };
-    api.answers.once(&by, &headers, &parts, work).await
+    api.once(&by, &headers, Asked { parts: &parts, secret: true }, work).await
 }
 
 /// Makes a token useless.

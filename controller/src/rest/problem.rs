@@ -81,6 +81,7 @@ impl From<ServiceError> for Problem {
         let status = match error {
             // What If-Match asked for does not hold (RFC 9110 section 13.1.1).
             ServiceError::RevisionConflict { .. } => StatusCode::PRECONDITION_FAILED,
+            ServiceError::KeyReused => StatusCode::UNPROCESSABLE_ENTITY,
             _ => status,
         };
         Self::new(status, error.code(), error.to_string(), error.mend())

@@ -93,6 +93,14 @@ pub enum ServiceError {
     AgentRefused { edge: String, code: String, message: String, mend: String },
     #[error("too many such questions are being answered")]
     Busy,
+    #[error("this idempotency key was used for another request")]
+    KeyReused,
+    #[error("{0} idempotency keys are in use")]
+    KeysFull(usize),
+    #[error("the controller stopped while it did the request with this idempotency key")]
+    KeyOutcomeUnknown,
+    #[error("the request with this idempotency key was done, its answer was not kept")]
+    KeyAnswerNotKept,
 }
 
 impl ServiceError {
@@ -207,6 +215,18 @@ impl ServiceError {
             }
             Self::AgentRefused { .. } => (Conflict, "AGENT_REFUSED", "ask on the edge itself"),
             Self::Busy => (Limited, "BUSY", "try again in a moment"),
+            Self::KeyReused => (Invalid, "IDEMPOTENCY_KEY_REUSED", "take a new key"),
+            Self::KeysFull(_) => (Limited, "IDEMPOTENCY_KEYS_FULL", "ask without one"),
+            Self::KeyOutcomeUnknown => (
+                Conflict,
+                "IDEMPOTENCY_OUTCOME_UNKNOWN",
+                "look whether it was done; if not, take a new key",
+            ),
+            Self::KeyAnswerNotKept => (
+                Conflict,
+                "IDEMPOTENCY_ANSWER_NOT_KEPT",
+                "look at what it did; to do it once more, take a new key",
+            ),
             Self::CertificateForeign => {
                 (Forbidden, "CERTIFICATE_FOREIGN", "enrol the edge in this fleet")
             }

@@ -26,6 +26,7 @@ mod intent;
 mod manifest;
 mod metrics;
 mod record;
+mod requests;
 mod revocations;
 mod session;
 mod sessions;
@@ -57,6 +58,7 @@ pub use self::generation::Generation;
 pub use self::intent::{Applied, Document, Expected, Proposal};
 pub use self::metrics::source as metrics_source;
 pub use self::record::Reading;
+pub use self::requests::{KeptAnswer, Keyed};
 pub use self::revocations::{Revocations, RevokedNow};
 pub use self::session::Peer;
 pub use self::sessions::{OpenedSession, SessionEnd};
@@ -76,6 +78,7 @@ use counters::Counters;
 use events::{Events, event};
 use index::Index;
 use record::Waiting;
+use requests::Requests;
 use sessions::Sessions;
 use sla_watch::SlaWatch;
 use staging::Staging;
@@ -110,6 +113,7 @@ pub struct Controller {
     index: Index,
     facts: Facts,
     revocations: Revocations,
+    requests: Requests,
     slow_loop: SlowLoop,
     waiting: Waiting,
     signed_in: SignedIn,
@@ -140,6 +144,7 @@ impl Controller {
         let facts = Facts::load(store.as_ref()).await?;
         let index = Index::load(store.as_ref()).await?;
         let revocations = Revocations::load(store.as_ref(), &pki).await?;
+        let requests = Requests::load(store.as_ref()).await?;
         let slow_loop = SlowLoop::new(settings.advice);
         let bucket = Bucket::new(ENROLMENT_BURST, ENROLMENT_PER_SECOND);
         let controller = Arc::new(Self {
@@ -153,6 +158,7 @@ impl Controller {
             index,
             facts,
             revocations,
+            requests,
             slow_loop,
             waiting: Waiting::default(),
             signed_in: SignedIn::default(),

@@ -134,6 +134,31 @@ async fn a_request_with_an_idempotency_key_is_done_once() {
 }
 
 #[tokio::test]
+async fn an_idempotency_key_holds_over_a_restart() {
+    let mut lab = Lab::with_fleet().await;
+    let change = [("idempotency-key", "k-1"), ("if-match", "\"1\"")];
+    let document = fleet(&[("cost: 21", "cost: 31")]);
+    let first = admin(&lab).ask(Method::Put, "/v1/fleet", &change, &document).await;
+    assert_eq!((first.status, first.header("etag")), (200, "\"2\""), "{first:?}");
+    let key = [("idempotency-key", "k-2")];
+    let body = r#"{"role": "viewer"}"#;
+    let made = admin(&lab).ask(Method::Post, "/v1/tokens", &key, body).await;
+    assert_eq!(made.status, 201);
+
+    lab.restart().await;
+    let http = admin(&lab);
+    let second = http.ask(Method::Put, "/v1/fleet", &change, &document).await;
+    assert_eq!((second.status, second.header("etag")), (200, "\"2\""), "{second:?}");
+    assert_eq!(second.body, first.body);
+    // A token's text is nowhere any more, but no second token is made.
+    let again = http.ask(Method::Post, "/v1/tokens", &key, body).await;
+    let problem = again.json();
+    assert_eq!((again.status, &problem["code"]), (409, &json!("IDEMPOTENCY_ANSWER_NOT_KEPT")));
+    let tokens = http.ask(Method::Get, "/v1/tokens", &[], "").await.json();
+    assert_eq!(tokens["tokens"].as_array().unwrap().len(), 2);
+}
+
+#[tokio::test]
 async fn events_are_watched_and_a_watcher_goes_on_where_it_was() {
     let lab = Lab::with_fleet().await;
     let http = admin(&lab);
