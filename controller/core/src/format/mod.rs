@@ -33,7 +33,12 @@ pub fn format(document: &[u8]) -> Result<String, Unformatted> {
         out.push('\n');
         out
     } else {
-        yaml::layout(text)
+        let once = yaml::layout(text);
+        // Text over several lines may be laid out differently again: what has no rest is left to its writer.
+        if yaml::layout(&once) != once {
+            return Err(Unformatted::Unusual);
+        }
+        once
     };
     match document::read(formatted.as_bytes()) {
         Ok(again) if again == tree => Ok(formatted),

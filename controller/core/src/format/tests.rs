@@ -61,6 +61,11 @@ fn what_can_not_be_read_is_refused() {
     assert!(matches!(format(&[0xff]), Err(Unformatted::Unreadable(_))));
 }
 
+#[test]
+fn what_would_be_laid_out_differently_each_time_is_left_alone() {
+    assert!(matches!(format(b"a'\n '\n-\n["), Err(Unformatted::Unusual)));
+}
+
 /// The document with another depth of indentation, and lists below or beside their key.
 fn disturbed(document: &str, step: usize, blanks: usize) -> String {
     let line = |line: &str| {
