@@ -19,7 +19,7 @@ use crate::config::{ClassMode, EdgeState, IkeProbe, IkeProbeKind, IkeTunnel, Upl
 use crate::id::{ClassId, PathId, TunnelId, UplinkId};
 use crate::policy;
 use crate::probe::Refused;
-use crate::select::{CandidateSpec, ClassPolicy, Decision, Explanation, Selector};
+use crate::select::{CandidateSpec, Cause, ClassPolicy, Decision, Explanation, Selector};
 use crate::sla::{PathHealth, SlaState};
 use crate::time::Micros;
 use candidate::Candidate;
@@ -296,7 +296,7 @@ impl Links {
             }
             self.feed(now);
         }
-        let decision = self.selector.poll(now)?;
+        let decision = self.next_decision(now)?;
         if let Some(link) = decision.to
             && decision.to != self.held
         {
@@ -313,6 +313,16 @@ impl Links {
     #[must_use]
     pub fn is_settled(&self) -> bool {
         self.settled
+    }
+
+    /// While no link works charon keeps the one it has: what the selector would send by then is no news.
+    fn next_decision(&mut self, now: Micros) -> Option<Decision> {
+        loop {
+            let decision = self.selector.poll(now)?;
+            if decision.to.is_some() || decision.cause != Cause::Members {
+                return Some(decision);
+            }
+        }
     }
 
     /// The one that charon must have.
