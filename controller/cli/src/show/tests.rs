@@ -209,13 +209,11 @@ fn the_links_of_a_tunnel_with_a_gateway_are_shown_with_their_figures_and_verdict
     let (name, sample) = ("dc".to_owned(), Some(sample));
     let tunnels = [IkeTunnel { name, sample, ..IkeTunnel::default() }];
     let text = super::paths(&PLAIN, &two_paths(), &tunnels);
-    let line = |word: &str| text.lines().filter(|line| line.contains(word)).next_back().unwrap();
-    assert!(line("isp-a  198").starts_with("→"), "{text}");
-    assert!(line("isp-a  198").ends_with("in use"), "{text}");
-    assert!(
-        line("isp-b  198").contains("12.3 ms") && line("isp-b  198").ends_with("less preferred"),
-        "{text}"
-    );
+    let links: Vec<&str> = text.lines().filter(|line| line.contains("198.51.100.50")).collect();
+    let [used, other] = links[..] else { panic!("{text}") };
+    assert!(used.starts_with("→") && used.contains("isp-a") && used.ends_with("in use"), "{text}");
+    assert!(other.contains("isp-b") && other.contains("12.3 ms"), "{text}");
+    assert!(other.ends_with("its uplinks are less preferred"), "{text}");
     let json = json::paths(&[], &tunnels);
     assert_eq!(
         json["ike_tunnels"][0]["links"][1]["refused_because"],

@@ -162,7 +162,7 @@ impl Decoder {
         let kind = match probe.kind() {
             wire::IkeProbeKind::Icmp | wire::IkeProbeKind::Unspecified => IkeProbeKind::Icmp,
             wire::IkeProbeKind::Stamp => {
-                IkeProbeKind::Stamp { port: self.small(probe.port, &format!("{path}.port")) }
+                IkeProbeKind::Stamp { port: self.small(probe.port, format!("{path}.port")) }
             }
             wire::IkeProbeKind::None => IkeProbeKind::None,
         };
