@@ -100,9 +100,9 @@ enum Command {
         )]
         edge_certificate_s: u64,
         #[command(flatten)]
-        metrics: TelemetryFlags,
+        metrics: Box<TelemetryFlags>,
         #[command(flatten)]
-        past: PastFlags,
+        past: Box<PastFlags>,
     },
 }
 
