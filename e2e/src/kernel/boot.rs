@@ -41,7 +41,8 @@ impl Scratch {
     pub fn new(name: &str) -> Result<Self, KernelLabError> {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
-        let path = base().join(format!("{name}-{}-{number}", std::process::id()));
+        // Short: the paths of sockets in it may have 107 octets (unix(7)).
+        let path = base().join(format!("{name:.12}-{}-{number}", std::process::id()));
         let mut builder = fs::DirBuilder::new();
         builder.recursive(true).mode(0o700);
         for folder in ["", "ram", "bin"] {
