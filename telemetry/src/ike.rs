@@ -4,7 +4,7 @@ use hawser_proto::agent::v1 as wire;
 
 use crate::catalogue as c;
 use crate::catalogue::Scope;
-use crate::snapshot::{Snapshot, Text};
+use crate::snapshot::Snapshot;
 
 /// Puts one tunnel of an edge. Edges have few of them: they are never left out.
 pub fn put_ike(snapshot: &mut Snapshot, site: &str, edge: &str, sample: &wire::IkeSample) {
@@ -20,8 +20,8 @@ pub fn put_ike(snapshot: &mut Snapshot, site: &str, edge: &str, sample: &wire::I
     for (direction, bytes, packets) in
         [("tx", sample.tx_bytes, sample.tx_packets), ("rx", sample.rx_bytes, sample.rx_packets)]
     {
-        snapshot.put(&c::IKE_IO, set, &[Text::Borrowed(direction)], bytes as f64);
-        snapshot.put(&c::IKE_PACKETS, set, &[Text::Borrowed(direction)], packets as f64);
+        snapshot.put(&c::IKE_IO, set, &[direction], bytes as f64);
+        snapshot.put(&c::IKE_PACKETS, set, &[direction], packets as f64);
     }
     snapshot.put(&c::IKE_REKEYS, set, &[], sample.rekeys as f64);
     snapshot.put(&c::IKE_RETRIES, set, &[], sample.retries as f64);
@@ -29,18 +29,17 @@ pub fn put_ike(snapshot: &mut Snapshot, site: &str, edge: &str, sample: &wire::I
         snapshot.put(&c::IKE_MOVES, set, &[], sample.moves as f64);
     }
     for link in &sample.links {
-        let labels =
-            || [Text::Owned(link.uplink.clone()), Text::Owned(link.remote_address.clone())];
+        let labels = [link.uplink.as_str(), &link.remote_address];
         let state = match link.state() {
             wire::PathState::Up => 2.0,
             wire::PathState::Connecting | wire::PathState::Unspecified => 1.0,
             wire::PathState::Down => 0.0,
         };
-        snapshot.put(&c::IKE_LINK_STATE, set, &labels(), state);
-        snapshot.put(&c::IKE_LINK_SELECTED, set, &labels(), f64::from(u8::from(link.chosen)));
-        snapshot.put(&c::IKE_LINK_LOSS, set, &labels(), f64::from(link.loss_ppm) / 1e6);
+        snapshot.put(&c::IKE_LINK_STATE, set, &labels, state);
+        snapshot.put(&c::IKE_LINK_SELECTED, set, &labels, f64::from(u8::from(link.chosen)));
+        snapshot.put(&c::IKE_LINK_LOSS, set, &labels, f64::from(link.loss_ppm) / 1e6);
         if link.rtt_us > 0 {
-            snapshot.put(&c::IKE_LINK_RTT, set, &labels(), f64::from(link.rtt_us) / 1e6);
+            snapshot.put(&c::IKE_LINK_RTT, set, &labels, f64::from(link.rtt_us) / 1e6);
         }
     }
 }

@@ -92,11 +92,10 @@ impl Collector {
             (&c::TELEMETRY_PUSHES, "ok", count(&pushes.ok)),
             (&c::TELEMETRY_PUSHES, "failed", count(&pushes.failed)),
         ] {
-            snapshot.put(metric, process, &[outcome.into()], n);
+            snapshot.put(metric, process, &[outcome], n);
         }
         let mut streamed = |signal: &'static str, outcome: &'static str, n: f64| {
-            let labels = [signal.into(), outcome.into()];
-            snapshot.put(&c::TELEMETRY_RECORDS, process, &labels, n);
+            snapshot.put(&c::TELEMETRY_RECORDS, process, &[signal, outcome], n);
         };
         let of_spans = self.spans.as_ref().map(|s| ("traces", &s.counts, s.queue.dropped()));
         let of_logs = self.logs.as_ref().map(|s| ("logs", &s.counts, s.queue.dropped()));
@@ -105,7 +104,7 @@ impl Collector {
             streamed(signal, "failed", count(&counts.failed));
             streamed(signal, "dropped", dropped as f64);
         }
-        snapshot.put(&c::BUILD_INFO, process, &[self.version.into()], 1.0);
+        snapshot.put(&c::BUILD_INFO, process, &[self.version], 1.0);
         let series = snapshot.series() + 1;
         snapshot.put(&c::TELEMETRY_SERIES, process, &[], series as f64);
         Some(Arc::new(snapshot))

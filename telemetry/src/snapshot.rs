@@ -1,22 +1,29 @@
 //! One collection: points of metrics, which share the labels of the things that they are about.
 
-use std::borrow::Cow;
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use indexmap::{Equivalent, IndexSet};
+
 use crate::catalogue::{self, Metric, Scope};
 use crate::histogram::Reading;
-
-pub type Text = Cow<'static, str>;
 
 /// The labels of one thing: a path, a site, ...
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SetId(u32);
 
+impl SetId {
+    pub(crate) fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
 #[derive(Debug)]
 struct LabelSet {
     scope: Scope,
-    values: Box<[Box<str>]>,
+    /// Its first value in [`Snapshot::ends`].
+    first: u32,
 }
 
 #[derive(Debug, Clone)]
@@ -28,17 +35,25 @@ pub enum Value {
 /// One series at the snapshot's time.
 #[derive(Debug)]
 pub struct Point {
-    set: SetId,
-    /// Values of the metric's own labels.
-    pub own: Box<[Text]>,
+    pub(crate) set: SetId,
+    /// Values of the metric's own labels, in [`Snapshot::own`].
+    pub(crate) own: u32,
     pub value: Value,
 }
 
-/// What one collection tells. Points are kept by metric; a label set is stored once, whatever many metrics it has.
+/// Of metrics without labels of their own: most are.
+const NO_LABELS: u32 = 0;
+
+/// What one collection tells. Points are kept by metric; labels are stored once, whatever many metrics have them: a large
+/// fleet has some hundred thousand points, and they are small.
 #[derive(Debug)]
 pub struct Snapshot {
     pub taken: SystemTime,
     sets: Vec<LabelSet>,
+    /// The values of all sets, one after another, and where each ends.
+    texts: String,
+    ends: Vec<usize>,
+    own: IndexSet<Box<[Box<str>]>>,
     columns: Vec<Vec<Point>>,
 }
 
@@ -46,7 +61,10 @@ impl Default for Snapshot {
     fn default() -> Self {
         Snapshot {
             taken: SystemTime::now(),
-            sets: vec![LabelSet { scope: Scope::Process, values: Box::default() }],
+            sets: vec![LabelSet { scope: Scope::Process, first: 0 }],
+            texts: String::new(),
+            ends: Vec::new(),
+            own: [Box::default()].into(),
             columns: catalogue::ALL.iter().map(|_| Vec::new()).collect(),
         }
     }
@@ -59,13 +77,18 @@ impl Snapshot {
     /// A thing's labels: values in the order of the scope's names.
     pub fn set(&mut self, scope: Scope, values: &[&str]) -> SetId {
         assert_eq!(scope.labels().len(), values.len(), "labels of {scope:?}");
-        let id = SetId(u32::try_from(self.sets.len()).expect("fewer label sets than 2^32"));
-        self.sets.push(LabelSet { scope, values: values.iter().map(|v| (*v).into()).collect() });
-        id
+        let id = |len: usize| u32::try_from(len).expect("fewer labels than 2^32");
+        let set = SetId(id(self.sets.len()));
+        self.sets.push(LabelSet { scope, first: id(self.ends.len()) });
+        for value in values {
+            self.texts.push_str(value);
+            self.ends.push(self.texts.len());
+        }
+        set
     }
 
     /// Adds a point. What is not a number is left out.
-    pub fn put(&mut self, metric: &'static Metric, set: SetId, own: &[Text], value: f64) {
+    pub fn put(&mut self, metric: &'static Metric, set: SetId, own: &[&str], value: f64) {
         if value.is_finite() {
             self.push(metric, set, own, Value::Number(value));
         }
@@ -75,16 +98,28 @@ impl Snapshot {
         &mut self,
         metric: &'static Metric,
         set: SetId,
-        own: &[Text],
+        own: &[&str],
         reading: Reading,
     ) {
         self.push(metric, set, own, Value::Histogram(Arc::new(reading)));
     }
 
-    fn push(&mut self, metric: &'static Metric, set: SetId, own: &[Text], value: Value) {
+    fn push(&mut self, metric: &'static Metric, set: SetId, own: &[&str], value: Value) {
         assert_eq!(metric.own.len(), own.len(), "own labels of {}", metric.name);
-        assert_eq!(metric.scope, self.sets[set.0 as usize].scope, "scope of {}", metric.name);
-        self.columns[metric.index()].push(Point { set, own: own.into(), value });
+        assert_eq!(metric.scope, self.sets[set.index()].scope, "scope of {}", metric.name);
+        let own = self.own_index(own);
+        self.columns[metric.index()].push(Point { set, own, value });
+    }
+
+    fn own_index(&mut self, own: &[&str]) -> u32 {
+        if own.is_empty() {
+            return NO_LABELS;
+        }
+        let index = match self.own.get_index_of(&Labels(own)) {
+            Some(index) => index,
+            None => self.own.insert_full(own.iter().map(|v| (*v).into()).collect()).0,
+        };
+        u32::try_from(index).expect("fewer labels than 2^32")
     }
 
     /// Points, a histogram as one.
@@ -106,8 +141,66 @@ impl Snapshot {
         metric: &'static Metric,
         point: &'a Point,
     ) -> impl Iterator<Item = (&'static str, &'a str)> {
-        let set = &self.sets[point.set.0 as usize];
-        let shared = set.values.iter().map(|v| &**v);
-        metric.labels().zip(shared.chain(point.own.iter().map(|v| &**v)))
+        self.set_labels(point.set).chain(self.own_labels(metric, point))
+    }
+
+    /// Those of the thing that a point is about.
+    pub(crate) fn set_labels(&self, set: SetId) -> impl Iterator<Item = (&'static str, &str)> {
+        let LabelSet { scope, first } = self.sets[set.index()];
+        let first = first as usize;
+        scope.labels().iter().enumerate().map(move |(n, name)| {
+            let at = first + n;
+            let start = if at == 0 { 0 } else { self.ends[at - 1] };
+            (*name, &self.texts[start..self.ends[at]])
+        })
+    }
+
+    /// Those that are the metric's own.
+    pub(crate) fn own_labels(
+        &self,
+        metric: &'static Metric,
+        point: &Point,
+    ) -> impl Iterator<Item = (&'static str, &str)> {
+        metric.own.iter().copied().zip(self.own[point.own as usize].iter().map(|v| &**v))
+    }
+}
+
+/// Labels that are looked for, without a copy.
+struct Labels<'a>(&'a [&'a str]);
+
+impl Hash for Labels<'_> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        // As a slice of boxed strings does.
+        self.0.hash(state);
+    }
+}
+
+impl Equivalent<Box<[Box<str>]>> for Labels<'_> {
+    fn equivalent(&self, key: &Box<[Box<str>]>) -> bool {
+        self.0.iter().copied().eq(key.iter().map(|v| &**v))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::catalogue::{CONTROLLER_COUNTS, TELEMETRY_RECORDS};
+
+    #[test]
+    fn the_same_labels_are_stored_once_and_told_apart_by_their_parts() {
+        let mut snapshot = Snapshot::default();
+        for own in [["ab", "c"], ["a", "bc"], ["ab", "c"]] {
+            snapshot.put(&TELEMETRY_RECORDS, Snapshot::PROCESS, &own, 1.0);
+        }
+        snapshot.put(&CONTROLLER_COUNTS, Snapshot::PROCESS, &["ab"], 1.0);
+        assert_eq!(snapshot.own.len(), 4, "and none at all");
+        let told: Vec<Vec<(&str, &str)>> = snapshot
+            .points(&TELEMETRY_RECORDS)
+            .iter()
+            .map(|point| snapshot.labels(&TELEMETRY_RECORDS, point).collect())
+            .collect();
+        assert_eq!(told[0], [("signal", "ab"), ("outcome", "c")]);
+        assert_eq!(told[1], [("signal", "a"), ("outcome", "bc")]);
+        assert_eq!(told[2], told[0]);
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::catalogue::{self, Kind, Metric};
 use crate::histogram::Reading;
-use crate::snapshot::{Point, Snapshot, Value};
+use crate::snapshot::{Snapshot, Value};
 
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 /// A piece ends with the first series after so many octets.
@@ -13,7 +13,14 @@ const PIECE_BYTES: usize = 64 * 1024;
 
 /// The snapshot's text, in pieces of about 64 KiB, each made when it is asked for.
 pub fn chunks(snapshot: Arc<Snapshot>) -> impl Iterator<Item = String> + Send {
-    Pieces { snapshot, metric: 0, point: 0, name: String::new() }
+    Pieces {
+        snapshot,
+        metric: 0,
+        point: 0,
+        name: String::new(),
+        sets: Texts::default(),
+        own: Texts::default(),
+    }
 }
 
 struct Pieces {
@@ -21,6 +28,9 @@ struct Pieces {
     metric: usize,
     point: usize,
     name: String,
+    /// Of things, and of the present metric itself.
+    sets: Texts,
+    own: Texts,
 }
 
 impl Iterator for Pieces {
@@ -37,9 +47,19 @@ impl Iterator for Pieces {
             if self.point == 0 {
                 piece.reserve(PIECE_BYTES + 1_024);
                 self.name = metric.prometheus();
+                self.own = Texts::default();
                 head(&mut piece, metric, &self.name);
             }
-            write_point(&mut piece, &self.snapshot, metric, &self.name, point);
+            let snapshot = &self.snapshot;
+            let series = Series {
+                name: &self.name,
+                shared: self.sets.get(point.set.index(), || snapshot.set_labels(point.set)),
+                own: self.own.get(point.own as usize, || snapshot.own_labels(metric, point)),
+            };
+            match &point.value {
+                Value::Number(value) => series.write(&mut piece, "", "", *value),
+                Value::Histogram(reading) => write_histogram(&mut piece, &series, reading),
+            }
             self.point += 1;
         }
         (!piece.is_empty()).then_some(piece)
@@ -56,76 +76,90 @@ fn head(out: &mut String, metric: &Metric, name: &str) {
     let _ = write!(out, "# HELP {name} {help}\n# TYPE {name} {kind}\n");
 }
 
-fn write_point(
-    out: &mut String,
-    snapshot: &Snapshot,
-    metric: &'static Metric,
-    name: &str,
-    point: &Point,
-) {
-    match &point.value {
-        Value::Number(value) => {
-            out.push_str(name);
-            labels(out, snapshot, metric, point, None);
-            let _ = writeln!(out, " {value}");
+/// Labels as text, each made once: a path has twenty series, and their labels are most of a scrape.
+#[derive(Default)]
+struct Texts(Vec<Option<Box<str>>>);
+
+impl Texts {
+    fn get<'a, L>(&mut self, index: usize, labels: impl FnOnce() -> L) -> &str
+    where
+        L: Iterator<Item = (&'static str, &'a str)>,
+    {
+        if self.0.len() <= index {
+            self.0.resize(index + 1, None);
         }
-        Value::Histogram(reading) => write_histogram(out, snapshot, metric, name, point, reading),
+        self.0[index].get_or_insert_with(|| {
+            let mut text = String::new();
+            for (name, value) in labels() {
+                label(&mut text, name, value);
+            }
+            text.into()
+        })
     }
 }
 
-fn write_histogram(
-    out: &mut String,
-    snapshot: &Snapshot,
-    metric: &'static Metric,
-    name: &str,
-    point: &Point,
-    reading: &Reading,
-) {
+/// A name, and labels as text.
+struct Series<'a> {
+    name: &'a str,
+    shared: &'a str,
+    own: &'a str,
+}
+
+impl Series<'_> {
+    fn write(&self, out: &mut String, end: &str, le: &str, value: f64) {
+        out.push_str(self.name);
+        out.push_str(end);
+        let mut open = '{';
+        for labels in [self.shared, self.own, le] {
+            if !labels.is_empty() {
+                out.push(open);
+                out.push_str(labels);
+                open = ',';
+            }
+        }
+        out.push_str(if open == '{' { " " } else { "} " });
+        number(out, value);
+        out.push('\n');
+    }
+}
+
+fn write_histogram(out: &mut String, series: &Series<'_>, reading: &Reading) {
     let mut below = 0;
     let bounds = reading.bounds_s.iter().map(ToString::to_string).chain(["+Inf".to_owned()]);
     for (bound, count) in bounds.zip(&reading.counts) {
         below += count;
-        let _ = write!(out, "{name}_bucket");
-        labels(out, snapshot, metric, point, Some(&bound));
-        let _ = writeln!(out, " {below}");
+        series.write(out, "_bucket", &format!("le=\"{bound}\""), below as f64);
     }
-    for (end, value) in [("sum", reading.sum_s), ("count", below as f64)] {
-        let _ = write!(out, "{name}_{end}");
-        labels(out, snapshot, metric, point, None);
-        let _ = writeln!(out, " {value}");
-    }
+    series.write(out, "_sum", "", reading.sum_s);
+    series.write(out, "_count", "", below as f64);
 }
 
-fn labels(
-    out: &mut String,
-    snapshot: &Snapshot,
-    metric: &'static Metric,
-    point: &Point,
-    bound: Option<&str>,
-) {
-    let mut open = '{';
-    for (name, value) in snapshot.labels(metric, point).chain(bound.map(|le| ("le", le))) {
-        out.push(open);
-        out.push_str(name);
-        out.push_str("=\"");
-        escape(out, value);
-        out.push('"');
-        open = ',';
-    }
-    if open == ',' {
-        out.push('}');
-    }
+fn number(out: &mut String, value: f64) {
+    /// Below it every whole number is exact. Most values are whole, and whole ones are written in a fraction of the time.
+    const WHOLE_BELOW: f64 = 9_007_199_254_740_992.0;
+    let _ = if value.fract() == 0.0 && value.abs() < WHOLE_BELOW {
+        write!(out, "{}", value as i64)
+    } else {
+        write!(out, "{value}")
+    };
 }
 
-fn escape(out: &mut String, value: &str) {
-    for c in value.chars() {
-        match c {
-            '\\' => out.push_str("\\\\"),
-            '"' => out.push_str("\\\""),
-            '\n' => out.push_str("\\n"),
-            c => out.push(c),
-        }
+/// `NAME="VALUE"`, after a comma if something stands before it.
+fn label(out: &mut String, name: &str, value: &str) {
+    if !out.is_empty() {
+        out.push(',');
     }
+    out.push_str(name);
+    out.push_str("=\"");
+    let mut rest = value;
+    while let Some(at) = rest.find(['\\', '"', '\n']) {
+        out.push_str(&rest[..at]);
+        out.push('\\');
+        out.push(if rest.as_bytes()[at] == b'\n' { 'n' } else { rest.as_bytes()[at] as char });
+        rest = &rest[at + 1..];
+    }
+    out.push_str(rest);
+    out.push('"');
 }
 
 #[cfg(test)]
@@ -144,8 +178,8 @@ mod tests {
     fn a_series_has_help_type_labels_and_escapes() {
         let mut snapshot = Snapshot::default();
         let odd = snapshot.set(Scope::Path, &["b\"1", "b\\1", "a\nb", "hq", "isp-a", "7"]);
-        snapshot.put(&PATH_LOSS, odd, &["tx".into()], 0.25);
-        snapshot.put(&PATH_LOSS, odd, &["rx".into()], f64::NAN);
+        snapshot.put(&PATH_LOSS, odd, &["tx"], 0.25);
+        snapshot.put(&PATH_LOSS, odd, &["rx"], f64::NAN);
         let text = text(snapshot);
         let lines: Vec<&str> = text.lines().collect();
         assert!(lines[0].starts_with("# HELP hawser_path_loss_ratio Share of"));
@@ -163,12 +197,7 @@ mod tests {
         histogram.observe(Duration::from_micros(900));
         histogram.observe(Duration::from_secs(2));
         let mut snapshot = Snapshot::default();
-        snapshot.put_histogram(
-            &CONTROLLER_PUSH,
-            Snapshot::PROCESS,
-            &["acked".into()],
-            histogram.read(),
-        );
+        snapshot.put_histogram(&CONTROLLER_PUSH, Snapshot::PROCESS, &["acked"], histogram.read());
         let text = text(snapshot);
         let name = "hawser_controller_push_duration_seconds";
         for line in [
@@ -188,7 +217,7 @@ mod tests {
         let mut snapshot = Snapshot::default();
         for n in 0..5_000 {
             let set = snapshot.set(Scope::Path, &["b", "b-1", "a", "hq", "b", &n.to_string()]);
-            snapshot.put(&PATH_LOSS, set, &["tx".into()], 0.0);
+            snapshot.put(&PATH_LOSS, set, &["tx"], 0.0);
         }
         let pieces: Vec<String> = chunks(Arc::new(snapshot)).collect();
         assert!(pieces.len() > 5);

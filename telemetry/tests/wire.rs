@@ -4,9 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use hawser_proto::agent::v1::PathSample;
 use hawser_telemetry::catalogue::{EDGE_UPTIME, Scope};
 use hawser_telemetry::{
-    About, LogSink, PathRow, Snapshot, Source, TelemetryFlags, put_paths, start,
+    About, LogSink, PathNames, PathRow, Snapshot, Source, TelemetryFlags, put_paths, start,
 };
 use http::{Request, Response};
 use http_body_util::BodyExt as _;
@@ -39,8 +40,11 @@ fn source() -> Source {
             let mut snapshot = Snapshot::default();
             let edge = snapshot.set(Scope::Site, &["b1", "b1-1"]);
             snapshot.put(&EDGE_UPTIME, edge, &[], 1.5);
-            let row = |path| PathRow { site: "b1".into(), path, ..PathRow::default() };
-            let rows: Vec<PathRow> = (1..=left).map(row).collect();
+            let sample = |path_id| PathSample { path_id, ..PathSample::default() };
+            let samples: Vec<PathSample> = (1..=left).map(sample).collect();
+            let names =
+                PathNames { site: "b1", edge: "", uplink: "", peer_site: "", peer_uplink: "" };
+            let rows: Vec<_> = samples.iter().map(|sample| PathRow { names, sample }).collect();
             put_paths(&mut snapshot, &rows, 1_000);
             Some(snapshot)
         })

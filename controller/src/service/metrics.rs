@@ -11,7 +11,7 @@ use std::time::Instant;
 use hawser_proto::config::v1::{GenerationId, Uplink};
 use hawser_telemetry::catalogue as c;
 use hawser_telemetry::catalogue::Scope;
-use hawser_telemetry::{PathNames, PathRow, SetId, Snapshot, Source, Text, put_paths};
+use hawser_telemetry::{PathNames, PathRow, SetId, Snapshot, Source, put_paths};
 
 use super::Controller;
 use super::index::EdgeLive;
@@ -43,7 +43,7 @@ impl Controller {
         let oldest = self.oldest_fresh();
         let mut snapshot = Snapshot::default();
         self.metrics.retain(|edge| state.edges.contains_key(edge));
-        let rows = self.index.with_all(|live| {
+        self.index.with_all(|live| {
             self.put_fleet(&mut snapshot, &state, live);
             for (name, edge) in &state.edges {
                 let own = snapshot.set(Scope::Site, &[&edge.config.site, name]);
@@ -51,10 +51,8 @@ impl Controller {
                 let heard = live.get(name).filter(|live| live.last_seen_unix_ms >= oldest);
                 put_uplinks(&mut snapshot, name, edge, heard);
             }
-            self.path_rows(&state, live, oldest)
+            put_paths(&mut snapshot, &path_rows(&state, live, oldest), max_series);
         });
-        put_paths(&mut snapshot, &rows, max_series);
-        drop(rows);
         self.put_moves(&mut snapshot, &state);
         self.put_ike_tunnels(&mut snapshot, &state);
         self.put_own(&mut snapshot);
@@ -74,7 +72,7 @@ impl Controller {
             ("connected", count(|_, live| live.connected())),
             ("converged", count(|edge, live| live.applied() == edge.desired.id)),
         ] {
-            snapshot.put(&c::CONTROLLER_EDGES, process, &[name.into()], count as f64);
+            snapshot.put(&c::CONTROLLER_EDGES, process, &[name], count as f64);
         }
         let streams = live.values().filter(|live| live.connected()).count();
         snapshot.put(&c::CONTROLLER_STREAMS, process, &[], streams as f64);
@@ -103,7 +101,7 @@ impl Controller {
             ("confirmed", told.confirmed),
         ] {
             if let Some(id) = id {
-                snapshot.put(&c::EDGE_GENERATION, own, &[state.into()], id.number as f64);
+                snapshot.put(&c::EDGE_GENERATION, own, &[state], id.number as f64);
             }
         }
         let Some(live) = live else { return };
@@ -116,37 +114,8 @@ impl Controller {
                 Some(reason) => (&c::EDGE_DROPS, reason),
                 None => (&c::EDGE_COUNTS, name.as_str()),
             };
-            snapshot.put(metric, own, &[Text::Owned(label.to_owned())], *count as f64);
+            snapshot.put(metric, own, &[label], *count as f64);
         }
-    }
-
-    /// Both ends of every path, as far as they were heard lately.
-    fn path_rows(&self, state: &FleetState, live: &Live, oldest: u64) -> Vec<PathRow> {
-        let uplinks = state.edges.values().flat_map(|edge| &edge.config.uplinks);
-        let uplinks: BTreeMap<u32, &Uplink> = uplinks.map(|uplink| (uplink.id, uplink)).collect();
-        let site = |end: &PathEndInfo| {
-            state.edges.get(&end.edge).map_or("", |edge| edge.config.site.as_str())
-        };
-        let uplink =
-            |end: &PathEndInfo| uplinks.get(&end.uplink_id).map_or("", |uplink| &uplink.name);
-        let mut rows = Vec::new();
-        for path in state.paths.values() {
-            for (here, there) in [(&path.a, &path.b), (&path.b, &path.a)] {
-                let sample = sample_of(path.id, here, live);
-                let Some(sample) = sample.filter(|s| s.received_unix_ms >= oldest) else {
-                    continue;
-                };
-                let names = PathNames {
-                    site: site(here),
-                    edge: &here.edge,
-                    uplink: uplink(here),
-                    peer_site: site(there),
-                    peer_uplink: uplink(there),
-                };
-                rows.push(PathRow::new(names, &sample.sample));
-            }
-        }
-        rows
     }
 
     fn put_moves(&self, snapshot: &mut Snapshot, state: &FleetState) {
@@ -158,7 +127,7 @@ impl Controller {
             let labels = [own, &moved.edge, peer, &moved.peer_edge, &moved.class];
             let set = snapshot.set(Scope::Class, &labels);
             for (cause, count) in causes {
-                snapshot.put(&c::SELECTION_MOVES, set, &[cause.into()], count as f64);
+                snapshot.put(&c::SELECTION_MOVES, set, &[cause], count as f64);
             }
         }
     }
@@ -168,17 +137,44 @@ impl Controller {
         let times = self.metrics.store_times();
         for (name, histogram) in [("get", &times.get), ("range", &times.range), ("txn", &times.txn)]
         {
-            snapshot.put_histogram(&c::CONTROLLER_STORE, process, &[name.into()], histogram.read());
+            snapshot.put_histogram(&c::CONTROLLER_STORE, process, &[name], histogram.read());
         }
         for (name, histogram) in self.metrics.pushes() {
-            snapshot.put_histogram(&c::CONTROLLER_PUSH, process, &[name.into()], histogram.read());
+            snapshot.put_histogram(&c::CONTROLLER_PUSH, process, &[name], histogram.read());
         }
         for (name, count) in self.counters.snapshot() {
-            snapshot.put(&c::CONTROLLER_COUNTS, process, &[Text::Owned(name)], count as f64);
+            snapshot.put(&c::CONTROLLER_COUNTS, process, &[&name], count as f64);
         }
         let uptime = self.started.elapsed().as_secs_f64();
         snapshot.put(&c::CONTROLLER_UPTIME, process, &[], uptime);
     }
+}
+
+/// Both ends of every path, as far as they were heard lately.
+fn path_rows<'a>(state: &'a FleetState, live: &'a Live, oldest: u64) -> Vec<PathRow<'a>> {
+    let uplinks = state.edges.values().flat_map(|edge| &edge.config.uplinks);
+    let uplinks: BTreeMap<u32, &Uplink> = uplinks.map(|uplink| (uplink.id, uplink)).collect();
+    let site =
+        |end: &PathEndInfo| state.edges.get(&end.edge).map_or("", |edge| edge.config.site.as_str());
+    let uplink = |end: &PathEndInfo| uplinks.get(&end.uplink_id).map_or("", |u| u.name.as_str());
+    let mut rows = Vec::with_capacity(2 * state.paths.len());
+    for path in state.paths.values() {
+        for (here, there) in [(&path.a, &path.b), (&path.b, &path.a)] {
+            let sample = sample_of(path.id, here, live);
+            let Some(sample) = sample.filter(|s| s.received_unix_ms >= oldest) else {
+                continue;
+            };
+            let names = PathNames {
+                site: site(here),
+                edge: &here.edge,
+                uplink: uplink(here),
+                peer_site: site(there),
+                peer_uplink: uplink(there),
+            };
+            rows.push(PathRow { names, sample: &sample.sample });
+        }
+    }
+    rows
 }
 
 fn put_uplinks(snapshot: &mut Snapshot, name: &str, edge: &EdgeState, live: Option<&EdgeLive>) {
@@ -193,7 +189,7 @@ fn put_uplinks(snapshot: &mut Snapshot, name: &str, edge: &EdgeState, live: Opti
         {
             if kbps > 0 {
                 let bytes_per_s = kbps as f64 * 125.0;
-                snapshot.put(&c::UPLINK_BANDWIDTH, set, &[direction.into()], bytes_per_s);
+                snapshot.put(&c::UPLINK_BANDWIDTH, set, &[direction], bytes_per_s);
             }
         }
     }

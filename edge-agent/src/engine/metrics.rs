@@ -6,9 +6,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use hawser_edge_core::config::EdgeState;
+use hawser_proto::agent::v1::PathSample;
 use hawser_telemetry::catalogue as c;
 use hawser_telemetry::catalogue::Scope;
-use hawser_telemetry::{PathNames, PathRow, SetId, Snapshot, Source, Text, put_ike, put_paths};
+use hawser_telemetry::{PathNames, PathRow, SetId, Snapshot, Source, put_ike, put_paths};
 use tokio::sync::{mpsc, oneshot};
 
 use super::Engine;
@@ -54,7 +55,8 @@ impl Engine {
                 put_ike(&mut snapshot, site, &self.own.edge, sample);
             }
         }
-        let rows = edge.map(|e| self.path_rows(&e, &counters)).unwrap_or_default();
+        let samples = self.path_samples(&counters);
+        let rows = edge.as_deref().map(|e| self.path_rows(e, &samples)).unwrap_or_default();
         put_paths(&mut snapshot, &rows, self.metrics.max_series());
         snapshot
     }
@@ -72,18 +74,18 @@ impl Engine {
             ("confirmed", generations.confirmed_id()),
         ] {
             if let Some(id) = id {
-                snapshot.put(&c::EDGE_GENERATION, own, &[state.into()], id.number as f64);
+                snapshot.put(&c::EDGE_GENERATION, own, &[state], id.number as f64);
             }
         }
     }
 
     fn put_counts(&self, snapshot: &mut Snapshot, own: SetId, counters: &Counters) {
         for (reason, count) in counters.drops.iter().filter(|(_, count)| **count > 0) {
-            snapshot.put(&c::EDGE_DROPS, own, &[reason.label().into()], *count as f64);
+            snapshot.put(&c::EDGE_DROPS, own, &[reason.label()], *count as f64);
         }
         for (name, count) in self.all_counters(counters) {
             if !name.starts_with("drop_") {
-                snapshot.put(&c::EDGE_COUNTS, own, &[Text::Owned(name)], count as f64);
+                snapshot.put(&c::EDGE_COUNTS, own, &[&name], count as f64);
             }
         }
     }
@@ -95,7 +97,7 @@ impl Engine {
             snapshot.put(&c::UPLINK_CARRIER, set, &[], f64::from(u8::from(fact.carrier)));
             if uplink.bandwidth_up_kbps > 0 {
                 let bytes_per_s = uplink.bandwidth_up_kbps as f64 * 125.0;
-                snapshot.put(&c::UPLINK_BANDWIDTH, set, &["tx".into()], bytes_per_s);
+                snapshot.put(&c::UPLINK_BANDWIDTH, set, &["tx"], bytes_per_s);
             }
         }
     }
@@ -114,7 +116,7 @@ impl Engine {
             ];
             let set = snapshot.set(Scope::Class, &labels);
             for (cause, count) in self.metrics.moves(*key) {
-                snapshot.put(&c::SELECTION_MOVES, set, &[cause.into()], count as f64);
+                snapshot.put(&c::SELECTION_MOVES, set, &[cause], count as f64);
             }
             let out = self.metrics.out_of_sla(*key, now).as_secs_f64();
             snapshot.put(&c::SELECTION_OUT_OF_SLA, set, &[], out);
@@ -123,22 +125,22 @@ impl Engine {
         }
     }
 
-    fn path_rows(&self, edge: &EdgeState, counters: &Counters) -> Vec<PathRow> {
+    fn path_rows<'a>(&'a self, edge: &'a EdgeState, samples: &'a [PathSample]) -> Vec<PathRow<'a>> {
         let paths = edge.paths().map(|(tunnel, path)| (path.id.0, (tunnel, path)));
         let by_id: BTreeMap<_, _> = paths.collect();
-        let samples = self.path_samples(counters);
         let mut rows = Vec::with_capacity(samples.len());
-        for sample in &samples {
+        for sample in samples {
             let Some((tunnel, path)) = by_id.get(&sample.path_id) else { continue };
+            let local = edge.uplinks.get(&path.local_uplink);
             let remote = tunnel.peer_uplinks.get(&path.remote_uplink);
             let names = PathNames {
                 site: &edge.site,
                 edge: &self.own.edge,
-                uplink: &self.uplink_name(path.local_uplink),
+                uplink: local.map(|u| u.name.as_str()).unwrap_or_default(),
                 peer_site: &tunnel.peer_site,
                 peer_uplink: remote.map(|u| u.name.as_str()).unwrap_or_default(),
             };
-            rows.push(PathRow::new(names, sample));
+            rows.push(PathRow { names, sample });
         }
         rows
     }

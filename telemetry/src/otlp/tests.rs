@@ -92,7 +92,7 @@ fn messages_are_bounded_and_hold_every_point_once() {
     for n in 0..25 {
         let set = snapshot.set(Scope::Path, &["b", "b-1", "a", "hq", "b", &n.to_string()]);
         snapshot.put(&PATH_RTT, set, &[], 0.5);
-        snapshot.put(&PATH_IO, set, &["tx".into()], 7.0);
+        snapshot.put(&PATH_IO, set, &["tx"], 7.0);
     }
     let about = about();
     let messages: Vec<_> = messages(&snapshot, &about, SystemTime::now(), 10).collect();
