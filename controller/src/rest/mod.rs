@@ -13,6 +13,7 @@ mod people;
 mod problem;
 mod session;
 mod trend;
+mod unread;
 mod watch;
 
 use std::sync::Arc;
@@ -129,6 +130,7 @@ pub fn router(controller: &Arc<Controller>) -> Router {
         .fallback(nothing_here)
         .method_not_allowed_fallback(no_such_method)
         .layer(middleware::map_response(without_sniffing))
+        .layer(middleware::from_fn(unread::read_to_the_end))
         .with_state(api)
         .merge(page)
         .merge(console::router())
