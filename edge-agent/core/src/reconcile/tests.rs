@@ -162,6 +162,27 @@ fn a_new_lease_moves_the_default_route_of_that_uplink_only() {
 }
 
 #[test]
+fn what_is_outside_may_come_from_where_it_is_whatever_the_overlay_covers() {
+    let state = desired(&edge(), &host());
+    let outside: Vec<&Rule> =
+        state.rules.iter().filter(|rule| rule.priority == UNDERLAY_PRIORITY).collect();
+    let of = |network| outside.iter().find(|rule| rule.destination == Some(net(network)));
+    for (network, table) in [("192.0.2.0/24", 7000), ("198.51.100.0/24", 7001)] {
+        let rule = of(network).expect(network);
+        assert_eq!((rule.table, rule.input_interface.as_deref()), (table, Some("lo")));
+    }
+    let marked = outside.iter().filter(|rule| rule.mark == Some(UNDERLAY_MARK));
+    assert_eq!(marked.map(|rule| rule.table).collect::<Vec<_>>(), [254]);
+    assert!(state.rules.iter().all(Rule::is_ours), "they are found again, to be taken out");
+    let others = Rule { mark: Some(7), ..outside[0].clone() };
+    assert!(!others.is_ours(), "somebody else's rule at the same place");
+    let script = guard_script(&edge(), true);
+    let marks = "iifname { \"isp-a\", \"isp-b\" } fib daddr type local meta mark set \
+                 meta mark & 0x0000ffff | 0x00ff0000";
+    assert!(script.contains(marks), "{script}");
+}
+
+#[test]
 fn the_guard_names_uplinks_prefixes_and_segments() {
     let script = guard_script(&edge(), false);
     for line in [
