@@ -122,6 +122,7 @@ pub fn two_branches() -> Verdict {
 
 /// It answers nothing that nobody behind it asked for, so a flow that it has forgotten leaves no trace in it.
 fn as_a_nat_at_the_edge_of_a_site(fleet: &Fleet) -> Result<(), FleetError> {
+    at(fleet, "nat", &["modprobe", "nf_conntrack_netlink"])?;
     let rule = "iifname wan0 meta l4proto udp drop";
     let chain = format!("chain input {{ type filter hook input priority 0; {rule}; }}");
     at(fleet, "nat", &["nft", &format!("table ip quiet {{ {chain}; }}")]).map(drop)

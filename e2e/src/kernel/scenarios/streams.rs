@@ -11,7 +11,7 @@ use std::time::Duration;
 /// What is not healed within this is wrong; the emulated processors are slow.
 const HEAL: Duration = Duration::from_secs(60);
 /// Several streams at once are more than these processors carry at the usual rate.
-const PACKETS_PER_S: u32 = 50;
+const PACKETS_PER_S: u32 = 25;
 /// What arrives later counts as lost.
 const LATE: Duration = Duration::from_secs(2);
 /// The search for the marker must have found so many where they belong.
