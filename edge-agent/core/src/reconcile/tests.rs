@@ -202,7 +202,8 @@ fn what_is_beyond_a_gateway_goes_by_its_uplink_under_ipsec_or_not_at_all() {
     assert!(!guard_script(&edge, true).contains("beyond"));
     edge.ike_tunnels = vec![crate::ike::test_tunnel()];
     let state = desired(&edge, &seen);
-    let rule = state.rules.iter().find(|rule| rule.destination.is_some()).expect("to the gateway");
+    let rule =
+        state.rules.iter().find(|rule| rule.priority == GATEWAY_PRIORITY).expect("to the gateway");
     assert_eq!(
         (rule.destination, rule.table),
         (Some(net("203.0.113.9/32")), UPLINK_TABLE_BASE + 1)
@@ -235,7 +236,8 @@ fn a_tunnel_of_two_uplinks_reaches_its_gateway_from_each_address_by_its_own() {
     tunnel.uplinks = vec![UplinkId(11), UplinkId(10)];
     edge.ike_tunnels = vec![tunnel];
     let state = desired(&edge, &seen);
-    let rules: Vec<_> = state.rules.iter().filter(|rule| rule.destination.is_some()).collect();
+    let rules: Vec<_> =
+        state.rules.iter().filter(|rule| rule.priority == GATEWAY_PRIORITY).collect();
     let ways: Vec<_> = rules.iter().map(|rule| (rule.source, rule.table)).collect();
     assert_eq!(
         ways,
