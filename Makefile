@@ -28,8 +28,9 @@ build: ## All binaries
 	$(CARGO) build --workspace --bins
 
 .PHONY: demo
-demo: setup build ## The main job: three sites, a failure, a healing, and why (KEEP=1 leaves it running)
-	@target/debug/hawser-demo $(if $(KEEP),--keep)
+demo: setup build ## The main job: three sites, a failure, a healing, and why (KEEP=1 leaves it running; DRIVER=kernel: in the kernel lab)
+	@$(if $(filter kernel,$(DRIVER)),tools/setup $(PACKAGES_KERNEL) && tools/kernel target/kernel)
+	@target/debug/hawser-demo --driver $(or $(DRIVER),userspace) $(if $(KEEP),--keep)
 
 .PHONY: test
 test: setup ## Every test, the lab's scenarios too (root)

@@ -306,3 +306,36 @@ async fn the_certificate_of_another_fleet_gets_no_session() {
         world.stop().await;
     }
 }
+
+/// How `hawser-edge doctor --json` ends, and its report.
+async fn doctor(state_dir: &Path) -> (Option<i32>, serde_json::Value) {
+    let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_hawser-edge"));
+    let command = command.arg("--state-dir").arg(state_dir).args(["doctor", "--json"]);
+    let output = command.output().await.unwrap();
+    (output.status.code(), serde_json::from_slice(&output.stdout).unwrap())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_doctor_ends_with_5_where_nothing_is_broken_and_something_is_to_be_warned_of() {
+    use std::os::unix::fs::PermissionsExt;
+    let mut world = World::new().await;
+    world.apply(FLEET).await;
+    enrolled(&world).await;
+    let (exit, report) = doctor(&world.state_dir()).await;
+    assert_eq!((exit, report["worst"].as_str()), (Some(5), Some("warning")), "{report:#}");
+    let codes = |report: &serde_json::Value| -> Vec<String> {
+        let findings = report["findings"].as_array().cloned().unwrap_or_default();
+        findings.iter().filter_map(|f| Some(f["code"].as_str()?.to_owned())).collect()
+    };
+    let found = codes(&report);
+    for code in ["AGENT_NOT_RUNNING", "NO_GENERATION"] {
+        assert!(found.iter().any(|found| found == code), "{found:?}");
+    }
+    assert!(!found.contains(&"CONTROLLER_UNREACHABLE".to_owned()), "{report:#}");
+    // One thing that is broken decides, whatever else is only warned of.
+    let open = std::fs::Permissions::from_mode(0o755);
+    std::fs::set_permissions(world.state_dir(), open).unwrap();
+    let (exit, report) = doctor(&world.state_dir()).await;
+    assert_eq!((exit, report["worst"].as_str()), (Some(1), Some("broken")), "{report:#}");
+    world.stop().await;
+}

@@ -1,5 +1,6 @@
 //! `hawser-lab`, for use by hand.
 
+mod conntrack;
 mod forward;
 mod kernel;
 mod show;
@@ -67,7 +68,7 @@ struct Which {
 
 #[derive(Args)]
 struct Up {
-    /// A description file, or one that is built in: demo, dual, hubs, pair
+    /// A description file, or one that is built in: demo, dual, hubs, nat, pair
     topology: PathBuf,
     /// Default: the topology's name
     #[arg(long)]

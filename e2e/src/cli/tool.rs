@@ -20,6 +20,8 @@ pub(super) enum Tool {
     Recv(Recv),
     /// Connect what comes in on the listening socket that is standard input with an address
     Forward(Forward),
+    /// Make this node forget every flow that it has seen, its NAT mappings with them
+    ForgetFlows,
 }
 
 #[derive(Args)]
@@ -87,6 +89,9 @@ pub(super) fn run(tool: Tool) -> ExitCode {
     if let Tool::Forward(Forward { to }) = tool {
         return done(super::forward::run(to));
     }
+    if let Tool::ForgetFlows = tool {
+        return done(super::conntrack::forget());
+    }
     // Before any thread starts, or the signal that should end the work would end the process.
     wait::block_signals();
     done(start(tool))
@@ -123,5 +128,6 @@ fn start(tool: Tool) -> io::Result<()> {
             recv::run(&recv::Options { bind, marker, record, unattended })
         }
         Tool::Forward(Forward { to }) => super::forward::run(to),
+        Tool::ForgetFlows => super::conntrack::forget(),
     }
 }

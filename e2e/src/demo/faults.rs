@@ -77,7 +77,7 @@ fn line(stage: &Stage<'_>, traffic: &Traffic, run: &Run, spoiled: bool) -> Strin
 
 fn blackhole(stage: &Stage<'_>, traffic: &Traffic) -> Result<Run, FleetError> {
     let fleet = &stage.fleet;
-    traffic.flow.wait_flowing(HEAL_LIMIT)?;
+    traffic.flow.wait_flowing(stage.pace.within(HEAL_LIMIT))?;
     let sender = fleet.agent(traffic.sender)?;
     let path = sender.path_in_use(traffic.peer, CLASS)?;
     let link = fleet.branch_link(traffic.sender, &path)?;
@@ -91,7 +91,7 @@ fn blackhole(stage: &Stage<'_>, traffic: &Traffic) -> Result<Run, FleetError> {
     fleet.lab().impair(&link, &Impairment::blackhole(false))?;
     // The next fault may hit either uplink.
     for edge in [traffic.sender, traffic.peer] {
-        fleet.wait_edge_up(edge, UP_LIMIT)?;
+        fleet.wait_edge_up(edge, stage.pace.within(UP_LIMIT))?;
     }
     Ok(Run { link, silence_ms, stall_ms, moved_to })
 }
@@ -116,15 +116,16 @@ pub(super) fn brown_out(stage: &Stage<'_>, outcome: &mut Outcome) -> Result<Brow
     step.now("loses one packet in twenty, each way");
     let fault_unix_ms = unix_ms();
     fleet.lab().impair(&link, &Impairment::loss(5.0))?;
-    let moved = wait::until("traffic leaves the lossy path", BROWNOUT_LIMIT, || {
-        // A move to another path over the same link is no escape.
-        let used = agent.path_in_use(traffic.peer, CLASS)?;
-        if fleet.branch_link(traffic.sender, &used)? == link {
-            return Ok(Look::Not(format!("it is still on {link}")));
-        }
-        let newest = decisions_after(fleet, traffic, before)?.into_iter().next();
-        Ok(newest.map_or_else(|| Look::Not("it stays".to_owned()), Look::Done))
-    });
+    let moved =
+        wait::until("traffic leaves the lossy path", stage.pace.within(BROWNOUT_LIMIT), || {
+            // A move to another path over the same link is no escape.
+            let used = agent.path_in_use(traffic.peer, CLASS)?;
+            if fleet.branch_link(traffic.sender, &used)? == link {
+                return Ok(Look::Not(format!("it is still on {link}")));
+            }
+            let newest = decisions_after(fleet, traffic, before)?.into_iter().next();
+            Ok(newest.map_or_else(|| Look::Not("it stays".to_owned()), Look::Done))
+        });
     fleet.lab().impair(&link, &Impairment::loss(0.0))?;
     let healed_unix_ms = unix_ms();
     let moved = match moved {
@@ -155,7 +156,7 @@ pub(super) fn fail_back(
     let step = stage.screen.step("fail-back of b2");
     step.now(format!("waits for {} to prove itself", brownout.link));
     let agent = stage.fleet.agent(traffic.sender)?;
-    let moved = wait::until("traffic goes back", FAIL_BACK_LIMIT, || {
+    let moved = wait::until("traffic goes back", stage.pace.within(FAIL_BACK_LIMIT), || {
         let used = agent.path_in_use(traffic.peer, CLASS)?;
         // A fail-back to another path over the link that it fled to is not the way back yet.
         if stage.fleet.branch_link(traffic.sender, &used)? != brownout.link {

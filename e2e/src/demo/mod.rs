@@ -5,8 +5,10 @@
 
 mod bar;
 mod faults;
+mod in_kernel;
 mod keep;
 mod outcome;
+mod pace;
 mod rekey;
 mod restart;
 mod story;
@@ -17,8 +19,10 @@ mod tests;
 
 use crate::report;
 use crate::screen::Screen;
-use clap::Parser;
+use clap::error::ErrorKind;
+use clap::{CommandFactory, Parser, ValueEnum};
 use outcome::Outcome;
+use pace::Pace;
 use std::process::ExitCode;
 
 const EXIT_CODES: &str = "\
@@ -34,16 +38,37 @@ struct Cli {
     /// How often the path in use is made to drop everything
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=200))]
     runs: u32,
+    /// Who forwards at the edges. With `kernel` everything happens inside the kernel lab
+    #[arg(long, value_enum, default_value_t = Driver::Userspace)]
+    driver: Driver,
+    /// This is inside the kernel lab already
+    #[arg(long, hide = true)]
+    inside: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Driver {
+    Userspace,
+    Kernel,
 }
 
 /// Runs the program; its arguments are the process's.
 #[must_use]
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
+    let in_kernel = cli.driver == Driver::Kernel;
+    if in_kernel && cli.keep {
+        let why = "--keep needs a lab on this machine: leave --driver kernel out";
+        Cli::command().error(ErrorKind::ArgumentConflict, why).exit();
+    }
     let screen = Screen::new();
+    if in_kernel && !cli.inside {
+        return in_kernel::run(&screen, &cli);
+    }
+    let pace = if in_kernel { Pace::in_kernel_lab() } else { Pace::usual() };
     screen.title("Hawser: a WAN that heals itself");
     let mut outcome = Outcome::default();
-    let told = story::tell(&screen, cli.runs, cli.keep, &mut outcome);
+    let told = story::tell(&screen, pace, cli.runs, cli.keep, &mut outcome);
     let kept = match told {
         Ok(kept) => kept,
         Err(error) => {

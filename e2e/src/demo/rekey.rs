@@ -20,7 +20,7 @@ const IN_FLIGHT: Duration = Duration::from_millis(500);
 pub(super) fn measure(stage: &Stage<'_>, outcome: &mut Outcome) -> Result<(), FleetError> {
     let document = stage.fleet.spec().document.clone();
     let step = stage.screen.step("hawser apply");
-    let revision = apply(&stage.fleet, &document.replace(LONG, SHORT), "keys live 5 s")?;
+    let revision = apply(stage, &document.replace(LONG, SHORT), "keys live 5 s")?;
     step.done(&format!("revision {revision}: keys live 5 s, a fresh handshake each time"));
 
     let step = stage.screen.step("rekeys");
@@ -30,7 +30,7 @@ pub(super) fn measure(stage: &Stage<'_>, outcome: &mut Outcome) -> Result<(), Fl
         counts(&stage.fleet, traffic, &mut before)?;
         sent_before.push(traffic.flow.sent()?);
     }
-    let reached = wait::until("keys change under every stream", LIMIT, || {
+    let reached = wait::until("keys change under every stream", stage.pace.within(LIMIT), || {
         let fewest = stage.flows.iter().map(|traffic| since(&stage.fleet, traffic, &before));
         let fewest = fewest.collect::<Result<Vec<u64>, FleetError>>()?;
         let fewest = fewest.into_iter().min().unwrap_or(0);
@@ -42,7 +42,7 @@ pub(super) fn measure(stage: &Stage<'_>, outcome: &mut Outcome) -> Result<(), Fl
     for (traffic, from) in stage.flows.iter().zip(sent_before) {
         outcome.rekeys += since(&stage.fleet, traffic, &before)?;
         let to = traffic.flow.sent()?;
-        std::thread::sleep(IN_FLIGHT);
+        std::thread::sleep(stage.pace.within(IN_FLIGHT));
         let loss = traffic.flow.loss(from, to)?;
         lost += loss.lost;
         sent += loss.expected;
@@ -54,14 +54,14 @@ pub(super) fn measure(stage: &Stage<'_>, outcome: &mut Outcome) -> Result<(), Fl
         &format!("{rekeys} under the three streams; {lost} of {sent} packets lost"),
     );
     let step = stage.screen.step("hawser apply");
-    let revision = apply(&stage.fleet, &document, "keys live an hour")?;
+    let revision = apply(stage, &document, "keys live an hour")?;
     step.done(&format!("revision {revision}: as before"));
     Ok(())
 }
 
-fn apply(fleet: &Fleet, document: &str, comment: &str) -> Result<u64, FleetError> {
-    let revision = fleet.apply(document, comment)?.revision;
-    fleet.wait_converged(CONVERGE_LIMIT)?;
+fn apply(stage: &Stage<'_>, document: &str, comment: &str) -> Result<u64, FleetError> {
+    let revision = stage.fleet.apply(document, comment)?.revision;
+    stage.fleet.wait_converged(stage.pace.within(CONVERGE_LIMIT))?;
     Ok(revision)
 }
 

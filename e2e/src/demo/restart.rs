@@ -27,13 +27,12 @@ pub(super) fn measure(stage: &mut Stage<'_>, outcome: &mut Outcome) -> Result<()
     let step = screen.step("agent restarted");
     let began = Instant::now();
     stage.fleet.start_agent(EDGE)?;
+    let limit = stage.pace.within(RECOVERY_LIMIT);
     let recovered = stage
         .fleet
-        .wait_edge_up(EDGE, RECOVERY_LIMIT)
-        .and_then(|()| stage.fleet.wait_edge_up("hq-1", RECOVERY_LIMIT))
-        .and_then(|()| {
-            stage.flows[..2].iter().try_for_each(|t| t.flow.wait_flowing(RECOVERY_LIMIT))
-        })
+        .wait_edge_up(EDGE, limit)
+        .and_then(|()| stage.fleet.wait_edge_up("hq-1", limit))
+        .and_then(|()| stage.flows[..2].iter().try_for_each(|t| t.flow.wait_flowing(limit)))
         .and_then(|()| path_ids(stage));
     let took_s = began.elapsed().as_secs_f64();
     match recovered {

@@ -2,16 +2,19 @@
 
 use super::faults;
 use super::outcome::Outcome;
+use super::pace::Pace;
 use super::{keep, rekey, restart};
 use crate::fleet::wait::{self, Look};
-use crate::fleet::{Fleet, FleetError, FleetSpec, Flow, Guards};
+use crate::fleet::{Fleet, FleetError, Flow, Guards};
 use crate::screen::Screen;
 use crate::watchdog::Watchdog;
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 /// Everything that runs while the story is told.
 pub(super) struct Stage<'a> {
     pub screen: &'a Screen,
+    pub pace: Pace,
     pub fleet: Fleet,
     pub watchdog: Watchdog,
     pub guards: Guards,
@@ -31,20 +34,21 @@ const UP_LIMIT: Duration = Duration::from_secs(60);
 /// Tells it. Returns what to print at the end when all is to be kept.
 pub(super) fn tell(
     screen: &Screen,
+    pace: Pace,
     runs: u32,
     keep: bool,
     outcome: &mut Outcome,
 ) -> Result<Option<String>, FleetError> {
     let watchdog = Watchdog::start();
-    let mut fleet = set_up(screen, keep)?;
-    let connected = connect(screen, &mut fleet, outcome);
+    let mut fleet = set_up(screen, pace, keep)?;
+    let connected = connect(screen, pace, &mut fleet, outcome);
     if let Err(error) = connected {
         screen.block(&fleet.log_tails());
         return Err(error);
     }
     let guards = Guards::start(&fleet, "hq-host")?;
-    let flows = traffic(screen, &fleet, &guards)?;
-    let mut stage = Stage { screen, fleet, watchdog, guards, flows };
+    let flows = traffic(screen, pace, &fleet, &guards)?;
+    let mut stage = Stage { screen, pace, fleet, watchdog, guards, flows };
     let done = act(&mut stage, runs, outcome);
     outcome.host_stall_max_ms = stage.watchdog.host_stall_max_ms();
     outcome.clear = stage.guards.look()?;
@@ -58,9 +62,9 @@ pub(super) fn tell(
     }
 }
 
-fn set_up(screen: &Screen, keep: bool) -> Result<Fleet, FleetError> {
+fn set_up(screen: &Screen, pace: Pace, keep: bool) -> Result<Fleet, FleetError> {
     screen.chapter("Three sites, two providers, one lab");
-    let mut spec = FleetSpec::demo()?;
+    let mut spec = pace.spec()?;
     spec.lab_name = keep.then(|| "demo".to_owned());
     let step = screen.step("lab");
     step.now("namespaces, links, an emulated WAN");
@@ -75,7 +79,13 @@ fn set_up(screen: &Screen, keep: bool) -> Result<Fleet, FleetError> {
 }
 
 /// From intent to all paths up.
-fn connect(screen: &Screen, fleet: &mut Fleet, outcome: &mut Outcome) -> Result<(), FleetError> {
+fn connect(
+    screen: &Screen,
+    pace: Pace,
+    fleet: &mut Fleet,
+    outcome: &mut Outcome,
+) -> Result<(), FleetError> {
+    let limit = pace.within(UP_LIMIT);
     let step = screen.step("hawser apply");
     let document = fleet.spec().document.clone();
     let applied = fleet.apply(&document, "the demo's fleet")?;
@@ -91,12 +101,12 @@ fn connect(screen: &Screen, fleet: &mut Fleet, outcome: &mut Outcome) -> Result<
     let step = screen.step("paths");
     let began = Instant::now();
     fleet.start_agents()?;
-    let all = fleet.wait_edges_up(UP_LIMIT);
+    let all = fleet.wait_edges_up(limit);
     if all.is_ok() {
         outcome.time_to_all_up_ms = Some(began.elapsed().as_secs_f64() * 1e3);
     }
     // The controller hears of it with the next report.
-    let paths = all.and_then(|()| fleet.wait_all_up(UP_LIMIT));
+    let paths = all.and_then(|()| fleet.wait_all_up(limit));
     outcome.paths_up = fleet.operator()?.status()?.paths_up as usize;
     let paths = paths?;
     step.done(&format!("{} of {} up", outcome.paths_up, outcome.paths_expected));
@@ -106,7 +116,12 @@ fn connect(screen: &Screen, fleet: &mut Fleet, outcome: &mut Outcome) -> Result<
     Ok(())
 }
 
-fn traffic(screen: &Screen, fleet: &Fleet, guards: &Guards) -> Result<[Traffic; 3], FleetError> {
+fn traffic(
+    screen: &Screen,
+    pace: Pace,
+    fleet: &Fleet,
+    guards: &Guards,
+) -> Result<[Traffic; 3], FleetError> {
     screen.chapter("Traffic between the LANs");
     let step = screen.step("ping");
     let mut answered = 0;
@@ -122,8 +137,10 @@ fn traffic(screen: &Screen, fleet: &Fleet, guards: &Guards) -> Result<[Traffic; 
     let text = "b1 – hq, b2 – hq, b1 – b2 through the hub, b1 – hq by IPv6";
     step.told(answered == 4, &format!("{answered} of 4 answered: {text}"));
     let start = |from: &'static str, to: &'static str, port| {
-        let flow = Flow::start(fleet, &format!("{from}-host"), &format!("{to}-host"), port, false)?;
-        flow.wait_flowing(Duration::from_secs(10))?;
+        let host = format!("{to}-host");
+        let at = SocketAddr::new(fleet.host_address(&host, false)?, port);
+        let flow = Flow::at_rate(fleet, &format!("{from}-host"), (&host, at), pace.packets_per_s)?;
+        flow.wait_flowing(pace.within(Duration::from_secs(10)))?;
         let edge = |site: &str| match site {
             "hq" => "hq-1",
             "b1" => "b1-1",
@@ -133,7 +150,7 @@ fn traffic(screen: &Screen, fleet: &Fleet, guards: &Guards) -> Result<[Traffic; 
     };
     let step = screen.step("streams");
     let flows = [start("b1", "hq", 9001)?, start("hq", "b1", 9002)?, start("b2", "hq", 9003)?];
-    step.done("200 packets/s: b1 → hq, hq → b1, b2 → hq");
+    step.done(&format!("{} packets/s: b1 → hq, hq → b1, b2 → hq", pace.packets_per_s));
     screen.note(&format!(
         "Every payload carries a marker. {} WAN links are searched for it from now on.",
         guards.links()
@@ -165,7 +182,8 @@ fn act(stage: &mut Stage<'_>, runs: u32, outcome: &mut Outcome) -> Result<(), Fl
 fn why(stage: &Stage<'_>) -> Result<(), FleetError> {
     // The newest decision reaches the controller a moment after it is made.
     let operator = stage.fleet.operator()?;
-    wait::until("b1's newest decision reaches the controller", Duration::from_secs(10), || {
+    let limit = stage.pace.within(Duration::from_secs(10));
+    wait::until("b1's newest decision reaches the controller", limit, || {
         let own = stage.fleet.agent("b1-1")?.why("hq-1", 1)?.decisions;
         let there = operator.decisions("b1", 1)?;
         let same = own.first().map(|d| d.sequence) == there.first().map(|d| d.sequence);
@@ -187,7 +205,8 @@ fn headless(stage: &mut Stage<'_>, outcome: &mut Outcome) -> Result<(), FleetErr
     stage.fleet.restart_controller()?;
     let operator = stage.fleet.operator()?;
     let edges = stage.fleet.spec().edges.len() as u32;
-    let status = wait::until("all edges are connected again", UP_LIMIT, || {
+    let limit = stage.pace.within(UP_LIMIT);
+    let status = wait::until("all edges are connected again", limit, || {
         let status = operator.status()?;
         let connected = status.edges_connected == edges;
         let why = format!("{} of {edges} are", status.edges_connected);

@@ -10,10 +10,11 @@ use std::time::Duration;
 /// In every payload from a LAN; never to be seen on a WAN link.
 pub const MARKER: &str = "HAWSER-LAN-PAYLOAD-IN-CLEAR";
 
-/// 200 packets/s from one host to another.
+/// Packets at a constant rate from one host to another.
 pub struct Flow {
     pub from: String,
     pub to: String,
+    packets_per_s: u32,
     sender: Sender,
     receiver: Receiver,
 }
@@ -29,9 +30,10 @@ pub enum Progress {
 /// So long must a stream arrive nearly complete to count as flowing again.
 const PROOF_NS: u64 = 500_000_000;
 const PROOF_SHARE_PCT: u64 = 80;
+const PACKETS_PER_S: u32 = 200;
 
 impl Flow {
-    /// Starts a stream between the hosts of two sites, in the wanted family.
+    /// Starts a stream of 200 packets/s between the hosts of two sites, in the wanted family.
     ///
     /// # Errors
     /// No such hosts, or they have no such addresses.
@@ -43,9 +45,23 @@ impl Flow {
         ipv6: bool,
     ) -> Result<Self, FleetError> {
         let at = SocketAddr::new(fleet.host_address(to, ipv6)?, port);
+        Self::at_rate(fleet, from, (to, at), PACKETS_PER_S)
+    }
+
+    /// The same at another rate, to any address of a host.
+    ///
+    /// # Errors
+    /// No such hosts.
+    pub fn at_rate(
+        fleet: &Fleet,
+        from: &str,
+        (to, at): (&str, SocketAddr),
+        packets_per_s: u32,
+    ) -> Result<Self, FleetError> {
         let receiver = Receiver::start(fleet.lab(), to, at, MARKER)?;
-        let sender = Sender::start(fleet.lab(), from, &StreamSpec::new(at, MARKER))?;
-        Ok(Self { from: from.to_owned(), to: to.to_owned(), sender, receiver })
+        let spec = StreamSpec { packets_per_s, ..StreamSpec::new(at, MARKER) };
+        let sender = Sender::start(fleet.lab(), from, &spec)?;
+        Ok(Self { from: from.to_owned(), to: to.to_owned(), packets_per_s, sender, receiver })
     }
 
     /// What the receiving host saw since `from_ns` (CLOCK_MONOTONIC).
@@ -63,7 +79,7 @@ impl Flow {
     pub fn progress(&self) -> Result<Progress, FleetError> {
         let now_ns = clock::mono_ns();
         let window = self.receiver.window(now_ns.saturating_sub(PROOF_NS), now_ns)?;
-        let expected = PROOF_NS / 5_000_000;
+        let expected = PROOF_NS * u64::from(self.packets_per_s) / 1_000_000_000;
         let flowing = window.arrivals * 100 >= expected * PROOF_SHARE_PCT;
         Ok(if flowing { Progress::Flowing } else { Progress::Silent })
     }

@@ -3,6 +3,12 @@
 use super::error::FleetError;
 use crate::lab::{End, Link, LinkKind, Node, NodeKind, Route, Topology};
 
+/// Of the bundled documents' profile, and for slow processors.
+const CADENCE: (&str, &str) = (
+    "probe_interval_ms: 100, probe_idle_interval_ms: 200",
+    "probe_interval_ms: 400, probe_idle_interval_ms: 800, down_after_probes: 5",
+);
+
 /// A fleet's document and the network it lives in.
 #[derive(Clone, Debug)]
 pub struct FleetSpec {
@@ -131,6 +137,38 @@ impl FleetSpec {
         })
     }
 
+    /// A hub, and these branches behind one NAT (`b1`, `b2`), an uplink each: a path a branch.
+    ///
+    /// # Errors
+    /// The bundled topology is faulty.
+    pub fn nat(branches: &[&str]) -> Result<Self, FleetError> {
+        let mut document = String::from(include_str!("../../fleets/nat.yaml"));
+        for branch in ["b1", "b2"].iter().filter(|branch| !branches.contains(branch)) {
+            document = without_site(&document, branch);
+        }
+        Ok(Self {
+            topology: Topology::bundled("nat")?,
+            document,
+            fleet: "acme".to_owned(),
+            controller_node: "controller".to_owned(),
+            advertise: vec!["192.0.2.18:4511".to_owned()],
+            edges: [&["hq"], branches].concat().into_iter().map(EdgePlace::at).collect(),
+            lab_name: None,
+            agent_args: Vec::new(),
+            controller_args: Vec::new(),
+        })
+    }
+
+    /// With a cadence of probes for processors that stand still for hundreds of milliseconds at times, as the kernel lab's
+    /// do: what can be shown there is that selection works, not how fast.
+    #[must_use]
+    pub fn for_slow_processors(mut self) -> Self {
+        let (fast, slow) = CADENCE;
+        assert!(self.document.contains(fast), "the document's cadence is not {fast}");
+        self.document = self.document.replace(fast, slow);
+        self
+    }
+
     /// With that driver at an edge.
     #[must_use]
     pub fn with_driver(mut self, edge: &str, driver: &'static str) -> Self {
@@ -143,5 +181,31 @@ impl FleetSpec {
     pub(super) fn place(&self, edge: &str) -> Result<&EdgePlace, FleetError> {
         let unknown = || FleetError::Unknown { kind: "edge", name: edge.to_owned() };
         self.edges.iter().find(|place| place.edge == edge).ok_or_else(unknown)
+    }
+}
+
+/// The document's lines from the site's name to the next site, or to the end of the sites, taken out.
+fn without_site(document: &str, site: &str) -> String {
+    let mut inside = false;
+    let kept = document.lines().filter(|line| {
+        if line.starts_with("  - name: ") || !line.starts_with(' ') {
+            inside = line.strip_prefix("  - name: ") == Some(site);
+        }
+        !inside
+    });
+    kept.flat_map(|line| [line, "\n"]).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_branch_that_is_not_wanted_is_not_in_the_document() {
+        let spec = FleetSpec::nat(&["b2"]).expect("the topology is good");
+        assert!(!spec.document.contains("b1") && spec.document.contains("10.3.0.0/24"));
+        assert!(spec.document.contains("kind: hub-spoke"), "{}", spec.document);
+        let edges: Vec<&str> = spec.edges.iter().map(|place| place.edge.as_str()).collect();
+        assert_eq!(edges, ["hq-1", "b2-1"]);
     }
 }

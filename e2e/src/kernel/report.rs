@@ -7,11 +7,15 @@ use crate::lab::start;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
+use std::io::{Read, Seek, SeekFrom};
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 /// Handed on into the lab's kernel.
 const ENVIRONMENT: [&str; 3] = ["RUST_LOG", "RUST_BACKTRACE", "HAWSER_EDGE_DRIVER"];
 const LOG_LINES: usize = 60;
+const HEAR_EVERY: Duration = Duration::from_millis(200);
 
 /// How a scenario went.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -121,6 +125,69 @@ pub fn exec(argv: Vec<String>, limit: Duration) -> Result<(String, u8), KernelLa
     let said = String::from_utf8_lossy(&read("log")).into_owned();
     let status = String::from_utf8_lossy(&read("status")).trim().parse().unwrap_or(1);
     Ok((said, if ended { status } else { 124 }))
+}
+
+/// What a command in a kernel left.
+#[derive(Debug)]
+pub struct Streamed {
+    pub scratch: Scratch,
+    /// Its exit status; 124 if it did not end in time.
+    pub status: u8,
+}
+
+/// A command in a kernel, with `reports` of the shared folder for its reports; `told` hears what it says as it says it.
+///
+/// # Errors
+/// The kernel can't be started.
+pub fn stream(
+    name: &str,
+    argv: Vec<String>,
+    reports: &str,
+    limit: Duration,
+    mut told: impl FnMut(&[u8]) + Send,
+) -> Result<Streamed, KernelLabError> {
+    let scratch = Scratch::new(name)?;
+    let mut env = environment();
+    let folder = scratch.path().join(reports);
+    env.push(("HAWSER_REPORTS".to_owned(), folder.to_string_lossy().into_owned()));
+    let boot = Boot { argv, env, interactive: false };
+    let kernel = Kernel::start(&scratch, &boot)?;
+    let over = AtomicBool::new(false);
+    let log = scratch.path().join("log");
+    let ended = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut from = 0;
+            loop {
+                // Before the look: what is said until then is heard by it.
+                let last = over.load(Ordering::Acquire);
+                from += hear(&log, from, &mut told);
+                if last {
+                    return;
+                }
+                std::thread::sleep(HEAR_EVERY);
+            }
+        });
+        let ended = kernel.wait(Some(limit));
+        over.store(true, Ordering::Release);
+        ended
+    })?;
+    let status = std::fs::read_to_string(scratch.path().join("status")).unwrap_or_default();
+    let status = if ended { status.trim().parse().unwrap_or(1) } else { 124 };
+    Ok(Streamed { scratch, status })
+}
+
+/// What the file has from there on; how much that was.
+fn hear(log: &Path, from: u64, told: &mut impl FnMut(&[u8])) -> u64 {
+    let mut said = Vec::new();
+    let read = std::fs::File::open(log).and_then(|mut file| {
+        file.seek(SeekFrom::Start(from))?;
+        file.read_to_end(&mut said)
+    });
+    // Not there yet, or gone: there is nothing to hear.
+    if read.is_ok() && !said.is_empty() {
+        told(&said);
+    }
+    said.len() as u64
 }
 
 /// A shell in a kernel, at this terminal.

@@ -128,7 +128,7 @@ pub enum TopologyError {
     TooLarge { path: PathBuf },
     #[error("the description can't be parsed: {message}")]
     Parse { message: String },
-    #[error("there is no bundled topology `{name}`; there are: demo, dual, hubs, pair")]
+    #[error("there is no bundled topology `{name}`; there are: demo, dual, hubs, nat, pair")]
     NotBundled { name: String },
     #[error("the description has {} faults:{}", .faults.len(), list(.faults))]
     Faults { faults: Vec<Fault> },
@@ -172,7 +172,7 @@ impl Topology {
         Ok(topology)
     }
 
-    /// One of the topologies that come with this crate: `demo`, `dual`, `hubs`, `pair`.
+    /// One of the topologies that come with this crate: `demo`, `dual`, `hubs`, `nat`, `pair`.
     ///
     /// # Errors
     /// An unknown name.
@@ -181,6 +181,7 @@ impl Topology {
             "demo" => include_str!("../../topologies/demo.yaml"),
             "dual" => include_str!("../../topologies/dual.yaml"),
             "hubs" => include_str!("../../topologies/hubs.yaml"),
+            "nat" => include_str!("../../topologies/nat.yaml"),
             "pair" => include_str!("../../topologies/pair.yaml"),
             _ => return Err(TopologyError::NotBundled { name: name.to_owned() }),
         })

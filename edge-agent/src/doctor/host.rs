@@ -72,7 +72,7 @@ pub(super) fn clock_is_synchronised() -> Option<bool> {
 /// What this edge needs otherwise than it is set, and its uplinks.
 pub(super) async fn as_needed(edge: &EdgeState) -> (Vec<Setting>, Vec<UplinkFacts>) {
     let observed = match Host::open() {
-        Ok(host) => host.observe(edge).await,
+        Ok(mut host) => host.observe(edge).await,
         Err(error) => Err(error),
     };
     let seen = observed.unwrap_or_default();

@@ -8,21 +8,39 @@ use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 
 use super::HostError;
+use crate::kernel::ruleset_generation;
 
-const NFT_TIMEOUT: Duration = Duration::from_secs(5);
+/// A generation is refused for good when this runs out, and a busy machine may take many seconds only to start a process.
+const NFT_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// The script loaded last, and how nft lists the table since.
+/// The script loaded last.
 #[derive(Default)]
 pub(super) struct Guard {
-    last: Option<(String, Vec<u8>)>,
+    last: Option<Loaded>,
+}
+
+struct Loaded {
+    script: String,
+    /// How nft listed the table then.
+    listing: Vec<u8>,
+    /// Of the ruleset when it was known last that the table is as it was; `None`: the kernel did not say.
+    generation: Option<u32>,
 }
 
 impl Guard {
-    /// The script that was loaded, if the kernel still holds what it made.
-    pub(super) async fn loaded(&self) -> Option<String> {
-        let (script, listing) = self.last.as_ref()?;
-        let now = list().await.ok()?;
-        (now == *listing).then(|| script.clone())
+    /// The script that was loaded, if the kernel still holds what it made. Only a ruleset that changed is listed: it takes
+    /// a process.
+    pub(super) async fn loaded(&mut self) -> Option<String> {
+        let last = self.last.as_mut()?;
+        let generation = ruleset_generation().ok();
+        if generation.is_none() || generation != last.generation {
+            let same = list().await.ok()? == last.listing;
+            last.generation = generation.filter(|_| same);
+            if !same {
+                return None;
+            }
+        }
+        Some(last.script.clone())
     }
 
     pub(super) async fn load(&mut self, script: &str) -> Result<(), HostError> {
@@ -30,7 +48,9 @@ impl Guard {
         if !output.status.success() {
             return Err(HostError::NftRefused(first_line(&output.stderr)));
         }
-        self.last = Some((script.to_owned(), list().await?));
+        // Before the listing: what changes in between has a number of its own.
+        let generation = ruleset_generation().ok();
+        self.last = Some(Loaded { script: script.to_owned(), listing: list().await?, generation });
         Ok(())
     }
 }

@@ -62,7 +62,7 @@ impl Host {
     ///
     /// # Errors
     /// The kernel does not answer a dump.
-    pub async fn observe(&self, edge: &EdgeState) -> Result<Observed, HostError> {
+    pub async fn observe(&mut self, edge: &EdgeState) -> Result<Observed, HostError> {
         let links = netlink::links(&self.handle).await?;
         let (routes, default_routes) = netlink::routes(&self.handle, &links).await?;
         Ok(Observed {
@@ -121,7 +121,13 @@ impl Host {
             }
             Step::AddRule(rule) => netlink::add_rule(&self.handle, rule).await,
             Step::RemoveRule(rule) => netlink::remove_rule(&self.handle, rule).await,
-            Step::SetSysctl(name, value) => sysctl::write(name, value),
+            Step::SetSysctl(name, value) => match sysctl::write(name, value) {
+                Err(error) if reconcile::is_optional(name) => {
+                    tracing::debug!("{error}: the edge does without");
+                    Ok(())
+                }
+                result => result,
+            },
         }
     }
 }

@@ -4,10 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use futures::TryStreamExt;
-use hawser_edge_core::reconcile::{
-    GATEWAY_PRIORITY, KernelRoute, Link, ROUTE_PROTOCOL, RouteKind, Rule, SEGMENT_TABLE_BASE,
-    UPLINK_TABLE_BASE,
-};
+use hawser_edge_core::kernel::MARK_MASK;
+use hawser_edge_core::reconcile::{KernelRoute, Link, ROUTE_PROTOCOL, RouteKind, Rule};
 use ipnet::IpNet;
 use rtnetlink::packet_route::AddressFamily;
 use rtnetlink::packet_route::address::AddressAttribute;
@@ -199,9 +197,7 @@ pub(super) async fn rules(handle: &Handle) -> Result<BTreeSet<Rule>, HostError> 
         let mut dump = handle.rule().get(version).execute();
         while let Some(message) = dump.try_next().await.map_err(HostError::netlink("list rules"))? {
             let rule = rule_from(&message, ipv6);
-            let ours = UPLINK_TABLE_BASE..SEGMENT_TABLE_BASE + 256;
-            let priorities = [UPLINK_TABLE_BASE, GATEWAY_PRIORITY, SEGMENT_TABLE_BASE];
-            if priorities.contains(&rule.priority) && ours.contains(&rule.table) {
+            if rule.is_ours() {
                 rules.insert(rule);
             }
         }
@@ -214,6 +210,7 @@ fn rule_from(message: &RuleMessage, ipv6: bool) -> Rule {
         ipv6,
         priority: 0,
         table: u32::from(message.header.table),
+        mark: None,
         source: None,
         destination: None,
         input_interface: None,
@@ -229,6 +226,7 @@ fn rule_from(message: &RuleMessage, ipv6: bool) -> Rule {
             RuleAttribute::Source(address) => {
                 rule.source = IpNet::new(*address, message.header.src_len).ok();
             }
+            RuleAttribute::FwMark(mark) => rule.mark = Some(*mark),
             RuleAttribute::Iifname(name) => rule.input_interface = Some(name.clone()),
             RuleAttribute::Oifname(name) => rule.output_interface = Some(name.clone()),
             _ => {}
@@ -264,6 +262,10 @@ fn rule_to(rule: &Rule) -> RuleMessage {
     if let Some(prefix) = rule.destination {
         message.header.dst_len = prefix.prefix_len();
         message.attributes.push(RuleAttribute::Destination(prefix.addr()));
+    }
+    if let Some(mark) = rule.mark {
+        message.attributes.push(RuleAttribute::FwMark(mark));
+        message.attributes.push(RuleAttribute::FwMask(MARK_MASK));
     }
     if let Some(name) = &rule.input_interface {
         message.attributes.push(RuleAttribute::Iifname(name.clone()));

@@ -7,6 +7,7 @@ use hawser_edge_core::config::{EdgeState, Lan, Route, Uplink, UplinkUse};
 use hawser_edge_core::id::{EdgeId, SegmentId, UplinkId};
 
 use super::*;
+use crate::dataplane::tests::net::Net;
 
 pub(crate) fn run(line: &str) -> String {
     let mut words = line.split_whitespace();
@@ -161,6 +162,34 @@ fn a_changed_address_is_heard_and_planned() {
 }
 
 #[test]
+fn a_peer_that_the_overlay_covers_is_heard_before_any_way_leads_there() {
+    let peer = Net::new();
+    in_namespace(async move || {
+        lay_links();
+        run(&format!("ip link set p0 netns {}", peer.path()));
+        peer.ip("addr add 192.0.2.200/24 dev p0");
+        peer.ip("link set p0 up");
+        // A router beyond the uplink's own network.
+        peer.ip("addr add 10.77.0.1/32 dev lo");
+        // As Ubuntu has it.
+        std::fs::write("/proc/sys/net/ipv4/conf/all/rp_filter", "2").expect("sysctl");
+        let (mut host, edge) = (Host::open().expect("netlink"), edge());
+        settle(&mut host, &edge).await;
+        let here = std::net::UdpSocket::bind("192.0.2.7:4510").expect("bound");
+        here.set_read_timeout(Some(std::time::Duration::from_secs(10))).expect("set");
+        for from in ["192.0.2.200:4510", "10.77.0.1:4510"] {
+            peer.enter(|| {
+                let socket = std::net::UdpSocket::bind(from).expect("bound");
+                socket.send_to(from.as_bytes(), "192.0.2.7:4510").expect("sent");
+            });
+            let mut buffer = [0; 64];
+            let heard = here.recv(&mut buffer).map(|length| buffer[..length].to_vec());
+            assert_eq!(heard.ok().as_deref(), Some(from.as_bytes()), "from {from}");
+        }
+    });
+}
+
+#[test]
 fn a_carrier_that_goes_is_told_by_the_kernels_own_message() {
     in_namespace(async || {
         lay_links();
@@ -208,7 +237,7 @@ fn a_carrier_is_seen_lost_without_a_word_of_the_kernel() {
 fn an_interface_that_is_not_there_is_a_fault_that_names_those_that_are() {
     in_namespace(async || {
         lay_links();
-        let (host, mut edge) = (Host::open().expect("netlink"), edge());
+        let (mut host, mut edge) = (Host::open().expect("netlink"), edge());
         edge.uplinks.get_mut(&UplinkId(2)).expect("wan1").interface = "wan9".into();
         let seen = host.observe(&edge).await.expect("observes");
         let faults = missing_interfaces(&edge, &seen);

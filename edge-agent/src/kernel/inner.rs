@@ -52,7 +52,7 @@ pub(super) struct Trial {
 pub(super) struct Inner {
     route: Rtnetlink,
     xfrm: Xfrm,
-    script: Script,
+    pub script: Script,
     probes: Arc<Probes>,
     pub uplinks: BTreeMap<UplinkId, UplinkSpec>,
     pub paths: BTreeMap<PathId, PathOf>,
@@ -114,11 +114,6 @@ impl Inner {
         (self.believed, self.links, self.looked) = (seen, links, true);
         self.readings.take(states, Instant::now());
         Ok(lost)
-    }
-
-    /// What the nftables table must list, unless somebody changed it.
-    pub(super) fn script(&self) -> Option<(String, Vec<u8>)> {
-        self.script.last()
     }
 
     /// What a former agent left: its associations say where its peers were, its next hops what it had chosen.

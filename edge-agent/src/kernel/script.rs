@@ -6,30 +6,51 @@ use std::process::{Command, Output, Stdio};
 use hawser_edge_core::kernel::SCRIPT_TABLE;
 
 use super::netlink::Refusal;
+use super::ruleset;
 
-/// The script loaded last, and how nft lists the table since.
+/// A script that was loaded, and what tells that the kernel still holds what it made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Loaded {
+    pub script: String,
+    /// How nft listed the table then.
+    listing: Vec<u8>,
+    /// Of the ruleset when it was known last that the table is as it was; `None`: the kernel did not say.
+    pub generation: Option<u32>,
+}
+
+impl Loaded {
+    /// The kernel still holds it. It takes a process to know.
+    pub fn is_still_listed(&self) -> bool {
+        list().is_ok_and(|now| now.stdout == self.listing)
+    }
+}
+
+/// The script loaded last.
 #[derive(Debug, Default)]
 pub struct Script {
-    last: Option<(String, Vec<u8>)>,
+    last: Option<Loaded>,
 }
 
 impl Script {
-    /// The script that was loaded last, and how nft listed the table then.
-    pub fn last(&self) -> Option<(String, Vec<u8>)> {
-        self.last.clone()
+    pub fn last(&self) -> Option<&Loaded> {
+        self.last.as_ref()
     }
 
-    /// The kernel still holds what such a listing tells. It takes a process to know.
-    pub fn still_lists(listing: &[u8]) -> bool {
-        list().is_ok_and(|now| now.stdout == *listing)
+    /// It was still there, unchanged, when the ruleset had that number.
+    pub fn confirm(&mut self, loaded: &Loaded, generation: Option<u32>) {
+        if let Some(last) = self.last.as_mut().filter(|last| *last == loaded) {
+            last.generation = generation;
+        }
     }
 
     /// # Errors
     /// What nft said.
     pub fn load(&mut self, script: &str) -> Result<(), Refusal> {
         self.load_other(script)?;
-        let listing = list().map_err(refusal)?;
-        self.last = Some((script.to_owned(), listing.stdout));
+        // Before the listing: what changes in between has a number of its own.
+        let generation = ruleset::generation().ok();
+        let listing = list().map_err(refusal)?.stdout;
+        self.last = Some(Loaded { script: script.to_owned(), listing, generation });
         Ok(())
     }
 
@@ -69,4 +90,34 @@ fn nft(arguments: &[&str], input: &str) -> std::io::Result<Output> {
         let _ = stdin.write_all(input.as_bytes());
     }
     child.wait_with_output()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::host::tests::{in_namespace, run};
+
+    #[test]
+    fn the_rulesets_generation_tells_of_every_change_and_the_listing_whether_it_was_ours() {
+        in_namespace(async || {
+            let mut script = Script::default();
+            let text = format!("table inet {SCRIPT_TABLE} {{ chain x {{ counter accept\n}} }}\n");
+            script.load(&text).expect("nft takes it");
+            let loaded = script.last().cloned().expect("it was loaded");
+            assert!(loaded.generation.is_some(), "this kernel tells no generation");
+            assert_eq!(loaded.generation, ruleset::generation().ok(), "nothing changed");
+
+            run("nft add table inet somebodys");
+            let theirs = ruleset::generation().ok();
+            assert_ne!(loaded.generation, theirs, "a change is seen, whoever made it");
+            assert!(loaded.is_still_listed(), "it was not ours");
+            script.confirm(&loaded, theirs);
+            let loaded = script.last().cloned().expect("it was loaded");
+            assert_eq!(loaded.generation, ruleset::generation().ok());
+
+            run("nft flush ruleset");
+            assert_ne!(loaded.generation, ruleset::generation().ok());
+            assert!(!loaded.is_still_listed(), "ours is gone");
+        });
+    }
 }

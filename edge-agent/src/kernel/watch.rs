@@ -15,13 +15,14 @@ use netlink_packet_xfrm::{UserMapping, XfrmMessage};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use rtnetlink::packet_core::{NetlinkMessage, NetlinkPayload};
 use rtnetlink::sys::Socket;
-use rtnetlink::sys::protocols::{NETLINK_ROUTE, NETLINK_XFRM};
+use rtnetlink::sys::protocols::{NETLINK_NETFILTER, NETLINK_ROUTE, NETLINK_XFRM};
 
 use super::driver::lock;
 use super::inner::Inner;
 use super::netlink::subscribe;
 use super::probes::Probes;
-use super::script::Script;
+use super::ruleset;
+use super::script::Loaded;
 use super::xfrm::ip;
 use crate::dataplane::{Event, UserspaceDataPlane};
 
@@ -54,11 +55,13 @@ impl Watch {
         let watcher = Watcher {
             xfrm: subscribe(NETLINK_XFRM, &XFRM_GROUPS)?,
             route: subscribe(NETLINK_ROUTE, &ROUTE_GROUPS)?,
+            rules: subscribe(NETLINK_NETFILTER, &[ruleset::GROUP])?,
             inner,
             events,
             probes,
             stop: stop.clone(),
             look_at: None,
+            listed_at: None,
             told: Default::default(),
         };
         let thread =
@@ -80,12 +83,16 @@ impl Drop for Watch {
 struct Watcher {
     xfrm: Socket,
     route: Socket,
+    /// nftables.
+    rules: Socket,
     inner: Arc<Mutex<Inner>>,
     events: Arc<UserspaceDataPlane>,
     probes: Arc<Probes>,
     stop: Arc<AtomicBool>,
     /// Something changed: look then.
     look_at: Option<Instant>,
+    /// When nft was started last to list our table.
+    listed_at: Option<Instant>,
     /// When a source of a path was told last.
     told: std::collections::BTreeMap<PathId, Instant>,
 }
@@ -97,19 +104,18 @@ impl Watcher {
             let mut fds = [
                 PollFd::new(self.xfrm.as_fd(), PollFlags::POLLIN),
                 PollFd::new(self.route.as_fd(), PollFlags::POLLIN),
+                PollFd::new(self.rules.as_fd(), PollFlags::POLLIN),
             ];
             if poll(&mut fds, PollTimeout::from(WAIT_MS)).is_err() {
                 thread::sleep(Duration::from_millis(10));
             }
             self.hear_xfrm();
-            self.hear_route();
+            self.hear_changes();
             self.end_trials();
             let now = Instant::now();
-            if now >= regular {
+            if now >= regular || self.look_at.is_some_and(|at| now >= at) {
                 regular = now + LOOK_EVERY;
-                self.look(true);
-            } else if self.look_at.is_some_and(|at| now >= at) {
-                self.look(false);
+                self.look();
             }
         }
     }
@@ -125,8 +131,11 @@ impl Watcher {
         }
     }
 
-    fn hear_route(&mut self) {
+    fn hear_changes(&mut self) {
         while self.route.recv_from_full().is_ok() {
+            self.note_change();
+        }
+        while self.rules.recv_from_full().is_ok() {
             self.note_change();
         }
     }
@@ -168,16 +177,35 @@ impl Watcher {
         let _ = inner.reconcile();
     }
 
-    fn look(&mut self, at_script_too: bool) {
+    /// Our nftables table, if somebody changed it.
+    fn changed_script(&mut self) -> Option<Loaded> {
+        let loaded = lock(&self.inner).script.last().cloned()?;
+        let generation = ruleset::generation().ok();
+        if generation.is_some() && generation == loaded.generation {
+            return None;
+        }
+        // What others do to their tables costs a process: not too often. The next regular look comes soon.
+        let now = Instant::now();
+        if self.listed_at.is_some_and(|at| now < at + LOOK_EVERY / 2) {
+            return None;
+        }
+        self.listed_at = Some(now);
+        // Not under the lock: probes would wait for it.
+        if !loaded.is_still_listed() {
+            return Some(loaded);
+        }
+        lock(&self.inner).script.confirm(&loaded, generation);
+        None
+    }
+
+    fn look(&mut self) {
         self.look_at = None;
-        // Not under the lock: it takes a process to know, and probes would wait for it.
-        let script = at_script_too.then(|| lock(&self.inner).script()).flatten();
-        let changed = script.filter(|(_, listing)| !Script::still_lists(listing));
+        let changed = self.changed_script();
         let mut inner = lock(&self.inner);
         if !inner.looked {
             return;
         }
-        if changed.is_some_and(|changed| inner.script() == Some(changed)) {
+        if changed.is_some_and(|changed| inner.script.last() == Some(&changed)) {
             inner.believed.script = None;
         }
         let lost = match inner.look() {

@@ -3,8 +3,10 @@
 use super::Verdict;
 use super::fabric::SOON;
 use crate::clock;
+use crate::fleet::wait::{self, Look};
 use crate::fleet::{
-    Fleet, FleetError, FleetSpec, Flow, GATEWAY_HOST, GATEWAY_KEY, GATEWAY_SECRET, Gateway, Guards,
+    Fleet, FleetError, FleetSpec, Flow, GATEWAY_HOST, GATEWAY_KEY, GATEWAY_OTHER_ADDRESS,
+    GATEWAY_SECRET, Gateway, Guards,
 };
 use crate::wan::Impairment;
 use serde_json::{Value, json};
@@ -61,6 +63,8 @@ fn body(fleet: &mut Fleet) -> Result<Value, FleetError> {
     let why = why.decisions.first().map(|d| d.summary.clone()).unwrap_or_default();
     eprintln!("the gap was {there_ms:.0} ms to the gateway, {back_ms:.0} ms from it; {why}");
 
+    let adopted = restarted(fleet, &gateway)?;
+
     fleet.lab().reset("left-isp-a")?;
     up_by(fleet, &gateway, "isp-a", UP)?;
     there.wait_flowing(SOON)?;
@@ -76,9 +80,38 @@ fn body(fleet: &mut Fleet) -> Result<Value, FleetError> {
         "gap_there_ms": there_ms,
         "gap_back_ms": back_ms,
         "why": why,
+        "adopted_by_the_next_agent": adopted,
         "marked_on_wan": seen.on_wan,
         "marked_on_lan": seen.on_lan,
     }))
+}
+
+/// The agent killed while the tunnel is not where a new one would begin: the next agent finds it by `ike/links.json`, and
+/// negotiates nothing.
+fn restarted(fleet: &mut Fleet, gateway: &Gateway) -> Result<String, FleetError> {
+    let file = fleet.agent("left-1")?.state_dir().join("ike/links.json");
+    let known = std::fs::read_to_string(&file).map_err(FleetError::file("read", &file))?;
+    assert!(known.contains("isp-b") && known.contains(GATEWAY_OTHER_ADDRESS), "{known}");
+    let before = established(&gateway.associations(fleet)?);
+    fleet.kill_agent("left-1")?;
+    fleet.start_agent("left-1")?;
+    wait::until("the next agent tells of the tunnel", SOON, || {
+        let status = fleet.agent("left-1")?.status()?;
+        let up = status.ike_tunnels.iter().any(|tunnel| tunnel.state == "up");
+        Ok(if up { Look::Done(()) } else { Look::Not(format!("{:?}", status.ike_tunnels)) })
+    })?;
+    up_by(fleet, gateway, "isp-b", SOON)?;
+    let after = established(&gateway.associations(fleet)?);
+    assert_eq!(before, after, "the same associations as before");
+    Ok(known)
+}
+
+/// The lines of `swanctl --list-sas` that name an association by what it is, not by its age.
+fn established(associations: &str) -> Vec<String> {
+    let ikes = associations.lines().filter(|line| line.contains("ESTABLISHED"));
+    let found: Vec<String> = ikes.map(|line| line.trim().to_owned()).collect();
+    assert!(!found.is_empty(), "{associations}");
+    found
 }
 
 fn up_by(

@@ -3,6 +3,9 @@
 mod fabric;
 mod ike;
 mod ike_links;
+mod moves;
+mod nat;
+mod streams;
 mod survival;
 mod teardown;
 mod tools;
@@ -29,7 +32,7 @@ const fn quick(name: &'static str, run: fn() -> Verdict) -> Scenario {
 }
 
 const fn long(name: &'static str, run: fn() -> Verdict) -> Scenario {
-    Scenario { name, quick: false, limit: Duration::from_secs(600), run }
+    Scenario { name, quick: false, limit: Duration::from_secs(900), run }
 }
 
 /// All of them, in the order in which they run.
@@ -42,6 +45,10 @@ pub const ALL: &[Scenario] = &[
     long("suites-between-drivers", fabric::suites),
     long("flush-under-traffic", survival::flush),
     long("agent-killed-under-traffic", survival::agent_killed),
+    long("nat-between", nat::between),
+    long("two-branches-behind-one-nat", nat::two_branches),
+    long("peer-address-changed-under-traffic", moves::peer_address_changed),
+    long("overlay-prefix-covers-underlay", moves::overlay_covers_underlay),
     long("teardown-leaves-nothing", teardown::leaves_nothing),
     long("ikev2-psk", ike::v2_psk),
     long("ikev1-psk", ike::v1_psk),

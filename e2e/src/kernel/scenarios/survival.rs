@@ -13,6 +13,9 @@ const DEAD: Duration = Duration::from_secs(5);
 
 const LATE: Duration = Duration::from_secs(10);
 
+/// A program may have to be read, and a module to be loaded, by a processor that has much else to do.
+const COMMAND: Duration = Duration::from_secs(90);
+
 /// States and policies flushed under traffic: nothing in clear, and traffic comes back under fresh keys.
 pub fn flush() -> Verdict {
     with_fleet(dual(&["left-1", "right-1"])?, |fleet| {
@@ -81,7 +84,7 @@ fn spis(fleet: &Fleet, node: &str) -> Result<BTreeSet<String>, FleetError> {
 }
 
 pub(super) fn at(fleet: &Fleet, node: &str, argv: &[&str]) -> Result<String, FleetError> {
-    let output = fleet.lab().exec(node, argv)?;
+    let output = fleet.lab().exec_within(node, argv, COMMAND)?;
     if output.status.success() {
         return Ok(output.stdout_text());
     }

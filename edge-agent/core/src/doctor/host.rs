@@ -2,6 +2,7 @@
 
 use super::facts::Clock;
 use super::{Driver, Facts, Finding, Level, Sockets};
+use crate::reconcile;
 
 /// Further apart than this is not the coarseness of the measurement.
 const MAX_OFFSET_S: u64 = 10;
@@ -75,6 +76,7 @@ pub fn settings(facts: &Facts, found: &mut Vec<Finding>) {
     for setting in &facts.settings {
         let code = match setting.name.rsplit('.').next() {
             Some("rp_filter") => "RP_FILTER_STRICT",
+            Some("src_valid_mark") => "UNDERLAY_UNMARKED",
             Some("accept_ra") => "ROUTER_ADVERTS_IGNORED",
             _ => "FORWARDING_OFF",
         };
@@ -84,6 +86,7 @@ pub fn settings(facts: &Facts, found: &mut Vec<Finding>) {
         }
         let level = match (&facts.agent, setting.writable) {
             (None, true) => Level::Note,
+            _ if reconcile::is_optional(&setting.name) => Level::Warning,
             _ => Level::Broken,
         };
         let will = match (level, setting.writable) {

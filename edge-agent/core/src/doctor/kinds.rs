@@ -26,7 +26,7 @@ const RESTRICT: &str = "chmod -R go= DIR (the state directory)";
 const ADJUST: &str = "timedatectl set-ntp true";
 
 /// In the order in which things depend on each other.
-pub const KINDS: [Kind; 37] = [
+pub const KINDS: [Kind; 38] = [
     kind(
         "RIGHT_NET_ADMIN",
         "CAP_NET_ADMIN is missing",
@@ -97,6 +97,12 @@ pub const KINDS: [Kind; 37] = [
         "RP_FILTER_STRICT",
         "strict reverse path filtering on an interface that this edge uses",
         "packets that came by the second-best uplink are dropped silently",
+        "",
+    ),
+    kind(
+        "UNDERLAY_UNMARKED",
+        "an uplink's packets are not asked for where they come from by their mark (`src_valid_mark`)",
+        "where an overlay prefix covers a peer's address outside, the first path to it may not come up",
         "",
     ),
     kind(

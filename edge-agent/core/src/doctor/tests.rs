@@ -96,7 +96,7 @@ fn nothing_is_found_where_nothing_is_wrong() {
 type Change = fn(&mut Facts);
 
 /// What is changed in an edge that lacks nothing, and what is found then, worst first.
-const TABLE: [(Change, &[(&str, Level)]); 47] = {
+const TABLE: [(Change, &[(&str, Level)]); 48] = {
     use Level::{Broken, Note, Warning};
     [
         (|f| f.rights.net_admin = false, &[("RIGHT_NET_ADMIN", Broken)]),
@@ -146,6 +146,10 @@ const TABLE: [(Change, &[(&str, Level)]); 47] = {
             &[("RP_FILTER_STRICT", Broken)],
         ),
         (|f| f.settings = vec![setting("net.ipv4.conf.wan0.rp_filter", "0", "2", true)], &[]),
+        (
+            |f| f.settings = vec![setting("net.ipv4.conf.wan0.src_valid_mark", "0", "1", false)],
+            &[("UNDERLAY_UNMARKED", Warning)],
+        ),
         (
             |f| f.settings = vec![setting("net.ipv6.conf.wan0.accept_ra", "1", "2", true)],
             &[("ROUTER_ADVERTS_IGNORED", Broken)],

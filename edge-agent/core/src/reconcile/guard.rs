@@ -5,9 +5,10 @@ use std::fmt::Write;
 
 use ipnet::IpNet;
 
-use super::tun_name;
+use super::{UNDERLAY_MARK, tun_name};
 use crate::config::EdgeState;
 use crate::id::SegmentId;
+use crate::kernel::MARK_MASK;
 
 /// The name of our table, family inet.
 pub const TABLE: &str = "hawser_guard";
@@ -44,6 +45,7 @@ pub fn guard_script(edge: &EdgeState, ipsec: bool) -> String {
     script.push_str("\t}\n");
     if !uplinks.is_empty() {
         add_own_traffic(&mut script, &names(&uplinks), ipsec, !beyond.is_empty());
+        add_underlay(&mut script, &names(&uplinks));
     }
     script.push_str("}\n");
     script
@@ -104,6 +106,20 @@ fn add_own_traffic(script: &mut String, uplinks: &str, ipsec: bool, beyond: bool
     if beyond {
         add_beyond(script, uplinks, ipsec, &[Way::In]);
     }
+    script.push_str("\t}\n");
+}
+
+/// What comes by an uplink for this host itself is marked, for the check of where its source is. After the kernel driver's
+/// marks, which it replaces.
+fn add_underlay(script: &mut String, uplinks: &str) {
+    let (rest, mark) = (!MARK_MASK, UNDERLAY_MARK);
+    script.push_str(
+        "\tchain underlay {\n\t\ttype filter hook prerouting priority -140; policy accept;\n",
+    );
+    let _ = writeln!(
+        script,
+        "\t\tiifname {uplinks} fib daddr type local meta mark set meta mark & {rest:#010x} | {mark:#010x}"
+    );
     script.push_str("\t}\n");
 }
 

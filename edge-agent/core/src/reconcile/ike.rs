@@ -28,6 +28,7 @@ pub(super) fn add_tunnel(
                 ipv6: peer.is_ipv6(),
                 priority: GATEWAY_PRIORITY,
                 table: uplink_table,
+                mark: None,
                 source: source.map(IpNet::from),
                 destination: Some(IpNet::from(peer)),
                 input_interface: None,

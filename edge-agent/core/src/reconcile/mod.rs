@@ -24,6 +24,16 @@ pub const ROUTE_PROTOCOL: u8 = 119;
 pub const UPLINK_TABLE_BASE: u32 = 7000;
 /// Of the rules that lead to gateways by their own uplinks: what is bound to an uplink goes before them.
 pub const GATEWAY_PRIORITY: u32 = UPLINK_TABLE_BASE + 1;
+/// Of the rules that say where what is outside comes from, whatever the overlay covers: an uplink's own network is asked for
+/// in its table, and what has [`UNDERLAY_MARK`] in the host's own routes.
+pub const UNDERLAY_PRIORITY: u32 = UPLINK_TABLE_BASE + 2;
+/// Of packets that came by an uplink for this host itself. It is asked for where their source is (RFC 3704) only, so that
+/// an overlay prefix that covers the peer's address outside does not make its packets come from nowhere. Of the kernel
+/// driver's marks ([`MARK_MASK`](crate::kernel::MARK_MASK)) it is none: no class has segment 0.
+pub const UNDERLAY_MARK: u32 = 0x00ff_0000;
+const SRC_VALID_MARK: &str = ".src_valid_mark";
+/// The kernel's main table.
+const MAIN_TABLE: u32 = 254;
 /// First of the segments' tables (plus the segment ID), and the preference of their rules.
 pub const SEGMENT_TABLE_BASE: u32 = 7400;
 /// Uplinks of one edge, at the most: their tables lie below the segments'.
@@ -45,6 +55,8 @@ pub struct Rule {
     pub ipv6: bool,
     pub priority: u32,
     pub table: u32,
+    /// Under [`MARK_MASK`](crate::kernel::MARK_MASK); `None`: any.
+    pub mark: Option<u32>,
     /// `None`: any.
     pub source: Option<IpNet>,
     /// `None`: any.
@@ -131,11 +143,57 @@ pub fn desired(edge: &EdgeState, seen: &Observed) -> HostState {
             ike::add_tunnel(&mut state, table, uplink, tunnel, seen);
         }
     }
+    if !edge.uplinks.is_empty() {
+        state.rules.insert(underlay_rule());
+    }
     for &segment in edge.segments.keys() {
         add_segment(&mut state, edge, segment, seen);
     }
     add_sysctls(&mut state, edge, seen);
     state
+}
+
+/// ARP is answered only if its sender is where it may come from (`arp_process` of Linux), and has no mark. Of what enters by
+/// a LAN this says nothing.
+fn neighbours_rule(table: u32, network: IpNet) -> Rule {
+    Rule {
+        ipv6: false,
+        priority: UNDERLAY_PRIORITY,
+        table,
+        mark: None,
+        source: None,
+        destination: Some(network),
+        input_interface: Some("lo".to_owned()),
+        output_interface: None,
+    }
+}
+
+/// IPv6 has no filter of reverse paths.
+fn underlay_rule() -> Rule {
+    Rule {
+        ipv6: false,
+        priority: UNDERLAY_PRIORITY,
+        table: MAIN_TABLE,
+        mark: Some(UNDERLAY_MARK),
+        source: None,
+        destination: None,
+        input_interface: None,
+        output_interface: None,
+    }
+}
+
+impl Rule {
+    /// One of those that this makes, whatever generation it was.
+    pub fn is_ours(&self) -> bool {
+        let tables = UPLINK_TABLE_BASE..SEGMENT_TABLE_BASE + 256;
+        match self.priority {
+            UNDERLAY_PRIORITY if self.mark.is_some() => *self == underlay_rule(),
+            UNDERLAY_PRIORITY | UPLINK_TABLE_BASE | GATEWAY_PRIORITY | SEGMENT_TABLE_BASE => {
+                tables.contains(&self.table)
+            }
+            _ => false,
+        }
+    }
 }
 
 /// The uplink's own table: its networks, its default route, and else nothing.
@@ -146,6 +204,7 @@ fn add_uplink(state: &mut HostState, table: u32, uplink: &Uplink, seen: &Observe
             ipv6,
             priority: UPLINK_TABLE_BASE,
             table,
+            mark: None,
             source: None,
             destination: None,
             input_interface: None,
@@ -160,6 +219,9 @@ fn add_uplink(state: &mut HostState, table: u32, uplink: &Uplink, seen: &Observe
         let prefix = address.trunc();
         let kind = device(None);
         state.routes.insert(KernelRoute { table, prefix, metric: CONNECTED_METRIC, kind });
+        if prefix.addr().is_ipv4() {
+            state.rules.insert(neighbours_rule(table, prefix));
+        }
     }
     for ipv6 in [false, true] {
         if let Some(gateway) = gateway(uplink, ipv6, seen) {
@@ -193,6 +255,7 @@ fn add_segment(state: &mut HostState, edge: &EdgeState, segment: SegmentId, seen
                 ipv6,
                 priority,
                 table,
+                mark: None,
                 source: None,
                 destination: None,
                 input_interface,
@@ -250,6 +313,10 @@ fn add_sysctls(state: &mut HostState, edge: &EdgeState, seen: &Observed) {
         let name = sysctl_name(&interface);
         // Strict filtering (RFC 3704) would look up the way back without the interface, in the wrong table.
         set(format!("net.ipv4.conf.{name}.rp_filter"), "2");
+        // Their loose check fails all the same where an overlay prefix covers the source and no path works yet.
+        if edge.uplinks.values().any(|uplink| uplink.interface == interface) {
+            set(src_valid_mark(&name), "1");
+        }
         let accept_ra = format!("net.ipv6.conf.{name}.accept_ra");
         // Forwarding would make the kernel ignore router advertisements on an uplink that lives by them.
         if seen.sysctls.get(&accept_ra).is_some_and(|v| v == "1") {
@@ -263,6 +330,17 @@ pub fn sysctl_name(interface: &str) -> String {
     interface.replace('.', "/")
 }
 
+/// Whether an interface's packets are asked for where their source is by their mark. A host where it can't be set is as good
+/// as before it was known: a generation is not refused for it.
+fn src_valid_mark(interface: &str) -> String {
+    format!("net.ipv4.conf.{interface}{SRC_VALID_MARK}")
+}
+
+/// Sysctls without which an edge works, in most cases.
+pub fn is_optional(sysctl: &str) -> bool {
+    sysctl.ends_with(SRC_VALID_MARK)
+}
+
 /// The sysctls whose values the shell must observe.
 pub fn sysctls_of_interest(edge: &EdgeState) -> Vec<String> {
     let mut names = vec!["net.ipv4.ip_forward".into(), "net.ipv6.conf.all.forwarding".into()];
@@ -270,6 +348,7 @@ pub fn sysctls_of_interest(edge: &EdgeState) -> Vec<String> {
     for interface in edge.uplinks.values().map(|u| u.interface.clone()).chain(tuns) {
         let name = sysctl_name(&interface);
         names.push(format!("net.ipv4.conf.{name}.rp_filter"));
+        names.push(src_valid_mark(&name));
         names.push(format!("net.ipv6.conf.{name}.accept_ra"));
     }
     names

@@ -162,6 +162,27 @@ fn a_new_lease_moves_the_default_route_of_that_uplink_only() {
 }
 
 #[test]
+fn what_is_outside_may_come_from_where_it_is_whatever_the_overlay_covers() {
+    let state = desired(&edge(), &host());
+    let outside: Vec<&Rule> =
+        state.rules.iter().filter(|rule| rule.priority == UNDERLAY_PRIORITY).collect();
+    let of = |network| outside.iter().find(|rule| rule.destination == Some(net(network)));
+    for (network, table) in [("192.0.2.0/24", 7000), ("198.51.100.0/24", 7001)] {
+        let rule = of(network).expect(network);
+        assert_eq!((rule.table, rule.input_interface.as_deref()), (table, Some("lo")));
+    }
+    let marked = outside.iter().filter(|rule| rule.mark == Some(UNDERLAY_MARK));
+    assert_eq!(marked.map(|rule| rule.table).collect::<Vec<_>>(), [254]);
+    assert!(state.rules.iter().all(Rule::is_ours), "they are found again, to be taken out");
+    let others = Rule { mark: Some(7), ..outside[0].clone() };
+    assert!(!others.is_ours(), "somebody else's rule at the same place");
+    let script = guard_script(&edge(), true);
+    let marks = "iifname { \"isp-a\", \"isp-b\" } fib daddr type local meta mark set \
+                 meta mark & 0x0000ffff | 0x00ff0000";
+    assert!(script.contains(marks), "{script}");
+}
+
+#[test]
 fn the_guard_names_uplinks_prefixes_and_segments() {
     let script = guard_script(&edge(), false);
     for line in [
@@ -181,7 +202,8 @@ fn what_is_beyond_a_gateway_goes_by_its_uplink_under_ipsec_or_not_at_all() {
     assert!(!guard_script(&edge, true).contains("beyond"));
     edge.ike_tunnels = vec![crate::ike::test_tunnel()];
     let state = desired(&edge, &seen);
-    let rule = state.rules.iter().find(|rule| rule.destination.is_some()).expect("to the gateway");
+    let rule =
+        state.rules.iter().find(|rule| rule.priority == GATEWAY_PRIORITY).expect("to the gateway");
     assert_eq!(
         (rule.destination, rule.table),
         (Some(net("203.0.113.9/32")), UPLINK_TABLE_BASE + 1)
@@ -214,7 +236,8 @@ fn a_tunnel_of_two_uplinks_reaches_its_gateway_from_each_address_by_its_own() {
     tunnel.uplinks = vec![UplinkId(11), UplinkId(10)];
     edge.ike_tunnels = vec![tunnel];
     let state = desired(&edge, &seen);
-    let rules: Vec<_> = state.rules.iter().filter(|rule| rule.destination.is_some()).collect();
+    let rules: Vec<_> =
+        state.rules.iter().filter(|rule| rule.priority == GATEWAY_PRIORITY).collect();
     let ways: Vec<_> = rules.iter().map(|rule| (rule.source, rule.table)).collect();
     assert_eq!(
         ways,
