@@ -5,7 +5,6 @@ use hawser_proto::operator::v1::{
     AuthorityStage, AuthorityStatus, GetAuthorityRequest, RetireAuthorityRequest,
     RotateAuthorityRequest,
 };
-use tonic::Code;
 
 use super::*;
 
@@ -82,7 +81,6 @@ async fn every_edge_moves_to_the_next_ca_and_the_one_before_is_retired() {
     world.until_left(&["b2-1"]).await;
     let moved = Identity::load(&there_dir).unwrap();
     let refused = world.retire().await.unwrap_err();
-    assert_eq!(refused.code(), Code::FailedPrecondition);
     assert!(refused.message().starts_with("CA_IN_USE"), "{refused:?}");
 
     // The controller starts again in the middle of it; the edge that was away knows nothing of all this.

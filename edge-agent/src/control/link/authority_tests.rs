@@ -81,6 +81,6 @@ async fn a_controller_and_a_list_of_a_retired_ca_are_not_trusted() {
     drop(session);
     new.session().await.welcome(None).await;
     let handle = control.handle.clone();
-    until("the new controller's session", || handle.status().connected.is_some()).await;
+    until("the new controller's session", || handle.link_status().connected.is_some()).await;
     assert!(old.stays_alone(std::time::Duration::ZERO).await, "it got no second session");
 }
