@@ -173,7 +173,8 @@ impl Controller {
         self.pki.install(certificate_pem)?;
         let authority = self.pki.issuing().id;
         // Asked again with the certificate that signs already: only what a failure left open is done.
-        if self.authorities.rotation().authority == authority {
+        let recorded = self.authorities.rotation().authority == authority;
+        if recorded || self.pki.retiring().is_none() {
             return Ok(());
         }
         let rotation = Rotation { authority, unix_ms: now_unix_ms(), renew_within_s };
