@@ -1,4 +1,4 @@
-//! `hawser-controller init`, `run`, `backup`, `restore`, `check`.
+//! `hawser-controller init`, `run`, `backup`, `restore`, `check`, `sign-ca`.
 
 use std::error::Error;
 use std::io::IsTerminal as _;
@@ -17,9 +17,12 @@ use tracing_subscriber::{EnvFilter, Layer as _};
 use crate::backup;
 use crate::files::{self, Access};
 use crate::init::{self, Setup};
-use crate::pki::{Advertised, EDGE_LIFETIME};
+use crate::pki::{self, Advertised, EDGE_LIFETIME};
 use crate::server::{self, Options};
 use crate::service::AdviceMode;
+
+/// Longest file that sign-ca reads, in bytes.
+const MAX_SIGNED_BYTES: u64 = 64 * 1024;
 
 /// Exit status: 0 done, 1 failed, 2 wrong use.
 #[derive(Debug, Parser)]
@@ -72,6 +75,21 @@ enum Command {
     Check {
         #[arg(long, value_name = "DIR")]
         data: PathBuf,
+    },
+    /// Sign a fleet's next CA with its root key. Run it where that key is, which need not be where the controller is.
+    SignCa {
+        /// The root's certificate: pki/root.pem of the controller's folder.
+        #[arg(long, value_name = "FILE")]
+        root: PathBuf,
+        /// What init has left as root-offline.key.
+        #[arg(long, value_name = "FILE")]
+        root_key: PathBuf,
+        /// What `hawser ca rotate` gave.
+        #[arg(long, value_name = "FILE")]
+        request: PathBuf,
+        /// For `hawser ca rotate --certificate`; replaced if it is there.
+        #[arg(long, value_name = "FILE")]
+        to: PathBuf,
     },
     /// Serve a controller that init made.
     Run {
@@ -135,6 +153,13 @@ async fn run(command: Command, logs: &LogSink) -> Result<(), Box<dyn Error>> {
             Ok(())
         }
         Command::Check { data } => check(&data).await,
+        Command::SignCa { root, root_key, request, to } => {
+            let read = |path: &Path| files::read_text(path, MAX_SIGNED_BYTES);
+            let signed = pki::sign_next(&read(&root)?, &read(&root_key)?, &read(&request)?)?;
+            files::write_atomic(&to, signed.as_bytes(), Access::Public)?;
+            println!("Then: hawser ca rotate --certificate {}", to.display());
+            Ok(())
+        }
         Command::Run {
             data,
             listen,

@@ -8,9 +8,12 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustls::RootCertStore;
-use rustls::server::{ClientHello, ResolvesServerCert, WebPkiClientVerifier};
+use rustls::client::danger::HandshakeSignatureValid;
+use rustls::pki_types::{CertificateDer, UnixTime};
+use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
+use rustls::{DigitallySignedStruct, DistinguishedName, SignatureScheme};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_rustls::TlsAcceptor;
@@ -37,8 +40,6 @@ pub enum ListenError {
     },
     #[error("setting up TLS")]
     Tls(#[source] rustls::Error),
-    #[error("setting up the check of client certificates")]
-    Verifier(#[source] rustls::server::VerifierBuilderError),
 }
 
 pub async fn bind(address: SocketAddr) -> Result<TcpListener, ListenError> {
@@ -124,18 +125,10 @@ fn certificate_problem(error: &io::Error) -> Option<String> {
 
 fn tls_config(pki: &Arc<Pki>) -> Result<rustls::ServerConfig, ListenError> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let mut roots = RootCertStore::empty();
-    // Not the root: an edge of another fleet under the same root has no business here.
-    roots.add(pki.intermediate().clone()).map_err(ListenError::Tls)?;
-    let verifier =
-        WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider))
-            .allow_unauthenticated()
-            .build()
-            .map_err(ListenError::Verifier)?;
     let mut config = rustls::ServerConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&rustls::version::TLS13])
         .map_err(ListenError::Tls)?
-        .with_client_cert_verifier(verifier)
+        .with_client_cert_verifier(Arc::new(Clients(Arc::clone(pki))))
         .with_cert_resolver(Arc::new(Present(Arc::clone(pki))));
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok(config)
@@ -148,5 +141,52 @@ struct Present(Arc<Pki>);
 impl ResolvesServerCert for Present {
     fn resolve(&self, _hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         Some(self.0.server_key())
+    }
+}
+
+/// Who judges clients is looked up at each handshake, so that a CA is trusted, or is no more, at once. A client without a certificate is an operator, or
+/// an edge that enrols.
+#[derive(Debug)]
+struct Clients(Arc<Pki>);
+
+impl ClientCertVerifier for Clients {
+    fn client_auth_mandatory(&self) -> bool {
+        false
+    }
+
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        // Agents have one certificate, and show it whatever is hinted.
+        &[]
+    }
+
+    fn verify_client_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<ClientCertVerified, rustls::Error> {
+        self.0.clients().verify_client_cert(end_entity, intermediates, now)
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.0.clients().verify_tls12_signature(message, cert, dss)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.0.clients().verify_tls13_signature(message, cert, dss)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.clients().supported_verify_schemes()
     }
 }

@@ -197,3 +197,103 @@ fn replace(fleet: &mut Fleet) -> Outcome {
     assert!(fleet.ping("b1-host", "hq-host", false, 5)? >= 4);
     Ok(())
 }
+
+/// Longer than agents let stand what rests on a retired CA.
+const GRACE: Duration = Duration::from_secs(35);
+
+#[test]
+fn the_fleets_ca_is_replaced_and_the_one_before_retired_while_traffic_loses_nothing() {
+    scenario(
+        "ca",
+        &[],
+        |document| document,
+        |fleet| {
+            let flow = Flow::start(fleet, "b1-host", "hq-host", 7203, false)?;
+            flow.wait_flowing(SOON)?;
+            let from = flow.sent()?;
+            // It hears of nothing that happens at the controller, until it is back.
+            fleet.kill_agent("b2-1")?;
+            let keyed = rekeys(fleet, "hq-1", "b1-1")?;
+
+            rotate(fleet)?;
+            until_left(fleet, &["b2-1"])?;
+            assert_eq!(
+                rekeys(fleet, "hq-1", "b1-1")?,
+                keyed,
+                "a tunnel was keyed anew for nothing"
+            );
+            let refused = fleet.operator()?.run(&["ca", "retire"])?;
+            assert!(!refused.status.success() && refused.stderr_text().contains("CA_IN_USE"));
+            assert_eq!(lost(&flow, from)?, 0, "packets lost while the new CA took over");
+
+            // With its certificate of the old CA it meets peers of the new one, and moves.
+            fleet.start_agent("b2-1")?;
+            fleet.wait_edge_up("b2-1", SOON)?;
+            until_left(fleet, &[])?;
+            assert!(fleet.ping("b2-host", "hq-host", false, 5)? >= 4);
+
+            fleet.operator()?.text(&["ca", "retire", "--comment", "yearly"])?;
+            for edge in ["hq-1", "b1-1", "b2-1"] {
+                until(&format!("{edge} knows that the CA is retired"), || {
+                    log_has(fleet, edge, &["revocations", "number"])
+                })?;
+            }
+            until("what rested on it is keyed anew", || {
+                let now = rekeys(fleet, "hq-1", "b1-1")?;
+                let all = now.iter().zip(&keyed).all(|(now, before)| now > before);
+                Ok((all, format!("{keyed:?} before, {now:?} now")))
+            })?;
+            // What was not replaced would end now.
+            std::thread::sleep(GRACE);
+            assert_eq!(lost(&flow, from)?, 0, "packets lost over the whole rotation");
+            for edge in ["hq-1", "b1-1", "b2-1"] {
+                assert!(!log_has(fleet, edge, &["PEER_REVOKED"])?.0, "{edge} has cut a peer off");
+            }
+            // And from the start, with nothing but the new CA.
+            fleet.restart_controller()?;
+            fleet.kill_agent("b1-1")?;
+            fleet.start_agent("b1-1")?;
+            fleet.wait_edge_up("b1-1", SOON)?;
+            until("every edge is at the controller", || {
+                let status = fleet.operator()?.status()?;
+                Ok((status.edges_connected == 3, format!("{status:?}")))
+            })
+        },
+    );
+}
+
+/// Asks for another CA, signs it with the root's key, and lets it sign from now on.
+fn rotate(fleet: &Fleet) -> Outcome {
+    let data = fleet.context()?.parent().expect("the controller's folder").to_owned();
+    let (request, certificate) = (fleet.folder().join("ca.csr"), fleet.folder().join("ca.pem"));
+    let text = fleet.operator()?.text(&["ca", "rotate"])?;
+    std::fs::write(&request, text).expect("a file");
+    let signed = std::process::Command::new(&fleet.programs().controller)
+        .arg("sign-ca")
+        .args(["--root".as_ref(), data.join("pki/root.pem").as_os_str()])
+        .args(["--root-key".as_ref(), data.join("root-offline.key").as_os_str()])
+        .args(["--request".as_ref(), request.as_os_str()])
+        .args(["--to".as_ref(), certificate.as_os_str()])
+        .output()
+        .expect("it runs");
+    assert!(signed.status.success(), "{}", String::from_utf8_lossy(&signed.stderr));
+    let certificate = certificate.to_str().expect("UTF-8");
+    let args = ["ca", "rotate", "--certificate", certificate, "--renew-within", "5s"];
+    fleet.operator()?.text(&args).map(drop)
+}
+
+fn until_left(fleet: &Fleet, wanted: &[&str]) -> Outcome {
+    until(&format!("{wanted:?} are left"), || {
+        let text = fleet.operator()?.text(&["--json", "ca", "status"])?;
+        let status: Value = serde_json::from_str(&text).expect("JSON");
+        Ok((status["left"] == serde_json::json!(wanted), text))
+    })
+}
+
+/// Of each path to the peer, by its number.
+fn rekeys(fleet: &Fleet, edge: &str, peer: &str) -> Result<Vec<u64>, FleetError> {
+    let mut paths = fleet.agent(edge)?.paths()?;
+    paths.retain(|path| path.peer_edge == peer);
+    paths.sort_by_key(|path| path.path_id);
+    Ok(paths.iter().map(|path| path.rekeys).collect())
+}

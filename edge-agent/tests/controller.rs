@@ -1,5 +1,8 @@
 //! The agent's link against the real controller: enrolment, generations, decisions, restarts.
 
+#[path = "controller/authority.rs"]
+mod authority;
+
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;

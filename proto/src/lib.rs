@@ -36,6 +36,8 @@ pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/hawser.
 /// The enrolment token's text form.
 pub mod token;
 
+/// The fleet's CAs.
+pub mod authority;
 /// The signed list of revoked certificates.
 pub mod revocation;
 mod words;

@@ -29,6 +29,8 @@ const MAX_PARTS: usize = MAX_BYTES.div_ceil(PART_BYTES);
 pub struct RevocationList {
     number: u64,
     serials: BTreeSet<Vec<u8>>,
+    /// Serial of the CA that signed it.
+    issuer: Vec<u8>,
     bytes: Arc<[u8]>,
 }
 
@@ -87,10 +89,14 @@ impl RevocationList {
         if !signed(&issuer, list.tbs_cert_list.as_ref(), &list.signature_value.data) {
             return Err(ListFault::NotTrusted);
         }
-        Self::of(&list, bytes)
+        Self::of(&list, plain(issuer.raw_serial()), bytes)
     }
 
-    fn of(list: &CertificateRevocationList<'_>, bytes: &[u8]) -> Result<Self, ListFault> {
+    fn of(
+        list: &CertificateRevocationList<'_>,
+        issuer: &[u8],
+        bytes: &[u8],
+    ) -> Result<Self, ListFault> {
         let digits = list.crl_number().map(|number| number.to_u64_digits()).unwrap_or_default();
         let number = match digits[..] {
             [number] if (1..=1 << 63).contains(&number) => number,
@@ -105,7 +111,7 @@ impl RevocationList {
             return Err(ListFault::Critical);
         }
         let serials = entries.iter().map(|entry| plain(entry.raw_serial()).to_vec()).collect();
-        Ok(Self { number, serials, bytes: bytes.into() })
+        Ok(Self { number, serials, issuer: issuer.to_vec(), bytes: bytes.into() })
     }
 
     pub fn number(&self) -> u64 {
@@ -122,9 +128,26 @@ impl RevocationList {
         &self.bytes
     }
 
-    /// Whether it takes the place of the one that is held.
+    /// Whether it takes the place of the one that is held: its number is higher, and the CA that signed it is not one that the held one has
+    /// ended.
     pub fn supersedes(&self, held: Option<&Self>) -> bool {
-        held.is_none_or(|held| self.number > held.number)
+        held.is_none_or(|held| self.number > held.number && !self.is_by_one_of(&held.serials))
+    }
+
+    /// Whether one of these has signed it.
+    pub fn is_by_one_of(&self, serials: &BTreeSet<Vec<u8>>) -> bool {
+        serials.contains(&self.issuer)
+    }
+
+    /// Of the CA that signed it: big-endian, without leading zeros.
+    pub fn issuer(&self) -> &[u8] {
+        &self.issuer
+    }
+
+    /// Whether it names this certificate; what can't be read it does not name.
+    pub fn names(&self, certificate_der: &[u8]) -> bool {
+        let parsed = X509Certificate::from_der(certificate_der);
+        parsed.is_ok_and(|(_, parsed)| self.serials.contains(plain(parsed.raw_serial())))
     }
 
     /// For a peer.
@@ -173,7 +196,7 @@ fn certificate<'a>(der: &'a [u8], what: &'static str) -> Result<X509Certificate<
 }
 
 /// All keys of the fleet's CAs are ECDSA P-256.
-fn signed(by: &X509Certificate<'_>, message: &[u8], signature: &[u8]) -> bool {
+pub(crate) fn signed(by: &X509Certificate<'_>, message: &[u8], signature: &[u8]) -> bool {
     let key = &by.public_key().subject_public_key.data;
     UnparsedPublicKey::new(&ECDSA_P256_SHA256_ASN1, key).verify(message, signature).is_ok()
 }

@@ -149,6 +149,9 @@ pub enum Command {
     /// Boxes: swap one, or shut one out
     #[command(subcommand)]
     Site(SiteCommand),
+    /// The fleet's CA: replace it without losing a tunnel
+    #[command(subcommand)]
+    Ca(CaCommand),
     /// Paths, with what both ends measure
     Paths {
         /// Only those of this site
@@ -265,6 +268,31 @@ pub enum SiteCommand {
     /// End every certificate of a site, or of an edge: its stream, peer connections and keys go with it
     Revoke {
         target: String,
+        #[arg(long, default_value = "")]
+        comment: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum CaCommand {
+    /// The CA that signs, and how far its replacement is
+    Status,
+    /// Replace it: without a certificate, get a request for the root's key; with the one that was made of it, let the new CA sign
+    Rotate {
+        /// What `hawser-controller sign-ca` made of the request
+        #[arg(long, value_name = "FILE")]
+        certificate: Option<PathBuf>,
+        /// In which agents renew, not all at once; by default 5m
+        #[arg(long, value_name = "TIME", value_parser = parse_duration, requires = "certificate")]
+        renew_within: Option<Duration>,
+        #[arg(long, default_value = "")]
+        comment: String,
+    },
+    /// End the trust in the CA before; refused while edges may still use it
+    Retire {
+        /// Leave those edges behind: they must be enrolled again
+        #[arg(long)]
+        force: bool,
         #[arg(long, default_value = "")]
         comment: String,
     },

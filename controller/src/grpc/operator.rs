@@ -282,6 +282,40 @@ impl Operator for Service {
         }))
     }
 
+    async fn get_authority(
+        &self,
+        request: Request<GetAuthorityRequest>,
+    ) -> Answer<AuthorityStatus> {
+        self.allow(&request, Operation::GetAuthority).await?;
+        answer(self.0.authority())
+    }
+
+    async fn rotate_authority(
+        &self,
+        request: Request<RotateAuthorityRequest>,
+    ) -> Answer<AuthorityStatus> {
+        let by = self.allow(&request, Operation::RotateAuthority).await?;
+        let RotateAuthorityRequest { certificate_pem, renew_within_s, comment } =
+            request.into_inner();
+        let controller = Arc::clone(&self.0);
+        let done = to_its_end(async move {
+            controller.rotate_authority(&by, &certificate_pem, renew_within_s, &comment).await
+        });
+        Ok(Response::new(done.await?))
+    }
+
+    async fn retire_authority(
+        &self,
+        request: Request<RetireAuthorityRequest>,
+    ) -> Answer<AuthorityStatus> {
+        let by = self.allow(&request, Operation::RetireAuthority).await?;
+        let RetireAuthorityRequest { force, comment } = request.into_inner();
+        let controller = Arc::clone(&self.0);
+        let done =
+            to_its_end(async move { controller.retire_authority(&by, force, &comment).await });
+        Ok(Response::new(done.await?))
+    }
+
     async fn get_fleet(&self, request: Request<GetFleetRequest>) -> Answer<GetFleetResponse> {
         self.allow(&request, Operation::GetFleet).await?;
         let document = self.0.document(request.into_inner().revision).await;

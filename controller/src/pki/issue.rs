@@ -63,6 +63,47 @@ pub fn intermediate(fleet: &str, root: &Made) -> Result<Made, PkiError> {
     signed(params, &issuer, "intermediate")
 }
 
+/// A key for the fleet's next CA, and what its holder asks of the root's. PEM both.
+pub fn intermediate_request(fleet: &str) -> Result<(String, String), PkiError> {
+    let failed = issue_error("intermediate");
+    let key = new_key().map_err(&failed)?;
+    let mut params = CertificateParams::default();
+    params.distinguished_name = DistinguishedName::new();
+    params.distinguished_name.push(DnType::CommonName, format!("{fleet} Hawser fleet CA"));
+    let request = params.serialize_request(&key).and_then(|request| request.pem());
+    Ok((key.serialize_pem(), request.map_err(&failed)?))
+}
+
+/// The root's signature on the next CA. Of the request only its key is taken.
+pub fn next_intermediate(
+    root: &CertificateDer<'static>,
+    root_key: KeyPair,
+    request_pem: &str,
+) -> Result<CertificateDer<'static>, PkiError> {
+    let what = "intermediate";
+    let problem = |problem| PkiError::Request { problem };
+    if request_pem.len() > MAX_REQUEST_BYTES {
+        return Err(problem("longer than 16 KiB"));
+    }
+    let request = CertificateSigningRequestParams::from_pem(request_pem)
+        .map_err(|_| problem("not a PKCS#10 request with a good signature"))?;
+    if request.public_key.algorithm() != &rcgen::PKCS_ECDSA_P256_SHA256 {
+        return Err(problem("its key is not ECDSA P-256"));
+    }
+    if parse::public_key(root)? != root_key.public_key_raw() {
+        return Err(PkiError::Certificate { what: "root", problem: "it is of another key" });
+    }
+    let name = parse::common_name(root)?;
+    let name = name.strip_suffix(" root").unwrap_or(&name);
+    let issuer = Issuer::from_ca_cert_der(root, root_key).map_err(issue_error("root"))?;
+    // Two CAs of one fleet are told apart by people, too.
+    let day = now_unix_ms() / 1000 / 86_400;
+    let mut params = template(&format!("{name} fleet CA {day}"), INTERMEDIATE_DAYS);
+    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    Ok(params.signed_by(&request.public_key, &issuer).map_err(issue_error(what))?.into())
+}
+
 pub fn controller(
     issuer: &Issuer<'static, KeyPair>,
     advertised: &[Advertised],

@@ -11,6 +11,7 @@
 
 mod issue;
 mod parse;
+mod trust;
 
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -18,12 +19,17 @@ use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
 use hawser_proto::agent::v1::RevocationList;
+use hawser_proto::authority::AuthorityFault;
 use rcgen::{Issuer, KeyPair};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::VerifierBuilderError;
+use rustls::server::danger::ClientCertVerifier;
 use rustls::sign::CertifiedKey;
 
 pub use self::parse::{EdgeIdentity, edge_identity, spki_sha256, validity_unix_s};
+pub use self::trust::AuthorityFacts;
+use self::trust::Trust;
 use crate::clock::now_unix_ms;
 use crate::files::{self, Access, FileError};
 
@@ -67,6 +73,16 @@ pub enum PkiError {
     Request { problem: &'static str },
     #[error("the key of the controller's certificate can't be used")]
     Key(#[source] rustls::Error),
+    #[error("the CA's certificate is refused: {0}")]
+    Authority(AuthorityFault),
+    #[error("the fleet's CA can't be trusted")]
+    Anchor(#[source] rustls::Error),
+    #[error("nothing judges clients")]
+    Verifier(#[source] VerifierBuilderError),
+    #[error("the CA before the present one is still trusted")]
+    Overlap,
+    #[error("no request for another CA waits")]
+    NotAsked,
 }
 
 /// A certificate for an edge's key.
@@ -78,6 +94,8 @@ pub struct IssuedEdge {
     /// Hex SHA-256 of the edge's SubjectPublicKeyInfo.
     pub key_sha256: String,
     pub not_after_unix_s: u64,
+    /// Key identifier of the CA that signed it, hexadecimal.
+    pub authority: String,
 }
 
 /// A certificate that is good no more.
@@ -94,9 +112,8 @@ pub struct Pki {
     dir: PathBuf,
     advertised: Vec<Advertised>,
     root: CertificateDer<'static>,
-    intermediate: CertificateDer<'static>,
-    issuer: Issuer<'static, KeyPair>,
     edge_lifetime: Duration,
+    trust: RwLock<Arc<Trust>>,
     server: RwLock<Server>,
 }
 
@@ -140,26 +157,20 @@ impl Pki {
     pub fn load(data: &Path, fleet: &str, advertised: &[Advertised]) -> Result<Self, PkiError> {
         let dir = data.join("pki");
         let root = read_certificate(&dir.join("root.pem"), "root")?;
-        let intermediate = read_certificate(&dir.join("intermediate.pem"), "intermediate")?;
-        let key_path = dir.join("intermediate.key");
-        let key = KeyPair::from_pem(&files::read_text(&key_path, MAX_PEM_BYTES)?)
-            .map_err(|_| PkiError::Unreadable { what: "key", path: key_path })?;
-        warn_of_expiry(&intermediate)?;
-        let issuer = Issuer::from_ca_cert_der(&intermediate, key)
-            .map_err(|source| PkiError::Issue { what: "intermediate", source })?;
-        let chain = [root.clone(), intermediate.clone()];
-        let server = match load_server(&dir, &chain, advertised) {
+        let trust = Trust::load(&dir, &root)?;
+        warn_of_expiry(&trust.issuing_facts);
+        let chain = [root.clone(), trust.issuing.clone()];
+        let server = match load_server(&dir, &chain, &trust.issuing_facts.id, advertised) {
             Some(server) => server,
-            None => make_server(&dir, &chain, &issuer, advertised)?,
+            None => make_server(&dir, &chain, &trust.issuer, advertised)?,
         };
         Ok(Self {
             fleet: fleet.to_owned(),
             dir,
             advertised: advertised.to_vec(),
             root,
-            intermediate,
-            issuer,
             edge_lifetime: EDGE_LIFETIME,
+            trust: RwLock::new(Arc::new(trust)),
             server: RwLock::new(server),
         })
     }
@@ -172,15 +183,17 @@ impl Pki {
     /// Signs an edge's PKCS#10 request (DER). Of the request only its key is taken; names are the
     /// controller's to give.
     pub fn issue_edge(&self, request_der: &[u8], edge: &str) -> Result<IssuedEdge, PkiError> {
+        let trust = self.trust();
         let certificate =
-            issue::edge(&self.issuer, request_der, &self.fleet, edge, self.edge_lifetime)?;
+            issue::edge(&trust.issuer, request_der, &self.fleet, edge, self.edge_lifetime)?;
         let (_, not_after_unix_s) = validity_unix_s(&certificate.der)?;
         let key_sha256 = crate::secret::hex(&spki_sha256(&certificate.der)?);
         Ok(IssuedEdge {
-            chain: vec![certificate.der, self.intermediate.clone()],
+            chain: vec![certificate.der, trust.issuing.clone()],
             serial: certificate.serial,
             key_sha256,
             not_after_unix_s,
+            authority: trust.issuing_facts.id.clone(),
         })
     }
 
@@ -190,17 +203,82 @@ impl Pki {
         number: u64,
         revoked: &[Revoked],
     ) -> Result<RevocationList, PkiError> {
-        let crl_der = issue::revocation_list(&self.issuer, number, revoked)?;
-        Ok(RevocationList { crl_der, issuer_der: self.intermediate.to_vec() })
+        let trust = self.trust();
+        let crl_der = issue::revocation_list(&trust.issuer, number, revoked)?;
+        Ok(RevocationList { crl_der, issuer_der: trust.issuing.to_vec() })
     }
 
     pub fn root(&self) -> &CertificateDer<'static> {
         &self.root
     }
 
-    /// The fleet's CA: what a client's certificate must be signed by.
-    pub fn intermediate(&self) -> &CertificateDer<'static> {
-        &self.intermediate
+    /// The fleet's CA: what certificates are signed by from now on.
+    pub fn intermediate(&self) -> CertificateDer<'static> {
+        self.trust().issuing.clone()
+    }
+
+    pub fn issuing(&self) -> AuthorityFacts {
+        self.trust().issuing_facts.clone()
+    }
+
+    /// The CA before, while its certificates are good.
+    pub fn retiring(&self) -> Option<(CertificateDer<'static>, AuthorityFacts)> {
+        self.trust().retiring.clone()
+    }
+
+    /// Whether certificates of the CA with this key identifier are good.
+    pub fn trusts(&self, authority: &str) -> bool {
+        self.trust().knows(authority)
+    }
+
+    /// What judges clients now.
+    pub fn clients(&self) -> Arc<dyn ClientCertVerifier> {
+        Arc::clone(&self.trust().clients)
+    }
+
+    /// What waits for the root's signature.
+    pub fn request(&self) -> Result<Option<String>, PkiError> {
+        trust::request(&self.dir)
+    }
+
+    /// Makes a key for another CA; what it gives is for the holder of the root's key to sign. Asked again, it gives the same.
+    pub fn ask_for_next(&self) -> Result<String, PkiError> {
+        match self.trust().retiring {
+            Some(_) => Err(PkiError::Overlap),
+            None => trust::ask(&self.dir, &self.fleet),
+        }
+    }
+
+    /// The CA that was asked for signs from now on, the controller's own certificate at first; the one before stays trusted until
+    /// [`Pki::retire`]. Given the present one, it changes nothing.
+    pub fn install(&self, certificate_pem: &str) -> Result<(), PkiError> {
+        trust::install(&self.dir, &self.root, certificate_pem)?;
+        self.reload()?;
+        self.present_anew()
+    }
+
+    /// Certificates of the CA before are good no more.
+    pub fn retire(&self) -> Result<(), PkiError> {
+        trust::retire(&self.dir)?;
+        self.reload()
+    }
+
+    fn trust(&self) -> Arc<Trust> {
+        Arc::clone(&self.trust.read().unwrap_or_else(|e| e.into_inner()))
+    }
+
+    fn reload(&self) -> Result<(), PkiError> {
+        let trust = Arc::new(Trust::load(&self.dir, &self.root)?);
+        *self.trust.write().unwrap_or_else(|e| e.into_inner()) = trust;
+        Ok(())
+    }
+
+    fn present_anew(&self) -> Result<(), PkiError> {
+        let trust = self.trust();
+        let chain = [self.root.clone(), trust.issuing.clone()];
+        let made = make_server(&self.dir, &chain, &trust.issuer, &self.advertised)?;
+        *self.server.write().unwrap_or_else(|e| e.into_inner()) = made;
+        Ok(())
     }
 
     pub fn root_pem(&self) -> String {
@@ -228,24 +306,22 @@ impl Pki {
         if now_unix_ms() / 1000 < due {
             return Ok(false);
         }
-        let chain = [self.root.clone(), self.intermediate.clone()];
-        let renewed = make_server(&self.dir, &chain, &self.issuer, &self.advertised)?;
-        *self.server.write().unwrap_or_else(|e| e.into_inner()) = renewed;
+        self.present_anew()?;
         Ok(true)
     }
 }
 
-/// The stored certificate, if it is whole, names every address and is in the first half of its
-/// life.
+/// The stored certificate, if it is whole, of the present CA, names every address and is in the first half of its life.
 fn load_server(
     dir: &Path,
     chain: &[CertificateDer<'static>; 2],
+    authority: &str,
     advertised: &[Advertised],
 ) -> Option<Server> {
     let certificate = read_certificate(&dir.join("controller.pem"), "controller").ok()?;
     let key = files::read_text(&dir.join("controller.key"), MAX_PEM_BYTES).ok()?;
     let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).ok()?;
-    if !parse::names_all(&certificate, advertised) {
+    if !parse::names_all(&certificate, advertised) || parse::issuer_id(&certificate) != authority {
         return None;
     }
     let server = certified(certificate, key, chain).ok()?;
@@ -291,14 +367,26 @@ fn read_certificate(path: &Path, what: &'static str) -> Result<CertificateDer<'s
         .map_err(|_| PkiError::Unreadable { what, path: path.to_owned() })
 }
 
-fn warn_of_expiry(intermediate: &CertificateDer<'_>) -> Result<(), PkiError> {
-    let (_, not_after) = validity_unix_s(intermediate)?;
-    let left_s = not_after.saturating_sub(now_unix_ms() / 1000);
+fn warn_of_expiry(intermediate: &AuthorityFacts) {
+    let left_s = intermediate.ends_unix_s.saturating_sub(now_unix_ms() / 1000);
     if left_s < INTERMEDIATE_WARNING.as_secs() {
         let days = left_s / 86_400;
-        tracing::warn!(days, "the fleet's intermediate certificate ends soon");
+        tracing::warn!(days, "the fleet's CA ends soon; replace it: hawser ca rotate");
     }
-    Ok(())
+}
+
+/// The root's signature on a fleet's next CA; done where the root's key is, not where the controller is. Everything is PEM.
+pub fn sign_next(
+    root_pem: &str,
+    root_key_pem: &str,
+    request_pem: &str,
+) -> Result<String, PkiError> {
+    let unreadable = |problem| PkiError::Certificate { what: "root", problem };
+    let root = CertificateDer::from_pem_slice(root_pem.as_bytes())
+        .map_err(|_| unreadable("it is not one PEM certificate"))?;
+    let key = KeyPair::from_pem(root_key_pem).map_err(|_| unreadable("its key can't be read"))?;
+    let signed = issue::next_intermediate(&root, key, request_pem)?;
+    Ok(parse::to_pem(&signed))
 }
 
 impl std::fmt::Display for Advertised {

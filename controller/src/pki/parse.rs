@@ -2,6 +2,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use hawser_proto::authority::issuer_key_id;
 use hawser_proto::revocation::plain;
 use rustls::pki_types::CertificateDer;
 use x509_parser::extensions::GeneralName;
@@ -19,6 +20,8 @@ pub struct EdgeIdentity {
     pub key_sha256: String,
     /// Hexadecimal.
     pub serial: String,
+    /// Key identifier of the CA that signed it, hexadecimal.
+    pub authority: String,
 }
 
 pub fn edge_uri(fleet: &str, edge: &str) -> String {
@@ -56,7 +59,27 @@ pub fn edge_identity(certificate: &CertificateDer<'_>) -> Result<EdgeIdentity, P
         edge: edge.to_owned(),
         key_sha256: secret::hex(&spki_sha256(certificate)?),
         serial: secret::hex(plain(parsed.raw_serial())),
+        authority: issuer_id(certificate),
     })
+}
+
+/// Key identifier of the CA that a certificate says has signed it, hexadecimal; empty: it says none.
+pub fn issuer_id(certificate: &CertificateDer<'_>) -> String {
+    issuer_key_id(certificate).map(|id| secret::hex(&id)).unwrap_or_default()
+}
+
+/// As it is in the certificate.
+pub fn public_key(certificate: &CertificateDer<'_>) -> Result<Vec<u8>, PkiError> {
+    let parsed = parse(certificate)?;
+    Ok(parsed.public_key().subject_public_key.data.to_vec())
+}
+
+/// Of the subject.
+pub fn common_name(certificate: &CertificateDer<'_>) -> Result<String, PkiError> {
+    let parsed = parse(certificate)?;
+    let name = parsed.subject().iter_common_name().next().and_then(|name| name.as_str().ok());
+    name.map(str::to_owned)
+        .ok_or(PkiError::Certificate { what: "given", problem: "it has no common name" })
 }
 
 /// SHA-256 of the SubjectPublicKeyInfo, DER.

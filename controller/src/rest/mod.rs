@@ -2,6 +2,7 @@
 //! are what they are. Described by OpenAPI 3.1 at `/openapi.json`, to be tried at `/docs`.
 
 mod access;
+mod authority;
 mod certificates;
 mod change;
 mod document;
@@ -102,6 +103,9 @@ fn documented() -> OpenApiRouter<Api> {
         .routes(routes!(session::sign_in, session::who, session::sign_out))
         .routes(routes!(certificates::revoke))
         .routes(routes!(certificates::replace))
+        .routes(routes!(authority::look))
+        .routes(routes!(authority::rotate))
+        .routes(routes!(authority::retire))
         .routes(routes!(people::list_tokens, people::create_token))
         .routes(routes!(people::revoke_token))
         .routes(routes!(people::list_audit))

@@ -75,6 +75,9 @@ operations! {
     SetDrain needs Operator;
     Revoke needs Operator;
     Replace needs Operator;
+    GetAuthority needs Viewer;
+    RotateAuthority needs Admin;
+    RetireAuthority needs Admin;
     /// Of edges; those of people need an admin besides.
     CreateToken needs Operator;
     ListTokens needs Operator;

@@ -54,6 +54,12 @@ pub(super) struct EdgeRecord {
     /// Given before to the same device, and not ended yet: it may not have taken the newest.
     #[serde(default)]
     pub earlier: Vec<Issued>,
+    /// Key identifier of the CA that signed it; empty: from before there could be another.
+    #[serde(default)]
+    pub authority: String,
+    /// The device has shown it, so it has stored it. Noted while one CA takes the place of another.
+    #[serde(default)]
+    pub shown: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -61,6 +67,8 @@ pub(super) struct Issued {
     pub key_sha256: String,
     pub serial: String,
     pub not_after_unix_s: u64,
+    #[serde(default)]
+    pub authority: String,
 }
 
 impl EdgeRecord {
@@ -71,6 +79,8 @@ impl EdgeRecord {
             serial: issued.serial.clone(),
             not_after_unix_s: issued.not_after_unix_s,
             earlier: Vec::new(),
+            authority: issued.authority.clone(),
+            shown: false,
         }
     }
 
@@ -79,6 +89,7 @@ impl EdgeRecord {
             key_sha256: self.key_sha256.clone(),
             serial: self.serial.clone(),
             not_after_unix_s: self.not_after_unix_s,
+            authority: self.authority.clone(),
         }
     }
 
@@ -89,6 +100,13 @@ impl EdgeRecord {
 
     pub fn knows_key(&self, key_sha256: &str) -> bool {
         self.certificates().any(|issued| issued.key_sha256 == key_sha256)
+    }
+
+    /// Whether the device may still depend on a certificate of another CA than this one. `good` says which are.
+    pub fn depends_on_another(&self, authority: &str, good: &Serials) -> bool {
+        let moved = self.shown && self.authority == authority && good.contains_key(&self.serial);
+        !moved
+            && self.certificates().any(|c| c.authority != authority && good.contains_key(&c.serial))
     }
 
     /// The same device's next certificate.
@@ -220,6 +238,23 @@ impl Controller {
         };
         let site = self.state().site_of(edge);
         self.events.publish(event(code, &site, edge, message));
+        Ok(())
+    }
+
+    /// Notes that a device has its newest certificate: it does not depend on those before.
+    pub(super) async fn note_shown(&self, edge: &str, serial: &str) -> Result<(), ServiceError> {
+        let newest = |record: &EdgeRecord| record.serial == serial && !record.shown;
+        let known = |live: &mut super::index::EdgeLive| live.enrolment.clone().filter(newest);
+        if self.authorities().is_none() || self.index.with(edge, known).is_none() {
+            return Ok(());
+        }
+        let _writing = self.revocations().writing.lock().await;
+        let Some(mut record) = self.index.with(edge, known) else { return Ok(()) };
+        record.shown = true;
+        let key = format!("{PREFIX}{edge}");
+        let put = Op::put(key.clone(), manifest::encode(&key, &record)?);
+        self.store.txn(Txn { then: vec![put], ..Txn::default() }).await?;
+        self.index.with(edge, |live| live.enrolment = Some(record));
         Ok(())
     }
 

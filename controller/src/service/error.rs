@@ -47,6 +47,16 @@ pub enum ServiceError {
     RevocationLimit(usize),
     #[error("the edge has {0} certificates that are good already")]
     CertificateLimit(usize),
+    #[error("the CA's certificate is refused: {problem}")]
+    AuthorityRefused { problem: String },
+    #[error("no request for another CA waits")]
+    AuthorityNotAsked,
+    #[error("the CA before the present one is still trusted")]
+    AuthorityOverlap,
+    #[error("no CA waits to be retired")]
+    NothingToRetire,
+    #[error("{0} edges may still use certificates of the CA before")]
+    AuthorityInUse(usize),
     #[error("the fleet has no edge {0:?}")]
     EdgeUnknown(String),
     #[error("the fleet has no site {0:?}")]
@@ -159,6 +169,25 @@ impl ServiceError {
                 (Limited, "CERTIFICATE_LIMIT", "wait until some have ended, or revoke the edge")
             }
             Self::FleetEmpty => (NotFound, "FLEET_EMPTY", "apply a fleet document first"),
+            Self::AuthorityRefused { .. } => (
+                Invalid,
+                "CA_REFUSED",
+                "sign the request that `hawser ca rotate` gives with this fleet's root key",
+            ),
+            Self::AuthorityNotAsked => {
+                (Conflict, "CA_NOT_ASKED", "make one first: `hawser ca rotate`")
+            }
+            Self::AuthorityOverlap => {
+                (Conflict, "CA_OVERLAP", "retire that one first: `hawser ca retire`")
+            }
+            Self::NothingToRetire => {
+                (Conflict, "CA_NOTHING_TO_RETIRE", "look at `hawser ca status`")
+            }
+            Self::AuthorityInUse(_) => (
+                Conflict,
+                "CA_IN_USE",
+                "wait until `hawser ca status` names none, or force it and enrol them again",
+            ),
             Self::EdgeUnknown(_) => {
                 (NotFound, "EDGE_UNKNOWN", "apply a document that has the edge, or check its name")
             }
@@ -238,6 +267,12 @@ impl From<PkiError> for ServiceError {
     fn from(error: PkiError) -> Self {
         match error {
             PkiError::Request { problem } => Self::Request { problem },
+            PkiError::Certificate { what: "CA", problem } => {
+                Self::AuthorityRefused { problem: problem.to_owned() }
+            }
+            PkiError::Authority(fault) => Self::AuthorityRefused { problem: fault.to_string() },
+            PkiError::NotAsked => Self::AuthorityNotAsked,
+            PkiError::Overlap => Self::AuthorityOverlap,
             other => Self::Pki(other),
         }
     }

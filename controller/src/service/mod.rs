@@ -6,6 +6,7 @@
 mod access;
 mod advice;
 mod audit_log;
+mod authority;
 mod bounds;
 mod check;
 mod commit;
@@ -74,6 +75,7 @@ use crate::store::blob::{self, BlobRef};
 use crate::store::{RESTORED_KEY, Store, StoreTimes, TimedStore};
 use access::SignedIn;
 use advice::SlowLoop;
+use authority::Authorities;
 use counters::Counters;
 use events::{Events, event};
 use index::Index;
@@ -113,6 +115,7 @@ pub struct Controller {
     index: Index,
     facts: Facts,
     revocations: Revocations,
+    authorities: Authorities,
     requests: Requests,
     slow_loop: SlowLoop,
     waiting: Waiting,
@@ -144,6 +147,8 @@ impl Controller {
         let facts = Facts::load(store.as_ref()).await?;
         let index = Index::load(store.as_ref()).await?;
         let revocations = Revocations::load(store.as_ref(), &pki).await?;
+        let signed = revocations.signed();
+        let authorities = Authorities::load(store.as_ref(), &pki, &signed).await?;
         let requests = Requests::load(store.as_ref()).await?;
         let slow_loop = SlowLoop::new(settings.advice);
         let bucket = Bucket::new(ENROLMENT_BURST, ENROLMENT_PER_SECOND);
@@ -158,6 +163,7 @@ impl Controller {
             index,
             facts,
             revocations,
+            authorities,
             requests,
             slow_loop,
             waiting: Waiting::default(),

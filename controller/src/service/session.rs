@@ -62,6 +62,8 @@ struct Session<'a> {
     facts_version: u64,
     /// Of the certificate that the agent has shown.
     serial: &'a str,
+    /// The CA that signed it.
+    authority: &'a str,
     /// Number of the revocation list that the agent has, as far as is known.
     list_number: u64,
 }
@@ -94,6 +96,7 @@ impl Controller {
             neighbours: BTreeSet::new(),
             facts_version: 0,
             serial: &peer.identity.serial,
+            authority: &peer.identity.authority,
             list_number: hello.revocations,
         };
         let site = self.state().site_of(&edge);
@@ -137,9 +140,11 @@ impl Session<'_> {
         let mut states = self.controller.state.subscribe();
         let mut facts = self.controller.facts.watch();
         let mut lists = self.controller.revocations().watch();
+        let mut authorities = self.controller.watch_authorities();
         states.mark_unchanged();
         facts.mark_unchanged();
-        // Looked at once in any case: it may have changed since the greeting.
+        authorities.mark_changed();
+        // Looked at once in any case: they may have changed since the greeting.
         lists.mark_changed();
         if let Err(end) = self.begin(hello, address).await {
             return end;
@@ -167,6 +172,10 @@ impl Session<'_> {
                 },
                 changed = lists.changed() => match changed {
                     Ok(()) => self.revoked().await,
+                    Err(_) => Err(End::Gone),
+                },
+                changed = authorities.changed() => match changed {
+                    Ok(()) => self.authorities_changed().await,
                     Err(_) => Err(End::Gone),
                 },
                 // Closed: a newer session has taken over, which `replaced` tells.
@@ -271,6 +280,17 @@ impl Session<'_> {
         self.send(ToAgent::RevocationList(signed.wire.clone())).await
     }
 
+    /// One CA takes another's place, or the one before is retired, or the session has just begun.
+    async fn authorities_changed(&mut self) -> Result<(), End> {
+        let controller = self.controller;
+        if !controller.pki.trusts(self.authority) {
+            return Err(End::Refused(authority_retired()));
+        }
+        let Some(told) = controller.authorities() else { return Ok(()) };
+        controller.note_shown(self.edge, self.serial).await?;
+        self.send(ToAgent::Authorities(told.as_ref().clone())).await
+    }
+
     /// A refusal is told, and ends nothing: the old certificate is good for as long as it is.
     async fn renew(&self, csr_der: &[u8]) -> Result<(), End> {
         let answer = match self.controller.renew(self.edge, csr_der).await {
@@ -344,6 +364,14 @@ fn revoked() -> Refusal {
         "CERTIFICATE_REVOKED",
         "the certificate of this device was revoked",
         "if it is the right device, enrol it with a new token",
+    )
+}
+
+fn authority_retired() -> Refusal {
+    refusal(
+        "CA_RETIRED",
+        "the CA that signed this device's certificate was retired",
+        "enrol the device with a new token",
     )
 }
 

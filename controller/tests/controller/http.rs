@@ -113,6 +113,11 @@ impl Http {
         tokio::time::timeout(PATIENCE, answer(stream)).await.expect("an answer in time")
     }
 
+    /// Asks, and is gone before there is an answer.
+    pub async fn leave(&self, method: Method, path: &str, headers: &[(&str, &str)], body: &str) {
+        drop(self.send(method, path, headers, body.as_bytes()).await);
+    }
+
     /// Lines of a stream, as they come.
     pub async fn stream(&self, path: &str, headers: &[(&str, &str)]) -> Lines {
         let stream = self.send(Method::Get, path, headers, b"").await;

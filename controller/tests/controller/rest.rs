@@ -134,6 +134,32 @@ async fn a_request_with_an_idempotency_key_is_done_once() {
 }
 
 #[tokio::test]
+async fn a_client_that_leaves_in_the_middle_finds_its_request_done_once() {
+    let lab = Lab::with_fleet().await;
+    let http = admin(&lab);
+    let key = [("idempotency-key", "k-1")];
+    let body = r#"{"role": "viewer", "comment": "for the screen"}"#;
+    let made = async || {
+        let tokens = http.ask(Method::Get, "/v1/tokens", &[], "").await.json();
+        tokens["tokens"].as_array().unwrap().len() - 1
+    };
+    // It may be gone before its request has come through: then nothing was begun, and it asks again.
+    eventually("the token is made, though nobody waits for it", async || {
+        http.leave(Method::Post, "/v1/tokens", &key, body).await;
+        made().await > 0
+    })
+    .await;
+    // Several at once, all of which leave but one.
+    let leaving = (0..5).map(|_| http.leave(Method::Post, "/v1/tokens", &key, body));
+    futures::future::join_all(leaving).await;
+    let answer = http.ask(Method::Post, "/v1/tokens", &key, body).await;
+    assert_eq!((answer.status, made().await), (201, 1), "{answer:?}");
+    let id = answer.json()["id"].clone();
+    let tokens = http.ask(Method::Get, "/v1/tokens", &[], "").await.json();
+    assert!(tokens["tokens"].as_array().unwrap().iter().any(|token| token["id"] == id));
+}
+
+#[tokio::test]
 async fn an_idempotency_key_holds_over_a_restart() {
     let mut lab = Lab::with_fleet().await;
     let change = [("idempotency-key", "k-1"), ("if-match", "\"1\"")];

@@ -125,7 +125,7 @@ async fn every_call_by_every_role_is_allowed_or_refused_as_the_table_says() {
 }
 
 /// Routes of REST with the operation that each is, and a body that changes nothing.
-const ROUTES: [(Method, &str, &str, Operation); 31] = [
+const ROUTES: [(Method, &str, &str, Operation); 34] = [
     (Method::Get, "/v1/status", "", Operation::GetStatus),
     (Method::Get, "/v1/fleet", "", Operation::GetFleet),
     (Method::Put, "/v1/fleet", "no: document", Operation::Apply),
@@ -152,6 +152,9 @@ const ROUTES: [(Method, &str, &str, Operation); 31] = [
     (Method::Delete, "/v1/drains/nowhere", "", Operation::SetDrain),
     (Method::Post, "/v1/sites/nowhere/revocation", "{}", Operation::Revoke),
     (Method::Post, "/v1/sites/nowhere/replacement", "{}", Operation::Replace),
+    (Method::Get, "/v1/authority", "", Operation::GetAuthority),
+    (Method::Post, "/v1/authority/rotation", "{}", Operation::RotateAuthority),
+    (Method::Post, "/v1/authority/retirement", "{}", Operation::RetireAuthority),
     (Method::Get, "/v1/tokens", "", Operation::ListTokens),
     (Method::Delete, "/v1/tokens/none", "", Operation::RevokeToken),
     (Method::Get, "/v1/audit", "", Operation::ListAudit),

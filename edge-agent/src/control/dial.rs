@@ -5,13 +5,18 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use hawser_proto::revocation::RevocationList;
 use hyper_util::rt::TokioIo;
-use rustls::client::danger::ServerCertVerifier;
+use rustls::client::WebPkiServerVerifier;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::time_provider::TimeProvider;
-use rustls::{ClientConfig, RootCertStore};
-use rustls_pki_types::ServerName;
+use rustls::{
+    CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
+};
+use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpSocket, TcpStream};
+use tokio::sync::watch;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
@@ -76,21 +81,86 @@ impl DialError {
     }
 }
 
-/// TLS of an enrolled edge: its own certificate, and none but the fleet's root.
+/// The newest list of certificates that are good no more.
+pub type Ended = watch::Receiver<Option<Arc<RevocationList>>>;
+
+/// TLS of an enrolled edge: its own certificate, and none but the fleet's root, under which no CA is that the fleet has retired.
 ///
 /// # Errors
 /// The identity's root, chain or key can't be used.
 pub fn enrolled_tls(
     identity: &Identity,
     time: Arc<dyn TimeProvider>,
+    ended: Ended,
 ) -> Result<Arc<ClientConfig>, rustls::Error> {
     let mut roots = RootCertStore::empty();
     roots.add(identity.root().clone())?;
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let inner = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider)
+        .build()
+        .map_err(|error| rustls::Error::General(error.to_string()))?;
     let mut config = builder(time)?
-        .with_root_certificates(roots)
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(NotEnded { inner, ended }))
         .with_client_auth_cert(identity.chain().to_vec(), identity.key().der())?;
     config.alpn_protocols = vec![b"h2".to_vec()];
     Ok(Arc::new(config))
+}
+
+/// webpki's verdict; then no certificate of the chain may be one that has ended.
+#[derive(Debug)]
+struct NotEnded {
+    inner: Arc<WebPkiServerVerifier>,
+    ended: Ended,
+}
+
+impl ServerCertVerifier for NotEnded {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        let verified = self.inner.verify_server_cert(
+            end_entity,
+            intermediates,
+            server_name,
+            ocsp_response,
+            now,
+        )?;
+        let ended = self.ended.borrow();
+        let mut chain = std::iter::once(end_entity).chain(intermediates);
+        match ended.as_deref() {
+            Some(list) if chain.any(|certificate| list.names(certificate)) => {
+                Err(CertificateError::Revoked.into())
+            }
+            _ => Ok(verified),
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.inner.verify_tls12_signature(message, cert, dss)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.inner.verify_tls13_signature(message, cert, dss)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.inner.supported_verify_schemes()
+    }
 }
 
 /// TLS of an edge that has no certificate yet.

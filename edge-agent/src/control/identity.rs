@@ -3,6 +3,7 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use hawser_proto::authority::issuer_key_id;
 use rcgen::{KeyPair, PKCS_ECDSA_P256_SHA256};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
@@ -195,7 +196,7 @@ impl Identity {
         Ok(enrolled.renewed_on_disk(state_dir).unwrap_or(enrolled))
     }
 
-    /// The renewed identity, if there is one that can be used and lasts longer.
+    /// The renewed identity, if there is one that can be used, and is of another CA or lasts longer. (What enrolment brings begins without one.)
     fn renewed_on_disk(&self, state_dir: &Path) -> Option<Self> {
         let path = state_dir.join(RENEWED_FILE);
         let pem = Zeroizing::new(files::read_bounded(&path, MAX_FILE_BYTES).ok()??);
@@ -203,7 +204,9 @@ impl Identity {
         let key = EdgeKey(Zeroizing::new(key.secret_pkcs8_der().to_vec()));
         let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
         let renewed = self.renewed(key, chain.ok()?).ok()?;
-        (renewed.not_after_unix_s >= self.not_after_unix_s).then_some(renewed)
+        // Of another CA: that of enrolment may have been retired meanwhile.
+        let moved = renewed.authority() != self.authority();
+        (moved || renewed.not_after_unix_s >= self.not_after_unix_s).then_some(renewed)
     }
 
     /// The same edge with another key and certificate.
@@ -274,6 +277,11 @@ impl Identity {
 
     pub fn root(&self) -> &CertificateDer<'static> {
         &self.root
+    }
+
+    /// Key identifier of the CA that signed the certificate.
+    pub fn authority(&self) -> Option<Vec<u8>> {
+        self.chain.first().and_then(|leaf| issuer_key_id(leaf))
     }
 
     /// As enrolment gave them; a generation may name newer ones.

@@ -33,6 +33,7 @@ pub use dial::DialError;
 pub use enrol::{EnrolError, EnrolOptions, enrol};
 pub use files::FileError;
 pub use identity::{CONTROLLER_NAME, EdgeKey, Identity, IdentityError, edge_name};
+pub(crate) use link::ended_on_disk;
 pub use link::{Control, StartError, start};
 pub use outbox::{MAX_DECISIONS, MAX_EVENTS};
 

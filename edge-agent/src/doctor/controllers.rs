@@ -14,7 +14,7 @@ use tonic::transport::Channel;
 use tower::{Service, ServiceExt};
 
 use crate::control::dial::{dial, enrolled_tls};
-use crate::control::{Calendar, DialError, Identity};
+use crate::control::{Calendar, DialError, Identity, ended_on_disk};
 
 /// More are not tried.
 const MAX_CONTROLLERS: usize = 8;
@@ -28,7 +28,8 @@ pub(super) async fn try_all(
     identity: &Identity,
     edge: Option<&EdgeState>,
 ) -> (Vec<Controller>, Option<i64>) {
-    let tls = match enrolled_tls(identity, Arc::new(Calendar::open(state_dir))) {
+    let ended = ended_on_disk(state_dir, identity);
+    let tls = match enrolled_tls(identity, Arc::new(Calendar::open(state_dir)), ended) {
         Ok(tls) => tls,
         Err(error) => {
             let failure = Some(("CONTROLLER_NOT_TRUSTED".to_owned(), error.to_string()));

@@ -22,6 +22,7 @@ use tokio::task::JoinSet;
 
 use self::dial::Dialler;
 use self::links::Link;
+use self::revocation::Rests;
 use super::api::{KeyFingerprint, PeerConfig, PeerEvent};
 use super::close::{Close, Ended};
 use super::link::Greeted;
@@ -79,8 +80,10 @@ pub(super) struct Actor {
     advertised: Vec<Reachability>,
     /// As last told.
     selections: Option<Selections>,
-    /// Of the certificates that the present keys rest on.
-    keyed_by: Vec<Vec<u8>>,
+    /// The certificates that the present keys rest on.
+    keyed_by: Rests,
+    /// They rest on a retired CA: when they end, unless others have taken their place.
+    keys_end_at: Option<Micros>,
 }
 
 impl Actor {
@@ -107,7 +110,8 @@ impl Actor {
             last_refusal: None,
             advertised: Vec::new(),
             selections: None,
-            keyed_by: Vec::new(),
+            keyed_by: Rests::default(),
+            keys_end_at: None,
         };
         actors.spawn(async move {
             let edge = actor.config.edge;
@@ -183,6 +187,7 @@ impl Actor {
         }
         self.apply_effects().await;
         self.close_overdue(now).await;
+        self.end_keys_if_due(now).await;
         self.dial_if_due(now);
     }
 
@@ -191,7 +196,8 @@ impl Actor {
         let idle = self.shared.now() + Duration::from_secs(3600);
         let agreements = self.agreements.values().filter_map(Agreement::next_deadline);
         let links = self.links.values().filter_map(Link::next_deadline);
-        agreements.chain(links).chain(self.next_dial()).fold(idle, Micros::min)
+        let others = self.next_dial().into_iter().chain(self.keys_end_at);
+        agreements.chain(links).chain(others).fold(idle, Micros::min)
     }
 
     async fn on_configure(&mut self, config: PeerConfig) {

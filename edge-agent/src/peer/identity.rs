@@ -79,6 +79,11 @@ impl Identity {
         Ok(())
     }
 
+    /// Serials of the CAs in its chain.
+    pub(super) fn authorities(&self) -> Vec<Vec<u8>> {
+        self.chain.iter().skip(1).filter_map(|der| serial(der)).collect()
+    }
+
     pub(super) fn roots(&self) -> Result<RootCertStore, IdentityError> {
         let mut roots = RootCertStore::empty();
         roots.add(self.root.clone())?;

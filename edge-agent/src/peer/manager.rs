@@ -72,6 +72,7 @@ pub fn start(
     let (commands, command_receiver) = mpsc::channel(COMMANDS);
     let (hello, hello_receiver) = watch::channel(Arc::default());
     let (peers, peer_receiver) = watch::channel(Arc::new(Peers::new()));
+    let own_authorities = ArcSwap::from_pointee(identity.authorities());
     let (identity, identity_receiver) = watch::channel(Arc::new(identity));
     let counts = Arc::new(Counts::default());
     let shared = Arc::new(Shared {
@@ -82,6 +83,7 @@ pub fn start(
         hello: hello_receiver,
         revoked: revoked.clone(),
         client: ArcSwap::from_pointee(client),
+        own_authorities,
         spis: SpiPool::default(),
         keyed: Default::default(),
         counts: counts.clone(),

@@ -34,6 +34,8 @@ pub(super) struct Shared {
     pub(super) hello: watch::Receiver<Arc<HelloFacts>>,
     pub(super) revoked: Revocations,
     pub(super) client: ArcSwap<ClientConfig>,
+    /// Serials of the CAs that our own certificate is of.
+    pub(super) own_authorities: ArcSwap<Vec<Vec<u8>>>,
     pub(super) spis: SpiPool,
     pub(super) keyed: KeyedPaths,
     pub(super) counts: Arc<Counts>,
@@ -67,6 +69,7 @@ impl Shared {
     pub(super) fn renew(&self, identity: &Identity) -> Result<(), IdentityError> {
         let (client, server) = configs(identity, &self.settings, &self.revoked)?;
         self.client.store(Arc::new(client));
+        self.own_authorities.store(Arc::new(identity.authorities()));
         self.endpoint.set_server_config(Some(server));
         Ok(())
     }

@@ -55,6 +55,10 @@ fn every_command_is_understood() {
         "drain hq --comment why",
         "undrain b1-1/isp-a",
         "audit list --limit 5",
+        "ca status --json",
+        "ca rotate",
+        "ca rotate --certificate ca.pem --renew-within 1h --comment yearly",
+        "ca retire --force",
         "audit verify --known 7:abc",
         "completions bash",
     ];

@@ -1,6 +1,7 @@
 //! One function a command: ask, then show.
 
 mod audit;
+mod ca;
 mod document;
 mod events;
 mod look;
@@ -18,7 +19,9 @@ use std::time::Duration;
 
 use clap::CommandFactory as _;
 
-use crate::args::{Args, AuditCommand, Command, FleetCommand, RolloutCommand, TokenCommand};
+use crate::args::{
+    Args, AuditCommand, CaCommand, Command, FleetCommand, RolloutCommand, TokenCommand,
+};
 use crate::client::Session;
 use crate::context;
 use crate::error::{CliError, Exit};
@@ -44,6 +47,9 @@ pub fn run(args: Args, output: &Output) -> Result<(), CliError> {
         Command::Validate { file, .. } => document::read_to_send(file)?,
         Command::Apply { file, .. } => plan::read_document_or_plan(file)?,
         Command::Plan { file: Some(file), .. } => document::read_to_send(file)?,
+        Command::Ca(CaCommand::Rotate { certificate: Some(file), .. }) => {
+            ca::read_certificate(file)?
+        }
         _ => Vec::new(),
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
@@ -114,6 +120,7 @@ async fn ask(args: Args, document: Vec<u8>, output: &Output) -> Result<(), CliEr
         Command::Status => look::status(&session, output).await,
         Command::Sites => look::sites(&session, output).await,
         Command::Site(command) => site::site(&session, command, output).await,
+        Command::Ca(command) => ca::ca(&session, command, document, output).await,
         Command::Paths { site } => look::paths(&session, site, output).await,
         Command::Top { every } => top::top(&session, every, output).await,
         Command::Why { site, class, peer, at, limit } => {

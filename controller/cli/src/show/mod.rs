@@ -2,6 +2,7 @@
 
 mod advice;
 mod audit;
+mod authority;
 mod certificates;
 mod decisions;
 mod ike;
@@ -22,6 +23,7 @@ use hawser_proto::operator::v1::{ApplyResponse, GetFleetResponse, GetStatusRespo
 
 pub use advice::advice;
 pub use audit::{audit, audit_whole};
+pub use authority::{REQUEST_NOTE, authority, authority_json};
 pub use certificates::{replaced, replaced_json, revoked, revoked_json};
 pub use decisions::sentence;
 pub use lists::{convergence_word as convergence, event, events, sites, token_created, tokens};

@@ -6,7 +6,7 @@ use futures::{Stream, StreamExt as _};
 use hawser_proto::agent::v1::agent_message::Message as FromAgent;
 use hawser_proto::agent::v1::{self as agent, AgentMessage, Refusal};
 
-use super::{End, Peer, edge_unknown, refusal, revoked};
+use super::{End, Peer, authority_retired, edge_unknown, refusal, revoked};
 use crate::pki::EdgeIdentity;
 use crate::service::Controller;
 
@@ -60,6 +60,10 @@ impl Controller {
         if self.revocations().signed().contains(&identity.serial) {
             return Some(revoked());
         }
+        // TLS has looked too; a connection or a session of it may be from before.
+        if !self.pki.trusts(&identity.authority) {
+            return Some(authority_retired());
+        }
         // Without a record the store was restored from before the enrolment; the CA's word is
         // enough then.
         let another = self.index.with(&identity.edge, |live| {
@@ -101,6 +105,7 @@ impl Controller {
             "EDGE_UNKNOWN" => "EDGE_UNKNOWN",
             "CERTIFICATE_SUPERSEDED" => "CERTIFICATE_SUPERSEDED",
             "CERTIFICATE_REVOKED" => "CERTIFICATE_REVOKED",
+            "CA_RETIRED" => "CA_RETIRED",
             _ => "HELLO_REFUSED",
         };
         self.refused(actor, code, edge, format!("session: {}", refusal.message)).await;

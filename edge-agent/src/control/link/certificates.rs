@@ -1,4 +1,4 @@
-//! The edge's own certificate, renewed at half of its life, and the list of those that are good no more.
+//! The edge's own certificate, renewed at half of its life or when the fleet has another CA, and the list of those that are good no more.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use hawser_proto::agent::v1 as wire;
 use hawser_proto::agent::v1::agent_message::Message as Up;
+use hawser_proto::authority::Authority;
 use hawser_proto::revocation::RevocationList;
 use prost::Message as _;
 use rustls_pki_types::CertificateDer;
@@ -25,6 +26,8 @@ const LOOK_EVERY: Duration = Duration::from_secs(if cfg!(test) { 1 } else { 10 }
 /// A request that was refused, or not answered, is made again after so long, and with each failure later.
 const RETRY_MIN: Duration = Duration::from_secs(30);
 const RETRY_MAX: Duration = Duration::from_secs(3_600);
+/// No edge waits longer than this for a certificate of another CA.
+const LONGEST_MOVE: Duration = Duration::from_secs(7 * 86_400);
 const FILE: &str = "revocations";
 
 /// Where the renewal stands.
@@ -34,11 +37,21 @@ pub(super) struct Renewal {
     failures: u32,
     /// Of the request under way.
     key: Option<EdgeKey>,
+    /// Another CA signs now.
+    moving: Option<Moving>,
+}
+
+/// From one CA to another.
+struct Moving {
+    /// The key identifier of the one that signs.
+    to: Vec<u8>,
+    /// When this edge asks it: not all at once.
+    at: Instant,
 }
 
 impl Renewal {
     pub(super) fn new(now: Instant) -> Self {
-        Renewal { look_at: now, asked_on_session: false, failures: 0, key: None }
+        Renewal { look_at: now, asked_on_session: false, failures: 0, key: None, moving: None }
     }
 
     /// An answer that was due on the session before does not come any more.
@@ -67,7 +80,7 @@ impl Supervisor {
         self.renewal.look_at
     }
 
-    /// Asks for a new certificate over the stream once half of the present one's life is over.
+    /// Asks for a new certificate over the stream once half of the present one's life is over, or when it is time to move to another CA.
     pub(super) fn renew_if_due(&mut self) {
         let now = Instant::now();
         if now < self.renewal.look_at {
@@ -75,8 +88,9 @@ impl Supervisor {
         }
         self.renewal.look_at = now + LOOK_EVERY;
         let today = (self.parts.calendar.unix_ms() / 1000) as i64;
-        let due = today >= self.parts.identity.half_life_unix_s();
-        if !due || self.active.is_none() || self.renewal.asked_on_session {
+        let half = today >= self.parts.identity.half_life_unix_s();
+        let moves = self.renewal.moving.as_ref().is_some_and(|moving| moving.at <= now);
+        if !(half || moves) || self.active.is_none() || self.renewal.asked_on_session {
             return;
         }
         let key = match EdgeKey::generate() {
@@ -85,7 +99,7 @@ impl Supervisor {
         };
         match signing_request(&key, self.parts.identity.edge()) {
             Ok(csr_der) => {
-                tracing::info!("half of the certificate's life is over; a new one is asked for");
+                tracing::info!(half, moves, "a new certificate is asked for");
                 self.renewal.key = Some(key);
                 self.renewal.asked_on_session = true;
                 self.parts.outbox.answer(Up::RenewalRequest(wire::RenewalRequest { csr_der }));
@@ -111,7 +125,8 @@ impl Supervisor {
             Ok(renewed) => Arc::new(renewed),
             Err(error) => return self.renewal_failed(error.code(), &error),
         };
-        let tls = match dial::enrolled_tls(&renewed, self.parts.calendar.clone()) {
+        let ended = self.parts.ended.subscribe();
+        let tls = match dial::enrolled_tls(&renewed, self.parts.calendar.clone(), ended) {
             Ok(tls) => tls,
             Err(error) => return self.renewal_failed("RENEWAL_UNUSABLE", &error),
         };
@@ -136,16 +151,45 @@ impl Supervisor {
         self.open_fresh();
     }
 
+    /// The fleet has another CA. It is checked against the root, and asked for a certificate at a moment within the time that was given.
+    pub(super) fn on_authorities(&mut self, told: &wire::Authorities) {
+        let identity = &self.parts.identity;
+        let issuing = match Authority::verify(&told.issuing_der, identity.root()) {
+            Ok(issuing) => issuing,
+            Err(fault) => {
+                tracing::warn!(code = fault.code(), "the controller's CA is refused: {fault}");
+                return self.event("AUTHORITY_REFUSED", fault.code(), fault);
+            }
+        };
+        if identity.authority().as_ref() == Some(&issuing.key_id) {
+            self.renewal.moving = None;
+            return;
+        }
+        if self.renewal.moving.as_ref().is_some_and(|moving| moving.to == issuing.key_id) {
+            return;
+        }
+        let within = Duration::from_secs(told.renew_within_s.into()).min(LONGEST_MOVE);
+        let wait = within.mul_f64(rand::random());
+        tracing::info!(
+            wait_s = wait.as_secs(),
+            "another CA signs; a new certificate is asked for then"
+        );
+        let at = Instant::now() + wait;
+        self.renewal.look_at = self.renewal.look_at.min(at);
+        self.renewal.moving = Some(Moving { to: issuing.key_id, at });
+    }
+
+    pub(super) fn list(&self) -> Option<Arc<RevocationList>> {
+        self.parts.ended.borrow().clone()
+    }
+
     pub(super) fn list_number(&self) -> u64 {
-        self.parts.revocations.as_ref().map_or(0, |list| list.number())
+        self.list().map_or(0, |list| list.number())
     }
 
     /// A controller whose store was restored knows less than its agents.
     pub(super) fn bring_list(&self, controllers: u64) {
-        let Some(list) = self.parts.revocations.as_ref().filter(|l| l.number() > controllers)
-        else {
-            return;
-        };
+        let Some(list) = self.list().filter(|list| list.number() > controllers) else { return };
         if let Ok(list) = wire::RevocationList::decode(list.bytes()) {
             self.parts.outbox.answer(Up::RevocationList(list));
         }
@@ -160,11 +204,16 @@ impl Supervisor {
                 return self.event("REVOCATIONS_REFUSED", fault.code(), from);
             }
         };
-        if !list.supersedes(self.parts.revocations.as_deref()) {
+        let held = self.list();
+        if held.as_ref().is_some_and(|held| list.is_by_one_of(held.serials())) {
+            tracing::warn!(from, "a revocation list of a retired CA is refused");
+            return self.event("REVOCATIONS_REFUSED", "REVOCATIONS_CA_RETIRED", from);
+        }
+        if !list.supersedes(held.as_deref()) {
             return;
         }
         let list = Arc::new(list);
-        self.parts.revocations = Some(list.clone());
+        self.parts.ended.send_replace(Some(list.clone()));
         let message = format!("list {} of {from}", list.number());
         self.event("REVOCATIONS_TAKEN", self.parts.identity.edge(), message);
         // In force at once, whatever the disk says: a list that is not stored comes again.

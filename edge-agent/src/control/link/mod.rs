@@ -1,5 +1,7 @@
 //! The long-lived task that holds the session with a controller and runs the generation machine.
 
+#[cfg(test)]
+mod authority_tests;
 mod certificates;
 mod effects;
 mod history;
@@ -78,7 +80,8 @@ pub fn start(identity: Arc<Identity>, state_dir: &Path) -> Result<Control, Start
         // Not fatal: what is applied goes on, and the clock may be wrong.
         tracing::warn!(code = error.code(), mend = error.mend(), "{error}");
     }
-    let tls = dial::enrolled_tls(&identity, calendar.clone())?;
+    let (ended, ended_rx) = watch::channel(certificates::open(state_dir, identity.root()));
+    let tls = dial::enrolled_tls(&identity, calendar.clone(), ended_rx)?;
     let (generations, generations_rx) = watch::channel(Arc::new(state.clone()));
     let (machine, effects) = Generations::resume(state, clock::boot_id(), clock::since_boot());
     let (events, events_rx) = mpsc::channel(CONTROL_EVENTS);
@@ -86,7 +89,6 @@ pub fn start(identity: Arc<Identity>, state_dir: &Path) -> Result<Control, Start
     let (uplinks, uplinks_rx) = watch::channel(Vec::new());
     let stop = CancellationToken::new();
     let (lists, lists_rx) = mpsc::channel(certificates::LISTS);
-    let revocations = certificates::open(state_dir, identity.root());
     let handle = ControlHandle {
         outbox: outbox.clone(),
         uplinks: Arc::new(uplinks),
@@ -110,12 +112,17 @@ pub fn start(identity: Arc<Identity>, state_dir: &Path) -> Result<Control, Start
         status,
         uplinks: uplinks_rx,
         lists: lists_rx,
-        revocations,
+        ended,
         state_dir: state_dir.to_owned(),
         stop,
         lock,
     });
     Ok(Control { handle, events: events_rx, task: tokio::spawn(supervisor.run()) })
+}
+
+/// The list of ended certificates on disk, for those who dial without a link.
+pub(crate) fn ended_on_disk(state_dir: &Path, identity: &Identity) -> dial::Ended {
+    watch::channel(certificates::open(state_dir, identity.root())).1
 }
 
 fn new_boot_id() -> String {

@@ -63,8 +63,8 @@ pub struct SupervisorParts {
     pub uplinks: watch::Receiver<Vec<String>>,
     /// Revocation lists that peers brought.
     pub lists: mpsc::Receiver<Vec<u8>>,
-    /// The newest list.
-    pub revocations: Option<Arc<RevocationList>>,
+    /// The newest list. Whoever opens connections looks at it.
+    pub ended: watch::Sender<Option<Arc<RevocationList>>>,
     pub state_dir: PathBuf,
     pub stop: CancellationToken,
     /// The state directory's.
@@ -145,7 +145,7 @@ impl Supervisor {
         if facts.version > 0 {
             self.tell(ControlEvent::Facts(facts)).await;
         }
-        if let Some(list) = self.parts.revocations.clone() {
+        if let Some(list) = self.list() {
             self.tell(ControlEvent::Revocations(list)).await;
         }
         loop {
@@ -261,6 +261,7 @@ impl Supervisor {
             Down::RevocationList(list) => {
                 self.on_list(&list.encode_to_vec(), "the controller").await
             }
+            Down::Authorities(told) => self.on_authorities(&told),
             Down::DecisionsAck(ack) => self.parts.outbox.decisions_acked(&ack),
             // A second Welcome says nothing; a Refusal ended the session already.
             Down::Welcome(_) | Down::Refusal(_) => {}

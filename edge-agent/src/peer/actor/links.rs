@@ -15,6 +15,7 @@ use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 
 use super::Actor;
+use super::revocation::Rests;
 use crate::peer::api::PeerEvent;
 use crate::peer::close::{Close, Ended};
 use crate::peer::hello;
@@ -34,18 +35,18 @@ pub(super) struct Link {
     pub(super) connection: quinn::Connection,
     outbox: mpsc::Sender<Message>,
     reader: AbortHandle,
-    opened_here: bool,
+    pub(super) opened_here: bool,
     peer_boot: String,
     /// What the peer's paths were keyed with when it said hello, as this edge sees it.
     peer_pairs: BTreeMap<PathId, SpiPair>,
-    pub(super) serials: Vec<Vec<u8>>,
+    pub(super) rests: Rests,
     /// Number of the revocation list that the peer has.
     pub(super) peer_list: u64,
     pub(super) assembly: Assembly,
     /// Ours, and current: when the next one is opened.
     pub(super) replace_at: Option<Micros>,
     /// When it ends, at the latest, and why.
-    close_at: Option<(Micros, Close)>,
+    pub(super) close_at: Option<(Micros, Close)>,
     /// Paths that it has keyed.
     pub(super) keyed: BTreeSet<PathId>,
 }
@@ -105,7 +106,7 @@ impl Actor {
             opened_here: greeted.opened_here,
             peer_pairs: hello::pairs(&greeted.hello),
             peer_boot: greeted.hello.boot_id,
-            serials: greeted.serials,
+            rests: Rests::of(greeted.serials, &self.shared.own_authorities.load()),
             peer_list: greeted.hello.revocations,
             assembly: Assembly::default(),
             replace_at: None,
@@ -167,7 +168,8 @@ impl Actor {
                 agreement.adopt(no, role, now);
             }
         }
-        self.keyed_by = link.serials.clone();
+        self.keyed_by = link.rests.clone();
+        self.keys_end_at = None;
         let before = self.current.replace(no);
         self.limit_current();
         self.send_list();
