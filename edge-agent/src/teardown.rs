@@ -1,7 +1,7 @@
 //! `hawser-edge teardown`: out of the kernel goes what agents left there on purpose, whichever driver they had.
 //!
 //! Ours is told by name: route protocols 118 and 119, our rules' preferences and tables, request IDs, next-hop IDs,
-//! interfaces `hw…s…` that are GRE, two nftables tables. Sysctls stay as they are: what they were is not known any more.
+//! interfaces `hw…s…` that are GRE, `hwx…` that are xfrm and `hwg…` that are GRE, two nftables tables. Sysctls stay as they are: what they were is not known any more.
 
 use std::path::Path;
 
@@ -14,7 +14,7 @@ use crate::kernel;
 pub struct Removed {
     /// Of the kernel driver: interfaces, associations, policies, next hops, routes, rules.
     pub driver: usize,
-    /// Of every agent: routes and rules.
+    /// Of every agent: routes, rules, interfaces of tunnels with gateways.
     pub host: usize,
     /// A process that kept the uplinks' sockets.
     pub holder: bool,

@@ -165,6 +165,10 @@ codes! {
     IKE_PEER_INSIDE
     /// An identity that IKE can't carry.
     IKE_IDENTITY_INVALID
+    /// A gateway's CA that is no certificate in PEM.
+    IKE_CERTIFICATE_INVALID
+    /// What a tunnel's mode can't be had with.
+    IKE_MODE_CONFLICT
     /// An IKE tunnel without a pair of prefixes of one family.
     IKE_PREFIXES_UNPAIRED
     /// No LAN of the edge's site and of the segment has it.

@@ -317,7 +317,39 @@ pub enum IkeStart {
     Trap,
 }
 
-/// With a gateway that is not Hawser: tunnel mode, policy based, authenticated by a pre-shared key.
+/// How packets get into a tunnel with a gateway.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum IkeMode {
+    /// By the kernel's IPsec policies.
+    #[default]
+    Policy,
+    /// By routes over an xfrm interface.
+    Route,
+    /// By routes over a GRE interface, which IPsec protects in transport mode.
+    Gre,
+}
+
+/// What the two ends of a tunnel with a gateway know each other by.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum IkeAuth {
+    /// Name of the pre-shared key; the key itself is at the edge only.
+    Psk(String),
+    Certificate {
+        /// `None`: what the edge has of the fleet's CA. Else the name of files at the edge.
+        own: Option<String>,
+        peer_ca: PeerCa,
+    },
+}
+
+/// Whose certificates a gateway may have.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PeerCa {
+    /// Name of a file at the edge.
+    Named(String),
+    Pem(String),
+}
+
+/// With a gateway that is not Hawser.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct IkeTunnel {
     pub name: String,
@@ -326,10 +358,11 @@ pub struct IkeTunnel {
     pub uplinks: Vec<UplinkName>,
     /// The gateway's, the first preferred.
     pub peer_addresses: Vec<IpAddr>,
+    /// Empty: the first name in its certificate.
     pub local_id: String,
     pub remote_id: String,
-    /// Name of the key; the key itself is at the edge only.
-    pub psk_name: String,
+    pub auth: IkeAuth,
+    pub mode: IkeMode,
     pub profile: ProfileName,
     /// As strongSwan names them, the first preferred.
     pub dh_groups: Vec<&'static str>,

@@ -4,6 +4,7 @@ use super::agent::Agent;
 use super::bring_up::Fleet;
 use super::error::FleetError;
 use super::operator::IkeTunnel;
+use super::pki::Pki;
 use super::spec::FleetSpec;
 use super::wait::{self, Look};
 use crate::lab::{End, Link, LinkKind, Node, NodeKind, Process, Route, Sink, Task};
@@ -152,6 +153,59 @@ impl FleetSpec {
     }
 }
 
+/// The same with certificates, in its folders `x509`, `x509ca` and `private`.
+const BY_CERTIFICATES: &str = r#"
+connections { left {
+  version = 2
+  local_addrs = LOCAL
+  remote_addrs = REMOTE
+  proposals = aes128-sha256-GROUP
+  local { auth = pubkey
+    certs = gateway.pem
+    id = dc.example.net }
+  remote { auth = pubkey
+    cacerts = ca.pem
+    id = left.example.net }
+  children { net {
+    local_ts = 10.9.0.0/24
+    remote_ts = 10.1.0.0/24
+    esp_proposals = aes128gcm16-GROUP } }
+} }
+"#;
+
+/// How packets for the site get into the gateway's tunnel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Led {
+    /// By an xfrm interface, and any address is asked for.
+    ByInterface,
+    /// By GRE in transport mode.
+    ByGre,
+}
+
+impl Led {
+    fn child(self) -> &'static str {
+        match self {
+            Led::ByInterface => {
+                "local_ts = 0.0.0.0/0\n remote_ts = 0.0.0.0/0\n if_id_in = 42\n if_id_out = 42"
+            }
+            Led::ByGre => "mode = transport\n local_ts = dynamic[gre]\n remote_ts = dynamic[gre]",
+        }
+    }
+
+    /// As its administrator would type them.
+    fn commands(self) -> [String; 3] {
+        let make = match self {
+            Led::ByInterface => "type xfrm dev wan if_id 42".to_owned(),
+            Led::ByGre => format!("type gre local {GATEWAY_ADDRESS} remote 198.51.100.2 ttl 64"),
+        };
+        [
+            format!("ip link add site {make}"),
+            "ip link set site mtu 1400 up".to_owned(),
+            "ip route add 10.1.0.0/24 dev site".to_owned(),
+        ]
+    }
+}
+
 /// A running strongSwan. Dropping it ends it.
 pub struct Gateway {
     folder: PathBuf,
@@ -176,13 +230,58 @@ impl Gateway {
         Self::start(fleet, &by_hand(version, group, &local, "198.51.100.2, 203.0.113.2"))
     }
 
+    /// Starts it with a certificate `gateway` of this CA, of which the site's must be too.
+    ///
+    /// # Errors
+    /// strongSwan is not installed, or does not take the configuration.
+    pub fn by_certificates(fleet: &Fleet, pki: &Pki, group: &str) -> Result<Self, FleetError> {
+        let folder = fleet.folder().join(NODE);
+        pki.give("ca.pem", &folder.join("x509ca/ca.pem"))?;
+        pki.give("gateway.pem", &folder.join("x509/gateway.pem"))?;
+        pki.give("gateway.key", &folder.join("private/gateway.key"))?;
+        let text = BY_CERTIFICATES.replace("GROUP", group).replace("LOCAL", GATEWAY_ADDRESS);
+        Self::start(fleet, &text.replace("REMOTE", "198.51.100.2"))
+    }
+
+    /// Starts it with an interface and a route to the site, once [`Gateway::lay_out`] made these.
+    ///
+    /// # Errors
+    /// strongSwan is not installed, or does not take the configuration.
+    pub fn routed(fleet: &Fleet, led: Led, group: &str) -> Result<Self, FleetError> {
+        let text = by_hand(2, group, GATEWAY_ADDRESS, "198.51.100.2");
+        let policies = "local_ts = 10.9.0.0/24\n    remote_ts = 10.1.0.0/24";
+        assert!(text.contains(policies), "{text}");
+        Self::start(fleet, &text.replace(policies, led.child()))
+    }
+
+    /// Its interface, its route, and what keeps GRE from leaving in clear.
+    ///
+    /// # Errors
+    /// The kernel or nft refuses it.
+    pub fn lay_out(fleet: &Fleet, led: Led) -> Result<(), FleetError> {
+        let guard = "nft table inet clear { chain output { type filter hook output priority 0; \
+                     oifname wan meta l4proto 47 rt ipsec missing drop; }; }";
+        for command in led.commands().iter().map(String::as_str).chain([guard]) {
+            let argv: Vec<&str> = match command.strip_prefix("nft ") {
+                Some(script) => vec!["nft", script],
+                None => command.split(' ').collect(),
+            };
+            let output = fleet.lab().exec(NODE, &argv)?;
+            if !output.status.success() {
+                let (code, said) = (output.status.code(), output.stderr_text());
+                return Err(FleetError::Command { command: command.to_owned(), code, said });
+            }
+        }
+        Ok(())
+    }
+
     fn start(fleet: &Fleet, configuration: &str) -> Result<Self, FleetError> {
         let folder = fleet.folder().join(NODE);
         fs::create_dir_all(&folder).map_err(FleetError::file("made", &folder))?;
         let at = folder.display();
         let settings = format!(
-            "charon-systemd {{\n  load = random nonce openssl aes sha1 sha2 hmac gcm gmp kdf drbg pem pkcs1 x509 pubkey \
-             kernel-netlink socket-default vici\n  plugins {{ vici {{ socket = unix://{at}/vici }} }}\n  \
+            "charon-systemd {{\n  load = random nonce openssl aes sha1 sha2 hmac gcm gmp kdf drbg pem pkcs1 pkcs8 x509 pubkey \
+             kernel-netlink socket-default vici\n  install_routes = no\n  plugins {{ vici {{ socket = unix://{at}/vici }} }}\n  \
              filelog {{ log {{ path = {at}/log\n default = 1\n flush_line = yes }} }}\n}}\n"
         );
         let file = folder.join("strongswan.conf");
@@ -236,7 +335,8 @@ impl Gateway {
 
     fn swanctl(&self, fleet: &Fleet, args: &[&str]) -> Result<String, FleetError> {
         let socket = format!("unix://{}/vici", self.folder.display());
-        let argv = [&["swanctl"], args, &["--uri", &socket]].concat();
+        let home = format!("SWANCTL_DIR={}", self.folder.display());
+        let argv = [&["env", &home, "swanctl"], args, &["--uri", &socket]].concat();
         let output = fleet.lab().exec(NODE, &argv)?;
         if output.status.success() {
             return Ok(output.stdout_text());

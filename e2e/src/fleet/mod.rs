@@ -22,6 +22,7 @@ mod guard;
 mod link;
 mod local;
 pub mod operator;
+mod pki;
 mod programs;
 mod spec;
 pub mod views;
@@ -33,9 +34,10 @@ pub use controller::Controller;
 pub use error::FleetError;
 pub use flow::{Flow, MARKER, Progress};
 pub use gateway::{
-    GATEWAY_ADDRESS, GATEWAY_HOST, GATEWAY_KEY, GATEWAY_OTHER_ADDRESS, GATEWAY_SECRET, Gateway,
+    GATEWAY_ADDRESS, GATEWAY_HOST, GATEWAY_KEY, GATEWAY_OTHER_ADDRESS, GATEWAY_SECRET, Gateway, Led,
 };
 pub use guard::{ClearText, Guards};
 pub use operator::Operator;
+pub use pki::Pki;
 pub use programs::Programs;
 pub use spec::{EdgePlace, FleetSpec};

@@ -168,6 +168,8 @@ fn describe(step: &hawser_edge_core::reconcile::Step) -> String {
         Step::AddRule(r) => format!("add rule {} to table {}", r.priority, r.table),
         Step::RemoveRule(r) => format!("remove rule {} to table {}", r.priority, r.table),
         Step::SetSysctl(name, value) => format!("set {name} to {value}"),
+        Step::AddInterface(name, _) => format!("add interface {name}"),
+        Step::RemoveInterface(name) => format!("remove interface {name}"),
     }
 }
 

@@ -5,6 +5,7 @@
 mod changes;
 mod error;
 mod guard;
+mod interfaces;
 mod link_watch;
 mod netlink;
 mod sysctl;
@@ -68,6 +69,7 @@ impl Host {
         Ok(Observed {
             default_routes,
             routes,
+            interfaces: interfaces::list(&self.handle).await?,
             rules: netlink::rules(&self.handle).await?,
             sysctls: sysctl::read(&reconcile::sysctls_of_interest(edge)),
             guard: self.guard.loaded().await,
@@ -94,7 +96,7 @@ impl Host {
         Ok((seen, reports))
     }
 
-    /// Takes out all routes and rules of ours, and then the guard; how many those were. Every step is tried.
+    /// Takes out all routes, rules and interfaces of ours, and then the guard; how many those were. Every step is tried.
     ///
     /// # Errors
     /// The kernel can't be observed, or the first step that failed.
@@ -109,7 +111,12 @@ impl Host {
         for route in &routes {
             result = result.and(netlink::remove_route(&self.handle, route, &links).await);
         }
-        result.and(guard::remove().await).map(|()| rules.len() + routes.len())
+        let interfaces = interfaces::list(&self.handle).await?;
+        for name in interfaces.keys() {
+            result = result.and(interfaces::remove(&self.handle, name).await);
+        }
+        let count = rules.len() + routes.len() + interfaces.len();
+        result.and(guard::remove().await).map(|()| count)
     }
 
     async fn apply(&mut self, step: &Step, seen: &Observed) -> Result<(), HostError> {
@@ -128,6 +135,8 @@ impl Host {
                 }
                 result => result,
             },
+            Step::AddInterface(name, kind) => interfaces::add(&self.handle, name, *kind).await,
+            Step::RemoveInterface(name) => interfaces::remove(&self.handle, name).await,
         }
     }
 }

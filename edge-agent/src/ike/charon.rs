@@ -18,6 +18,8 @@ pub struct Charon {
     loaded: BTreeMap<String, Wanted>,
     /// Digests of what an agent before this one has loaded into it.
     former: BTreeMap<String, String>,
+    /// Private keys that this agent or one before it has loaded into it.
+    own_keys: BTreeSet<String>,
 }
 
 /// How a step went.
@@ -33,7 +35,13 @@ impl Charon {
         let version = client.request("version", Section::default()).await?;
         let stats = client.request("stats", Section::default()).await?;
         let daemon = Daemon::new(&version, &stats);
-        Ok(Charon { client, daemon, loaded: BTreeMap::new(), former: BTreeMap::new() })
+        Ok(Charon {
+            client,
+            daemon,
+            loaded: BTreeMap::new(),
+            former: BTreeMap::new(),
+            own_keys: BTreeSet::new(),
+        })
     }
 
     /// The process that answers.
@@ -42,8 +50,14 @@ impl Charon {
     }
 
     /// What of this is desired still counts as loaded. Digests by whole names.
-    pub(super) fn adopt(&mut self, former: BTreeMap<String, String>) {
+    pub(super) fn adopt(&mut self, former: BTreeMap<String, String>, keys: BTreeSet<String>) {
         self.former = former;
+        self.own_keys = keys;
+    }
+
+    /// Names of the private keys in it that are ours.
+    pub(super) fn own_keys(&self) -> BTreeSet<String> {
+        self.own_keys.clone()
     }
 
     /// Of all that is loaded.
@@ -88,13 +102,10 @@ impl Charon {
         let mut reports = Vec::new();
         let mut failed = BTreeSet::new();
         for step in plan(desired, &observed) {
-            let (command, message) = step.request();
-            let result = match self.client.request(command, message).await {
-                // What was to be terminated has ended by itself: charon refuses it for nothing else.
-                Err(ClientError::Refused { .. }) if matches!(step, Step::Terminate { .. }) => {
-                    Ok(())
-                }
-                other => other.map(drop),
+            // One that can't have its key would be tried without it, over and over.
+            let result = match (&step, failed.contains(step.name())) {
+                (Step::LoadConnection { .. }, true) => continue,
+                _ => self.take(&step).await,
             };
             if result.is_err() {
                 failed.insert(step.name().to_owned());
@@ -105,15 +116,51 @@ impl Charon {
         Ok(reports)
     }
 
+    async fn take(&mut self, step: &Step) -> Result<(), ClientError> {
+        let (command, message) = step.request();
+        let answer = match self.client.request(command, message).await {
+            // What was to be terminated has ended by itself: charon refuses it for nothing else.
+            Err(ClientError::Refused { .. }) if matches!(step, Step::Terminate { .. }) => {
+                return Ok(());
+            }
+            other => other?,
+        };
+        match step {
+            Step::LoadKey { key_id, .. } => self.loaded_key(key_id, &answer).await,
+            Step::UnloadKey { key_id } => {
+                self.own_keys.remove(key_id);
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// charon tells whose key it was. One that is of another certificate proves nothing, and does not stay.
+    async fn loaded_key(&mut self, wanted: &str, answer: &Section) -> Result<(), ClientError> {
+        let loaded = answer.text("id").unwrap_or_default();
+        if loaded.eq_ignore_ascii_case(wanted) {
+            self.own_keys.insert(wanted.to_owned());
+            return Ok(());
+        }
+        self.client.request("unload-key", Section::default().scalar("id", loaded)).await?;
+        let message = "the key is not the certificate's".to_owned();
+        Err(ClientError::Refused { command: "load-key".to_owned(), message })
+    }
+
     async fn observe(&mut self) -> Result<Observed, ClientError> {
         let connections = self.client.request("get-conns", Section::default()).await?;
         let secrets = self.client.request("get-shared", Section::default()).await?;
+        let keys = self.client.request("get-keys", Section::default()).await?;
+        let authorities = self.client.request("get-authorities", Section::default()).await?;
         let names = |answer: &Section, list| answer.texts(list).map(str::to_owned).collect();
         let established: BTreeSet<_> =
             self.sas().await?.into_iter().map(|sa| sa.connection).collect();
         Ok(Observed {
             connections: names(&connections, "conns"),
             secrets: names(&secrets, "keys"),
+            authorities: names(&authorities, "authorities"),
+            keys: names(&keys, "keys"),
+            own_keys: self.own_keys.clone(),
             established,
             loaded: self.loaded.clone(),
         })
@@ -131,7 +178,13 @@ impl Charon {
                     self.loaded.insert(name.to_owned(), wanted.clone());
                 }
             }
-            Step::Terminate { .. } | Step::UnloadSecret { .. } | Step::LoadSecret { .. } => {}
+            Step::Terminate { .. }
+            | Step::UnloadSecret { .. }
+            | Step::UnloadAuthority { .. }
+            | Step::UnloadKey { .. }
+            | Step::LoadSecret { .. }
+            | Step::LoadAuthority { .. }
+            | Step::LoadKey { .. } => {}
         }
     }
 }

@@ -1,6 +1,6 @@
 //! What an agent loaded into which charon, as digests, so that the next agent need not negotiate again.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
@@ -34,20 +34,25 @@ struct Ledger {
     charon: Process,
     /// By whole names.
     digests: BTreeMap<String, String>,
+    /// Names of private keys, as charon gives them: no more than the public keys tell.
+    #[serde(default)]
+    keys: BTreeSet<String>,
 }
 
-/// What an earlier agent loaded into this charon. Nothing, if it can't be told.
-pub(super) fn read(folder: &Path, charon: Process) -> BTreeMap<String, String> {
+/// Digests and keys that an earlier agent loaded into this charon. Nothing, if it can't be told.
+pub(super) fn read(folder: &Path, charon: Process) -> (BTreeMap<String, String>, BTreeSet<String>) {
     let read = read_bounded(&folder.join(FILE), MAX_BYTES).ok().flatten();
     let ledger = read.and_then(|octets| serde_json::from_slice::<Ledger>(&octets).ok());
-    ledger.filter(|ledger| ledger.charon == charon).map(|ledger| ledger.digests).unwrap_or_default()
+    let ledger = ledger.filter(|ledger| ledger.charon == charon);
+    ledger.map(|ledger| (ledger.digests, ledger.keys)).unwrap_or_default()
 }
 
 pub(super) fn write(
     folder: &Path,
     charon: Process,
     digests: BTreeMap<String, String>,
+    keys: BTreeSet<String>,
 ) -> Result<(), FileError> {
-    let text = serde_json::to_vec(&Ledger { charon, digests }).unwrap_or_default();
+    let text = serde_json::to_vec(&Ledger { charon, digests, keys }).unwrap_or_default();
     write_synced(&folder.join(FILE), &text)
 }

@@ -2,6 +2,7 @@
 //!
 //! What it must hold, and the steps to it, are decided in `hawser_edge_core::ike`; here they are said to it.
 
+pub mod certificates;
 mod charon;
 mod client;
 pub mod held;

@@ -6,9 +6,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use hawser_edge_core::config::IkeTunnel;
+use hawser_edge_core::config::{IkeAuth, IkeTunnel};
 use hawser_edge_core::ike::{
-    self, Blocked, Change, Monitor, PREFIX, Sample, State, Watched, connection,
+    self, Blocked, Change, Credential, Lack, Monitor, PREFIX, Proof, Sample, State, Watched,
+    connection, lacks_for_key,
 };
 use hawser_edge_core::time::Micros;
 use hawser_proto::agent::v1 as wire;
@@ -19,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::listen::{self, Heard};
 use super::supervise::Supervisor;
-use super::{Charon, CharonOptions, ClientError, ledger, secrets};
+use super::{Charon, CharonOptions, ClientError, certificates, ledger, secrets};
 use crate::control::files::private_dir;
 
 /// Counters are that old at most; what changes is told by charon at once.
@@ -187,7 +188,8 @@ impl Task {
         }
         let mut charon = self.supervisor.open().await?;
         if let Some(process) = charon.process() {
-            charon.adopt(ledger::read(self.supervisor.folder(), process));
+            let (digests, keys) = ledger::read(self.supervisor.folder(), process);
+            charon.adopt(digests, keys);
         }
         self.charon = Some(charon);
         self.reconcile_at = Instant::now();
@@ -229,14 +231,36 @@ impl Task {
     }
 
     fn made(&self, wanted: &Wanted) -> Result<ike::Wanted, Blocked> {
-        let tunnel = &wanted.tunnel;
-        let psk = secrets::read(&self.state_dir, &tunnel.psk_name)?;
-        let connection = connection(tunnel, &wanted.local).ok_or_else(|| Blocked {
+        let mut tunnel = wanted.tunnel.clone();
+        let (proof, credential) = match &tunnel.auth {
+            IkeAuth::Psk(name) => {
+                (Proof::Psk, Credential::Psk(secrets::read(&self.state_dir, name)?))
+            }
+            IkeAuth::Certificate { own, peer_ca } => {
+                let (own, cas) = (own.as_deref(), peer_ca.clone());
+                let own = certificates::own(&self.state_dir, own)?;
+                let daemon = self.charon.as_ref().map(Charon::daemon);
+                if let Some(lack) = daemon.and_then(|daemon| lacks_for_key(daemon, own.kind)) {
+                    let Lack { code, message, mend } = lack;
+                    return Err(Blocked { code, message, mend });
+                }
+                let peer_cas = certificates::peer_cas(&self.state_dir, &cas)?;
+                if tunnel.local_id.is_empty() {
+                    tunnel.local_id.clone_from(&own.name);
+                }
+                let (key_id, key, authorities) = (own.key_id, own.key, own.authorities);
+                (
+                    Proof::Certificate { own: own.certificate, peer_cas },
+                    Credential::Certificate { key_id, key, authorities },
+                )
+            }
+        };
+        let connection = connection(&tunnel, &wanted.local, proof).ok_or_else(|| Blocked {
             code: "IKE_NO_ADDRESS",
             message: "its uplink has no address of the peer's address family".to_owned(),
             mend: "give the uplink an address, or the tunnel another uplink".to_owned(),
         })?;
-        Ok(ike::Wanted { connection, psk })
+        Ok(ike::Wanted { connection, credential })
     }
 
     /// Everything that is said to charon in one round. After an error it must be opened anew.
@@ -285,8 +309,8 @@ impl Task {
     fn remember(&self, charon: &Charon) {
         let Some(process) = charon.process() else { return };
         let folder = self.supervisor.folder();
-        let written =
-            private_dir(folder).and_then(|()| ledger::write(folder, process, charon.digests()));
+        let written = private_dir(folder)
+            .and_then(|()| ledger::write(folder, process, charon.digests(), charon.own_keys()));
         if let Err(error) = written {
             tracing::warn!("{}", crate::engine::chain(&error));
         }

@@ -211,6 +211,15 @@ fn ike(old: &IkeTunnel, new: &IkeTunnel) -> Vec<String> {
     differs(&mut texts, "own identity", &old.local_id, &new.local_id);
     differs(&mut texts, "peer's identity", &old.remote_id, &new.remote_id);
     differs(&mut texts, "name of its key", &old.psk_name, &new.psk_name);
+    let certificate = |tunnel: &IkeTunnel| tunnel.certificate.clone().map(|c| own_name(&c.name));
+    differs(&mut texts, "certificate", &certificate(old), &certificate(new));
+    let peer_ca = |tunnel: &IkeTunnel| {
+        tunnel.certificate.clone().map(|c| (c.peer_ca_name, c.peer_ca_pem)).unwrap_or_default()
+    };
+    if peer_ca(old) != peer_ca(new) {
+        texts.push("peer's CA".to_owned());
+    }
+    differs(&mut texts, "mode", &old.mode().as_str_name(), &new.mode().as_str_name());
     profile(&mut texts, old.profile.as_ref(), new.profile.as_ref());
     differs(&mut texts, "groups", &old.dh_groups, &new.dh_groups);
     differs(&mut texts, "segment", &old.segment_id, &new.segment_id);
@@ -227,6 +236,11 @@ fn ike(old: &IkeTunnel, new: &IkeTunnel) -> Vec<String> {
     let (was, is) = (old.failback_hold_ms, new.failback_hold_ms);
     differs(&mut texts, "hold before fail-back ms", &was, &is);
     texts
+}
+
+/// An edge's own certificate has no name of a file.
+fn own_name(name: &str) -> String {
+    if name.is_empty() { "fleet" } else { name }.to_owned()
 }
 
 fn class(old: &TrafficClass, new: &TrafficClass) -> Vec<String> {
@@ -270,13 +284,14 @@ fn differs<T: PartialEq + Debug>(texts: &mut Vec<String>, name: &str, old: &T, n
 /// Lists and texts without their quotes; words of the wire as those of documents.
 fn plain(value: &impl Debug) -> String {
     // With what the wire's silence means.
-    const WORDS: [(&str, &str); 7] = [
+    const WORDS: [(&str, &str); 8] = [
         ("UPLINK_USE_", "normal"),
         ("CLASS_MODE_", "best"),
         ("BALANCE_BY_", "bandwidth"),
         ("WHEN_NONE_MEETS_", "least-bad"),
         ("IKE_VERSION_", "v2"),
         ("IKE_START_", "now"),
+        ("IKE_MODE_", "policy"),
         ("IKE_PROBE_KIND_", "icmp"),
     ];
     let text = format!("{value:?}").replace('"', "");

@@ -15,6 +15,10 @@ use crate::intent::{
 
 /// What an agent must have for IKE tunnels.
 const IKE_FEATURE: &str = "ike";
+/// For those that know their gateway by its certificate.
+const IKE_CERTIFICATES_FEATURE: &str = "ike-certificates";
+/// For those that routes lead to.
+const IKE_INTERFACES_FEATURE: &str = "ike-interfaces";
 /// And for their links.
 const IKE_LINKS_FEATURE: &str = "ike-links";
 
@@ -53,6 +57,12 @@ fn features(edge: &Edge) -> Vec<String> {
     if !edge.ike_tunnels.is_empty() {
         // An agent without it would leave the gateway's prefixes to the default route.
         features.push(IKE_FEATURE.to_owned());
+    }
+    if edge.ike_tunnels.iter().any(ike::needs_certificates) {
+        features.push(IKE_CERTIFICATES_FEATURE.to_owned());
+    }
+    if edge.ike_tunnels.iter().any(ike::needs_interface) {
+        features.push(IKE_INTERFACES_FEATURE.to_owned());
     }
     if edge.ike_tunnels.iter().any(ike::needs_links) {
         features.push(IKE_LINKS_FEATURE.to_owned());

@@ -5,7 +5,9 @@ use ipnet::IpNet;
 
 use super::{Plan, config};
 use crate::allocate::NotAllocated;
-use crate::intent::{Edge, IkeProbe, IkeProbeKind, IkeStart, IkeTunnel, IkeVersion};
+use crate::intent::{
+    Edge, IkeAuth, IkeMode, IkeProbe, IkeProbeKind, IkeStart, IkeTunnel, IkeVersion, PeerCa,
+};
 
 /// By name.
 pub(super) fn tunnels(plan: &Plan<'_>, edge: &Edge) -> Result<Vec<wire::IkeTunnel>, NotAllocated> {
@@ -30,7 +32,10 @@ pub(super) fn tunnels(plan: &Plan<'_>, edge: &Edge) -> Result<Vec<wire::IkeTunne
             peer_addresses: tunnel.peer_addresses.iter().map(ToString::to_string).collect(),
             local_id: tunnel.local_id.clone(),
             remote_id: tunnel.remote_id.clone(),
-            psk_name: tunnel.psk_name.clone(),
+            psk_name: match &tunnel.auth {
+                IkeAuth::Psk(name) => name.clone(),
+                IkeAuth::Certificate { .. } => String::new(),
+            },
             profile: Some(config::profile(plan, &tunnel.profile)),
             dh_groups: tunnel.dh_groups.iter().map(|group| (*group).to_owned()).collect(),
             segment_id: plan.allocations.segment(&tunnel.segment)?.0,
@@ -42,6 +47,8 @@ pub(super) fn tunnels(plan: &Plan<'_>, edge: &Edge) -> Result<Vec<wire::IkeTunne
             probe: tunnel.probe.as_ref().map(probe),
             sla_class: tunnel.sla.as_ref().map(ToString::to_string).unwrap_or_default(),
             failback_hold_ms: tunnel.failback_hold_ms,
+            certificate: certificate(&tunnel.auth),
+            mode: mode(tunnel.mode).into(),
         });
     }
     list.sort_by(|a, b| a.name.cmp(&b.name));
@@ -51,6 +58,34 @@ pub(super) fn tunnels(plan: &Plan<'_>, edge: &Edge) -> Result<Vec<wire::IkeTunne
 /// It can't be had from an agent that knows one uplink and probes nothing.
 pub(super) fn needs_links(tunnel: &IkeTunnel) -> bool {
     tunnel.uplinks.len() > 1 || tunnel.probe.is_some() || tunnel.sla.is_some()
+}
+
+/// It can't be had from an agent that knows pre-shared keys only.
+pub(super) fn needs_certificates(tunnel: &IkeTunnel) -> bool {
+    matches!(tunnel.auth, IkeAuth::Certificate { .. })
+}
+
+/// It can't be had from an agent that knows policies only.
+pub(super) fn needs_interface(tunnel: &IkeTunnel) -> bool {
+    tunnel.mode != IkeMode::Policy
+}
+
+fn certificate(auth: &IkeAuth) -> Option<wire::IkeCertificate> {
+    let IkeAuth::Certificate { own, peer_ca } = auth else { return None };
+    let (peer_ca_name, peer_ca_pem) = match peer_ca {
+        PeerCa::Named(name) => (name.clone(), String::new()),
+        PeerCa::Pem(pem) => (String::new(), pem.clone()),
+    };
+    Some(wire::IkeCertificate { name: own.clone().unwrap_or_default(), peer_ca_name, peer_ca_pem })
+}
+
+/// What every agent does is left unsaid: generations stay as they were.
+fn mode(mode: IkeMode) -> wire::IkeMode {
+    match mode {
+        IkeMode::Policy => wire::IkeMode::Unspecified,
+        IkeMode::Route => wire::IkeMode::Route,
+        IkeMode::Gre => wire::IkeMode::Gre,
+    }
 }
 
 fn probe(probe: &IkeProbe) -> wire::IkeProbe {

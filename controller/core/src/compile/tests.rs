@@ -79,6 +79,17 @@ fn a_tunnel_with_a_gateway_is_its_edges_alone_and_asks_for_an_agent_that_can() {
     assert_eq!(tunnel.dh_groups, ["modp3072", "modp2048"]);
     assert_eq!((tunnel.more_uplink_ids.len(), tunnel.probe.is_none()), (0, true));
 
+    let by = "psk: dc, mode: route";
+    let config = &compiled(&with.replace("psk: dc", by))["b1-1"];
+    assert_eq!(config.required_features, ["ike", "ike-interfaces"]);
+    let by = "certificate: fleet, peer_ca: dc-ca";
+    let config = &compiled(&with.replace("local_id: b1, psk: dc", by))["b1-1"];
+    assert_eq!(config.required_features, ["ike", "ike-certificates"]);
+    let tunnel = &config.ike_tunnels[0];
+    assert_eq!((tunnel.psk_name.as_str(), tunnel.local_id.as_str()), ("", ""));
+    let certificate = tunnel.certificate.clone().expect("as the document says");
+    assert_eq!((certificate.name.as_str(), certificate.peer_ca_name.as_str()), ("", "dc-ca"));
+
     let links = "remote_prefixes: [172.20.0.0/16], uplinks: [isp-b, isp-a], sla: voice, probe: {inside: 172.20.0.9}";
     let config = &compiled(&with.replace("remote_prefixes: [172.20.0.0/16]", links))["b1-1"];
     assert_eq!(config.required_features, ["ike", "ike-links"]);

@@ -1,5 +1,6 @@
 //! Tunnels with gateways that are not Hawser.
 
+mod auth;
 pub(crate) mod links;
 
 use std::net::IpAddr;
@@ -11,7 +12,8 @@ use crate::Suite;
 use crate::document::Node;
 use crate::fault::{code, quote};
 use crate::intent::{
-    IkeStart, IkeTunnel, IkeVersion, Lan, ProfileName, SegmentName, SlaName, TunnelProfile, Uplink,
+    IkeMode, IkeStart, IkeTunnel, IkeVersion, Lan, ProfileName, SegmentName, SlaName,
+    TunnelProfile, Uplink,
 };
 use crate::limits;
 use crate::names::Kind;
@@ -25,6 +27,9 @@ pub(super) const IKE_FIELDS: &[&str] = &[
     "local_id",
     "remote_id",
     "psk",
+    "certificate",
+    "peer_ca",
+    "mode",
     "profile",
     "dh_groups",
     "segment",
@@ -42,6 +47,9 @@ pub(crate) const DH_GROUPS: [&str; 7] =
     ["modp2048", "modp3072", "modp4096", "ecp256", "ecp384", "ecp521", "x25519"];
 /// What every strongSwan has without a further package.
 const USUAL_GROUPS: [&str; 2] = ["modp3072", "modp2048"];
+
+pub(crate) const MODES: [(&str, IkeMode); 3] =
+    [("policy", IkeMode::Policy), ("route", IkeMode::Route), ("gre", IkeMode::Gre)];
 
 /// The edge that has the tunnel.
 pub(super) struct At<'a> {
@@ -64,12 +72,8 @@ pub(super) fn ike_tunnel(
     let versions = [("ikev1", IkeVersion::V1), ("ikev2", IkeVersion::V2)];
     let version = reader.word(&fields, "version", &versions).unwrap_or_default();
     let peer_addresses = peer_addresses(reader, &fields);
-    let local_id = required_identity(reader, &fields, "local_id");
-    let remote_id = match fields.get("remote_id") {
-        Some(_) => identity(reader, &fields, "remote_id").unwrap_or_default(),
-        None => peer_addresses.first().map(ToString::to_string).unwrap_or_default(),
-    };
-    let psk_name = reader.required_label(&fields, "psk");
+    let auth = auth::auth(reader, &fields);
+    let (local_id, remote_id) = auth::identities(reader, &fields, &auth, &peer_addresses);
     let profile = reader.reference_field(&fields, "profile", Kind::TunnelProfile);
     let profile = profile.unwrap_or_else(|| TunnelProfile::STANDARD.to_owned());
     let segment = segment(reader, &fields);
@@ -79,6 +83,12 @@ pub(super) fn ike_tunnel(
     let uplinks = links::uplinks(reader, &fields, edge.uplinks);
     links::bounded(reader, &fields, uplinks.len(), peer_addresses.len());
     let probe = links::probe(reader, &fields, &remote_prefixes);
+    let mode = reader.word(&fields, "mode", &MODES).unwrap_or_default();
+    if mode == IkeMode::Gre && uplinks.len() * peer_addresses.len() > 1 {
+        let message = "GRE is between one address and one other";
+        let mend = "leave one uplink and one address of the gateway, or write `mode: route`";
+        reader.faults.add(code::IKE_MODE_CONFLICT, fields.at("mode"), message, mend);
+    }
     IkeTunnel {
         name,
         version,
@@ -86,7 +96,8 @@ pub(super) fn ike_tunnel(
         peer_addresses,
         local_id,
         remote_id,
-        psk_name,
+        auth,
+        mode,
         profile: ProfileName::new(profile),
         dh_groups: dh_groups(reader, &fields),
         segment: SegmentName::new(segment),
@@ -125,27 +136,6 @@ fn needed(reader: &mut Reader, fields: &Fields<'_>, key: &str) {
         }
         Some(_) => {}
     }
-}
-
-fn required_identity(reader: &mut Reader, fields: &Fields<'_>, key: &str) -> String {
-    if fields.get(key).is_none() {
-        reader.missing(fields, key);
-        return String::new();
-    }
-    identity(reader, fields, key).unwrap_or_default()
-}
-
-/// An address, a name, a mail address. strongSwan would take `*` and `%any` as any peer, and words with `=` as a
-/// distinguished name, which has no use without certificates.
-fn identity(reader: &mut Reader, fields: &Fields<'_>, key: &str) -> Option<String> {
-    let text = reader.text(fields, key)?;
-    let fits = |c: char| c.is_ascii_alphanumeric() || ".-_@:".contains(c);
-    if !(1..=128).contains(&text.len()) || !text.chars().all(fits) {
-        let message = format!("{} is no identity for IKE", quote(&text));
-        let mend = "write an address, a name such as b1.example.net, or a mail address: letters, digits and . - _ @ :";
-        reader.faults.add(code::IKE_IDENTITY_INVALID, fields.at(key), message, mend);
-    }
-    Some(text)
 }
 
 fn dh_groups(reader: &mut Reader, fields: &Fields<'_>) -> Vec<&'static str> {

@@ -5,10 +5,10 @@ mod part;
 #[cfg(test)]
 mod tests;
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
-use crate::decode::ike::DH_GROUPS;
 use crate::decode::ike::links::{PROBE_INTERVAL_MS, PROBES};
+use crate::decode::ike::{DH_GROUPS, MODES};
 use crate::suite::Suite;
 use crate::{limits, presets};
 use part::{
@@ -143,7 +143,8 @@ fn edge() -> Part {
 }
 
 fn ike_tunnel() -> Part {
-    let identity = || text(r"^[A-Za-z0-9._@:-]{1,128}$");
+    let identity = || text(r"^[A-Za-z0-9._@:=, -]{1,128}$");
+    let peer_ca = any(&[label(), text(r"^\s*-----BEGIN CERTIFICATE-----")]);
     let prefixes = |least| list(prefix(), least, limits::MAX_IKE_PREFIXES);
     let address = text(r"^[0-9a-fA-F:.]+$");
     object(&[
@@ -152,9 +153,12 @@ fn ike_tunnel() -> Part {
         ("uplink", label()),
         ("uplinks", list(label(), 1, limits::MAX_UPLINKS_PER_EDGE)),
         ("peer_addresses", list(address, 1, limits::MAX_PEER_ADDRESSES).needed()),
-        ("local_id", identity().needed()),
+        ("local_id", identity()),
         ("remote_id", identity()),
-        ("psk", label().needed()),
+        ("psk", label()),
+        ("certificate", label()),
+        ("peer_ca", peer_ca),
+        ("mode", words(&MODES.map(|(word, _)| word))),
         ("profile", label()),
         ("dh_groups", list(words(&DH_GROUPS), 0, limits::MAX_DH_GROUPS)),
         ("segment", label()),
@@ -166,6 +170,15 @@ fn ike_tunnel() -> Part {
         ("sla", label()),
         ("failback_hold_s", number(1.0, 86_400.0)),
     ])
+    .but(json!({
+        "if": says(&["certificate"]), "then": says(&["peer_ca"]), "else": says(&["psk", "local_id"]),
+    }))
+}
+
+/// That these are there, and not null.
+fn says(names: &[&str]) -> Value {
+    let texts = names.iter().map(|name| ((*name).to_owned(), json!({"type": "string"})));
+    json!({"required": names, "properties": texts.collect::<Map<_, _>>()})
 }
 
 fn ike_probe() -> Part {

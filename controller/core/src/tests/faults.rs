@@ -101,7 +101,18 @@ fn tunnels_with_gateways_are_checked_where_they_stand() {
     let links = ", uplinks: [isp-a], probe: {by: twamp-light, port: 862, interval_ms: 200, inside: 10.9.0.10}, \
                  sla: voice, failback_hold_s: 60";
     assert_eq!(validate(with_gateway(links).as_bytes()), []);
+    let pem = "-----BEGIN CERTIFICATE-----\\nMIIB\\n-----END CERTIFICATE-----\\n";
+    for ca in ["dc-ca", pem] {
+        let by =
+            format!("certificate: fleet, peer_ca: \"{ca}\", remote_id: \"CN=gw, O=Example\", ");
+        let certified = with_gateway("").replacen("local_id: b1.example.net, psk: dc, ", &by, 1);
+        assert_eq!(validate(certified.as_bytes()), []);
+    }
     for (fields, code, field) in [
+        (", certificate: fleet, peer_ca: dc-ca", "FIELD_CONFLICT", ".psk"),
+        (", peer_ca: dc-ca", "FIELD_CONFLICT", ".peer_ca"),
+        (", remote_id: \"CN=gw\"", "IKE_IDENTITY_INVALID", ".remote_id"),
+        (", mode: bridge", "UNKNOWN_WORD", ".mode"),
         (", version: ikev3", "UNKNOWN_WORD", ".version"),
         (", uplink: isp-b", "UNKNOWN_UPLINK", ".uplink"),
         (", uplinks: [isp-a, isp-b]", "UNKNOWN_UPLINK", ".uplinks[1]"),
@@ -132,6 +143,21 @@ fn tunnels_with_gateways_are_checked_where_they_stand() {
         ("[192.0.2.99]", "[gw.example.net]", "ADDRESS_INVALID", ".peer_addresses[0]"),
         ("local_id: b1.example.net, ", "", "MISSING_FIELD", ".local_id"),
         ("psk: dc, ", "", "MISSING_FIELD", ".psk"),
+        ("psk: dc, ", "certificate: dc, ", "MISSING_FIELD", ".peer_ca"),
+        (
+            "peer_addresses: [192.0.2.99]",
+            "mode: gre, peer_addresses: [192.0.2.99, 192.0.2.98]",
+            "IKE_MODE_CONFLICT",
+            ".mode",
+        ),
+        ("psk: dc, ", "certificate: ../dc, peer_ca: ca, ", "NAME_INVALID", ".certificate"),
+        ("psk: dc, ", "certificate: dc, peer_ca: /etc/ca, ", "NAME_INVALID", ".peer_ca"),
+        (
+            "psk: dc, ",
+            "certificate: dc, peer_ca: -----BEGIN PRIVATE KEY-----, ",
+            "IKE_CERTIFICATE_INVALID",
+            ".peer_ca",
+        ),
         ("[10.9.0.0/24]", "[192.0.2.0/24]", "IKE_PEER_INSIDE", ".remote_prefixes"),
         ("[10.9.0.0/24]", "[10.9.0.0/24, 10.9.0.0/24]", "DUPLICATE_PREFIX", ".remote_prefixes[1]"),
         ("[10.9.0.0/24]", "[0.0.0.0/0]", "PREFIX_NOT_USABLE", ".remote_prefixes[0]"),

@@ -1,8 +1,10 @@
 //! Tunnels with a plain strongSwan that was configured by hand.
 
 use super::Verdict;
+use crate::fleet::wait::{self, Look};
 use crate::fleet::{
     Fleet, FleetError, FleetSpec, Flow, GATEWAY_HOST, GATEWAY_KEY, GATEWAY_SECRET, Gateway, Guards,
+    Pki,
 };
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -43,6 +45,79 @@ pub fn trap() -> Verdict {
         assert!(seen.on_lan > 100, "the search finds what it looks for: {seen:?}");
         Ok(json!({"marked_on_wan": seen.on_wan, "marked_on_lan": seen.on_lan}))
     })
+}
+
+/// IKEv2 where both ends have certificates of a CA that is not Hawser's; the edge's is renewed under traffic.
+pub fn v2_certificates() -> Verdict {
+    let fields = format!(", dh_groups: [{GROUP}]");
+    let mut spec = FleetSpec::with_gateway(&fields).map_err(|error| error.line())?.left_alone();
+    let by_key = format!("psk: {GATEWAY_SECRET}");
+    spec.document = spec.document.replace(&by_key, "certificate: dc, peer_ca: dc-ca");
+    let mut fleet = Fleet::up(spec).map_err(|error| error.line())?;
+    certified(&mut fleet).map_err(|error| {
+        eprintln!("{}", fleet.log_tails());
+        error.line()
+    })
+}
+
+fn certified(fleet: &mut Fleet) -> Result<Value, FleetError> {
+    let pki = Pki::new(fleet.folder().join("pki"))?;
+    pki.issue("gateway", "dc.example.net")?;
+    pki.issue("left", "left.example.net")?;
+    let first_key = pki.read("left.key");
+    // From its first generation on the edge is guarded.
+    fleet.wait_ike("dc", SOON, |tunnel| tunnel.state == "blocked")?;
+    let guards = Guards::start(fleet, "left-host")?;
+    let there = Flow::start(fleet, "left-host", GATEWAY_HOST, 7001, false)?;
+    std::thread::sleep(WITHOUT);
+    assert_eq!(there.since(0)?.arrivals, 0, "without a tunnel");
+
+    let gateway = Gateway::by_certificates(fleet, &pki, GROUP)?;
+    // While a new certificate is negotiated with, the gateway has no policy.
+    gateway.guard(fleet)?;
+    let folder = fleet.agent("left-1")?.state_dir().join("certificates");
+    pki.give("ca.pem", &folder.join("dc-ca.pem"))?;
+    let give_own = || {
+        pki.give("left.key", &folder.join("dc.key"))?;
+        pki.give("left.pem", &folder.join("dc.pem"))
+    };
+    give_own()?;
+    up(fleet, &gateway)?;
+    let back = Flow::start(fleet, GATEWAY_HOST, "left-host", 7002, false)?;
+    there.wait_flowing(SOON)?;
+    back.wait_flowing(SOON)?;
+    let carried = fleet.wait_ike("dc", SOON, |t| t.tx_bytes > 10_000 && t.rx_bytes > 10_000)?;
+
+    let seen = authenticated(&gateway);
+    assert!(seen > 0, "by a certificate\n{}", gateway.log());
+    pki.issue("left", "left.example.net")?;
+    assert_ne!(pki.read("left.key"), first_key);
+    let renewed = crate::clock::mono_ns();
+    give_own()?;
+    wait::until("the new certificate is shown to the gateway", SOON, || {
+        let now = authenticated(&gateway);
+        Ok(if now > seen { Look::Done(()) } else { Look::Not(format!("{now} times")) })
+    })?;
+    let silences = [there.silence_after(renewed, SOON)?, back.silence_after(renewed, SOON)?];
+    up(fleet, &gateway)?;
+    let seen = guards.look()?;
+    assert_eq!(seen.on_wan, 0, "in clear on {:?}", seen.leaking);
+    assert!(seen.on_lan > 500, "the search finds what it looks for: {seen:?}");
+    let line = first_key.lines().nth(5).unwrap_or_default();
+    assert!(line.len() > 60 && !fleet.log_tails().contains(line), "a private key in a log");
+    Ok(json!({
+        "marked_on_wan": seen.on_wan,
+        "marked_on_lan": seen.on_lan,
+        "tx_bytes": carried.tx_bytes,
+        "rx_bytes": carried.rx_bytes,
+        "renewal_gap_there_ms": silences[0],
+        "renewal_gap_back_ms": silences[1],
+    }))
+}
+
+/// How often the edge has proven who it is.
+fn authenticated(gateway: &Gateway) -> usize {
+    gateway.log().matches("authentication of 'left.example.net' with RSA").count()
 }
 
 /// The site left alone, with these fields of its tunnel; a failure brings the logs' ends along.

@@ -3,6 +3,7 @@
 mod fabric;
 mod ike;
 mod ike_links;
+mod ike_routed;
 mod moves;
 mod nat;
 mod streams;
@@ -52,7 +53,10 @@ pub const ALL: &[Scenario] = &[
     long("teardown-leaves-nothing", teardown::leaves_nothing),
     long("ikev2-psk", ike::v2_psk),
     long("ikev1-psk", ike::v1_psk),
+    long("ikev2-certificates", ike::v2_certificates),
     long("ike-trap", ike::trap),
+    long("ike-route-based", ike_routed::by_interface),
+    long("ike-gre-over-ipsec", ike_routed::by_gre),
     long("ike-smart-link", ike_links::smart_link),
 ];
 

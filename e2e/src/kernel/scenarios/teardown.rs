@@ -83,7 +83,7 @@ fn compare(fleet: &mut Fleet) -> Result<Value, FleetError> {
     Ok(json!({"compared": LOOKS, "said": said}))
 }
 
-fn teardown(fleet: &Fleet, edge: &str) -> Result<String, FleetError> {
+pub fn teardown(fleet: &Fleet, edge: &str) -> Result<String, FleetError> {
     let state = fleet.folder().join("edges").join(edge);
     let (program, state) = (fleet.programs().edge.to_string_lossy(), state.to_string_lossy());
     let node = edge.trim_end_matches("-1");

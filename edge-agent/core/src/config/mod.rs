@@ -11,12 +11,20 @@ use hawser_esp::Suite;
 use ipnet::IpNet;
 
 use crate::id::{ClassId, EdgeId, PathId, SegmentId, TunnelId, UplinkId};
-use crate::ike::{IkeVersion, Start};
+use crate::ike::{IkeVersion, Start, TunnelMode};
 
 pub use decode::{Fault, decode};
 
 /// Features that this agent has; a generation that requires another is refused.
-pub const FEATURES: [&str; 5] = ["fabric-keys", "ike", "ike-links", "stamp", "userspace-dataplane"];
+pub const FEATURES: [&str; 7] = [
+    "fabric-keys",
+    "ike",
+    "ike-certificates",
+    "ike-interfaces",
+    "ike-links",
+    "stamp",
+    "userspace-dataplane",
+];
 
 /// One edge's desired state. References between its parts are known to hold.
 #[derive(Debug, Clone, PartialEq)]
@@ -44,7 +52,27 @@ pub struct EdgeState {
     pub ike_tunnels: Vec<IkeTunnel>,
 }
 
-/// With a gateway that is not Hawser: tunnel mode, policy based, authenticated by a pre-shared key.
+/// What the ends of a tunnel with a gateway know each other by.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum IkeAuth {
+    /// Name of the key, which is at the edge and travels nowhere.
+    Psk(String),
+    Certificate {
+        /// Of the files at the edge that hold it and its key; `None`: those of the fleet's CA.
+        own: Option<String>,
+        peer_ca: PeerCa,
+    },
+}
+
+/// Whose certificates a gateway may have.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PeerCa {
+    /// Name of a file at the edge.
+    Named(String),
+    Pem(String),
+}
+
+/// With a gateway that is not Hawser.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct IkeTunnel {
     pub name: String,
@@ -53,10 +81,11 @@ pub struct IkeTunnel {
     pub uplinks: Vec<UplinkId>,
     /// The first preferred.
     pub peer_addresses: Vec<IpAddr>,
+    /// Empty: the first name in its certificate.
     pub local_id: String,
     pub remote_id: String,
-    /// Of the key, which is at the edge and travels nowhere.
-    pub psk_name: String,
+    pub auth: IkeAuth,
+    pub mode: TunnelMode,
     /// Suite and lifetimes.
     pub profile: Profile,
     /// As strongSwan names them.

@@ -1,7 +1,7 @@
 use hawser_esp::Suite;
 use hawser_proto::config::v1 as wire;
 
-use super::{FEATURES, decode};
+use super::{FEATURES, IkeAuth, PeerCa, decode};
 use crate::id::{PathId, SegmentId, TunnelId};
 
 fn edge() -> wire::EdgeConfig {
@@ -106,8 +106,37 @@ fn a_gateways_tunnel_gets_its_types_and_no_word_that_means_more_to_charon_or_to_
     assert_eq!(state.ike_tunnels[0].start, crate::ike::Start::Trap);
     assert_eq!(state.ike_tunnels[0].version, crate::ike::IkeVersion::V1);
     assert_eq!(state.ike_tunnels[0].probe, None);
+    assert_eq!(state.ike_tunnels[0].auth, IkeAuth::Psk("dc-psk".into()));
+    let certified = |name: &str, ca: &str, pem: &str| wire::IkeTunnel {
+        psk_name: String::new(),
+        local_id: String::new(),
+        remote_id: "CN=gw, O=Example".into(),
+        certificate: Some(wire::IkeCertificate {
+            name: name.into(),
+            peer_ca_name: ca.into(),
+            peer_ca_pem: pem.into(),
+        }),
+        ..gateway()
+    };
+    let state = decode(&with(certified("", "", "-----BEGIN"))).expect("sound");
+    let expected = IkeAuth::Certificate { own: None, peer_ca: PeerCa::Pem("-----BEGIN".into()) };
+    assert_eq!(state.ike_tunnels[0].auth, expected);
+    for (name, ca, pem) in [("../x", "ca", ""), ("own", "", ""), ("own", "/etc/ca", "")] {
+        let faults = decode(&with(certified(name, ca, pem))).expect_err("refused");
+        assert!(faults[0].path.starts_with("ike_tunnels[0].certificate"), "{faults:?}");
+    }
     type Change = fn(&mut wire::IkeTunnel);
-    let changes: [(Change, &str, &str); 13] = [
+    let changes: [(Change, &str, &str); 16] = [
+        (
+            |t| {
+                t.mode = wire::IkeMode::Gre.into();
+                t.peer_addresses.push("192.0.2.10".into());
+            },
+            "BAD_VALUE",
+            "ike_tunnels[0].mode",
+        ),
+        (|t| t.local_id.clear(), "BAD_VALUE", "ike_tunnels[0].local_id"),
+        (|t| t.remote_id = "CN=x".into(), "BAD_VALUE", "ike_tunnels[0].remote_id"),
         (|t| t.psk_name = "../../etc/shadow".into(), "BAD_VALUE", "ike_tunnels[0].psk_name"),
         (|t| t.name = "a b".into(), "BAD_VALUE", "ike_tunnels[0].name"),
         (|t| t.remote_id = "%any".into(), "BAD_VALUE", "ike_tunnels[0].remote_id"),
@@ -176,7 +205,7 @@ fn every_suite_is_taken_and_an_old_one_only_under_a_waiver() {
 fn every_fault_is_found_in_one_go() {
     type Damage = (&'static str, &'static str, fn(&mut wire::EdgeConfig));
     let damages: [Damage; 12] = [
-        ("FEATURE_MISSING", "required_features[5]", |e| e.required_features.push("qkd".into())),
+        ("FEATURE_MISSING", "required_features[7]", |e| e.required_features.push("qkd".into())),
         ("BAD_ID", "segments[1].id", |e| e.segments.push(wire::Segment::default())),
         ("BAD_VALUE", "uplinks[0].interface", |e| e.uplinks[0].interface = "a/b".into()),
         ("UNKNOWN_SEGMENT", "lans[0].segment_id", |e| e.lans[0].segment_id = 9),

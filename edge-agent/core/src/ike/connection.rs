@@ -21,6 +21,18 @@ pub enum Mode {
     Transport,
 }
 
+/// How packets get into a tunnel.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum TunnelMode {
+    /// By the kernel's policies.
+    #[default]
+    Policy,
+    /// By routes over an xfrm interface.
+    Route,
+    /// By routes over GRE, which is protected in transport mode.
+    Gre,
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Protocol {
     /// RFC 4303.
@@ -64,9 +76,22 @@ pub struct Child {
 /// A peer by IKEv1 that has said nothing for so long beyond the delay is dead.
 const DPD_V1_S: u32 = 26;
 
-/// Authenticated by a pre-shared key at both ends.
+/// How both ends show who they are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Proof {
+    /// By a key that both know.
+    Psk,
+    Certificate {
+        /// Ours, DER.
+        own: Vec<u8>,
+        /// The gateway's certificate must be of one of them; DER or PEM.
+        peer_cas: Vec<Vec<u8>>,
+    },
+}
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Connection {
+    pub proof: Proof,
     pub version: IkeVersion,
     pub local: Vec<IpAddr>,
     /// The peer's addresses, the first preferred.
@@ -90,7 +115,15 @@ impl Connection {
     /// The message of `load-conn`.
     #[must_use]
     pub fn message(&self, name: &str) -> Section {
-        let end = |id: &str| Section::default().scalar("auth", "psk").scalar("id", id);
+        let end = |auth: &str, id: &str| Section::default().scalar("auth", auth).scalar("id", id);
+        let (local, remote) = match &self.proof {
+            Proof::Psk => (end("psk", &self.local_id), end("psk", &self.remote_id)),
+            // Every connection names its CAs: what else charon trusts counts for nothing here.
+            Proof::Certificate { own, peer_cas } => (
+                end("pubkey", &self.local_id).list("certs", [own]),
+                end("pubkey", &self.remote_id).list("cacerts", peer_cas),
+            ),
+        };
         let mut children = Section::default();
         for (child_name, child) in &self.children {
             children = children.section(child_name, child.message(self.dpd_delay_s > 0));
@@ -111,8 +144,10 @@ impl Connection {
             .scalar("reauth_time", seconds(self.reauthentication_s))
             // Without an end: the peer may be away for days.
             .scalar("keyingtries", "0")
-            .section("local", end(&self.local_id))
-            .section("remote", end(&self.remote_id))
+            // Also to who does not ask: many gateways leave that out.
+            .scalar("send_cert", "always")
+            .section("local", local)
+            .section("remote", remote)
             .section("children", children);
         Section::default().section(name, connection)
     }

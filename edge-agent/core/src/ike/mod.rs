@@ -5,6 +5,7 @@
 
 mod connection;
 mod desired;
+mod interface;
 pub mod links;
 mod monitor;
 mod plan;
@@ -15,13 +16,16 @@ mod tests;
 mod version;
 pub mod vici;
 
-pub use connection::{Child, Connection, IkeVersion, Mode, Protocol, Selector, Start};
+pub use connection::{
+    Child, Connection, IkeVersion, Mode, Proof, Protocol, Selector, Start, TunnelMode,
+};
 pub use desired::connection;
+pub use interface::{InterfaceKind, if_id, interface_name, is_interface_name};
 pub use monitor::{Attempt, Blocked, Change, Monitor, Sample, State, Traffic, Watched};
-pub use plan::{Observed, Step, Wanted, plan};
+pub use plan::{Credential, Observed, Step, Wanted, plan};
 pub use proposal::{esp_proposal, ike_proposal};
 pub use sas::{ChildSa, IkeSa, ike_sas};
-pub use version::{Daemon, Lack, MIN_VERSION, lacks};
+pub use version::{Daemon, KeyKind, Lack, MIN_VERSION, lacks, lacks_for_key};
 
 #[cfg(test)]
 pub(crate) use tests::test_tunnel;

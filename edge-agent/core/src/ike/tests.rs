@@ -7,7 +7,7 @@ use zeroize::Zeroizing;
 
 use super::vici::Section;
 use super::*;
-use crate::config::{IkeTunnel, Profile, SlaLimits};
+use crate::config::{IkeAuth, IkeTunnel, Profile, SlaLimits};
 use crate::id::{SegmentId, UplinkId};
 
 fn child() -> Child {
@@ -26,6 +26,7 @@ fn child() -> Child {
 
 fn wanted(peer_octet: u8, psk: &str) -> Wanted {
     let connection = Connection {
+        proof: Proof::Psk,
         version: IkeVersion::V2,
         local: vec!["192.0.2.1".parse().expect("an address")],
         remote: vec![[192, 0, 2, peer_octet].into()],
@@ -39,7 +40,20 @@ fn wanted(peer_octet: u8, psk: &str) -> Wanted {
         reauthentication_s: 0,
         children: BTreeMap::from([("net".into(), child())]),
     };
-    Wanted { connection, psk: Zeroizing::new(psk.as_bytes().to_vec()) }
+    Wanted { connection, credential: Credential::Psk(Zeroizing::new(psk.as_bytes().to_vec())) }
+}
+
+/// By a certificate, whose key has that name.
+fn certified(peer_octet: u8, key_id: &str) -> Wanted {
+    let mut wanted = wanted(peer_octet, "");
+    let own = key_id.as_bytes().to_vec();
+    wanted.connection.proof = Proof::Certificate { own, peer_cas: vec![b"ca".to_vec()] };
+    wanted.credential = Credential::Certificate {
+        key_id: key_id.into(),
+        key: Zeroizing::new(format!("key of {key_id}").into_bytes()),
+        authorities: vec![b"middle".to_vec(), b"root".to_vec()],
+    };
+    wanted
 }
 
 /// Leaves by uplink 11.
@@ -52,7 +66,8 @@ pub(crate) fn test_tunnel() -> IkeTunnel {
         peer_addresses: vec!["203.0.113.9".parse().expect("an address")],
         local_id: "b1.example.net".into(),
         remote_id: "dc.example.net".into(),
-        psk_name: "dc-psk".into(),
+        auth: IkeAuth::Psk("dc-psk".into()),
+        mode: TunnelMode::Policy,
         profile: Profile {
             name: "standard".into(),
             suite: Suite::Aes128Gcm,
@@ -81,16 +96,40 @@ pub(crate) fn test_tunnel() -> IkeTunnel {
 fn a_tunnel_of_the_intent_becomes_a_connection_in_strongswans_words() {
     let addresses: Vec<IpAddr> =
         ["192.0.2.1", "2001:db8::1"].map(|a| a.parse().expect("an address")).to_vec();
-    let made = connection(&test_tunnel(), &addresses).expect("it has an address");
+    let made = connection(&test_tunnel(), &addresses, Proof::Psk).expect("it has an address");
     assert_eq!((made.local.as_slice(), made.remote.len()), (&addresses[..1], 1));
     assert_eq!(made.proposals, ["aes128-sha256-ecp256-modp2048"]);
     assert_eq!(made.children["net"].proposals, ["aes128gcm16-ecp256-modp2048-esn-noesn"]);
     assert_eq!((made.children["net"].rekey_s, made.rekey_s), (3600, 14_400));
     assert_eq!(
-        connection(&test_tunnel(), &addresses[1..]),
+        connection(&test_tunnel(), &addresses[1..], Proof::Psk),
         None,
         "no address of the peer's family"
     );
+}
+
+fn over_v4(tunnel: &IkeTunnel) -> Option<Connection> {
+    connection(tunnel, &["192.0.2.1".parse().expect("an address")], Proof::Psk)
+}
+
+#[test]
+fn where_routes_decide_everything_is_offered_under_the_interfaces_number() {
+    let mut tunnel = test_tunnel();
+    tunnel.mode = TunnelMode::Route;
+    let child = &over_v4(&tunnel).expect("made").children["net"];
+    let any = [Selector::Prefix("0.0.0.0/0".parse().expect("a prefix"))];
+    assert_eq!((&child.local[..], &child.remote[..]), (&any[..], &any[..]), "no IPv6 is in use");
+    assert_eq!((child.mode, child.if_id), (Mode::Tunnel, if_id(&tunnel)));
+    let name = interface_name(&tunnel).expect("it has one");
+    assert!(is_interface_name(&name) && name.len() < 16, "{name}");
+    assert!(!is_interface_name("hw12s1") && !is_interface_name("hwxabcdefgh"));
+    tunnel.name.push('2');
+    assert_ne!(interface_name(&tunnel), Some(name));
+
+    tunnel.mode = TunnelMode::Gre;
+    let child = &over_v4(&tunnel).expect("made").children["net"];
+    assert_eq!((child.mode, child.if_id), (Mode::Transport, None));
+    assert_eq!((&child.local[..], &child.remote[..]), (&[Selector::Gre][..], &[Selector::Gre][..]));
 }
 
 #[test]
@@ -99,7 +138,7 @@ fn ikev1_has_a_child_for_each_pair_of_prefixes_and_one_group() {
     tunnel.version = IkeVersion::V1;
     tunnel.local_prefixes.push("fd00::/64".parse().expect("a prefix"));
     tunnel.remote_prefixes.push("172.21.0.0/16".parse().expect("a prefix"));
-    let made = connection(&tunnel, &["192.0.2.1".parse().expect("an address")]).expect("made");
+    let made = over_v4(&tunnel).expect("made");
     assert_eq!(made.children.keys().collect::<Vec<_>>(), ["net1", "net2"]);
     let pairs: Vec<_> = made.children.values().map(|c| (c.local.len(), c.remote.len())).collect();
     assert_eq!(pairs, [(1, 1), (1, 1)]);
@@ -112,7 +151,7 @@ fn every_suite_of_strongswan_has_a_proposal_and_old_keys_are_replaced_early() {
     assert_eq!(unknown, [Suite::Sm4Gcm, Suite::Sm4CbcSm3Half, Suite::Sm4CbcSm3Full]);
     let mut tunnel = test_tunnel();
     tunnel.profile.suite = Suite::TripleDesCbcSha1;
-    let made = connection(&tunnel, &["192.0.2.1".parse().expect("an address")]).expect("made");
+    let made = over_v4(&tunnel).expect("made");
     assert_eq!(made.children["net"].rekey_bytes, 2 << 20);
     assert_eq!(made.proposals, ["3des-sha1-ecp256-modp2048"]);
 }
@@ -129,11 +168,31 @@ fn applied(steps: &[Step], mut charon: Observed, desired: &BTreeMap<String, Want
             }
             Step::UnloadSecret { .. } => _ = charon.secrets.remove(&name),
             Step::LoadSecret { .. } => _ = charon.secrets.insert(name),
+            Step::UnloadAuthority { authority } => {
+                assert!(charon.authorities.remove(authority), "it was there");
+            }
+            Step::LoadAuthority { number, .. } => {
+                charon.authorities.insert(format!("{name}.ca{number}"));
+            }
+            Step::UnloadKey { key_id } => {
+                assert!(
+                    charon.own_keys.remove(key_id) && charon.keys.remove(key_id),
+                    "it was ours"
+                );
+            }
+            Step::LoadKey { key_id, .. } => {
+                charon.keys.insert(key_id.clone());
+                charon.own_keys.insert(key_id.clone());
+            }
             Step::LoadConnection { .. } => {
-                assert!(charon.secrets.contains(&name), "a connection starts with its key there");
+                let wanted = &desired[name.strip_prefix(PREFIX).expect("ours")];
+                let has_key = match &wanted.credential {
+                    Credential::Psk(_) => charon.secrets.contains(&name),
+                    Credential::Certificate { key_id, .. } => charon.keys.contains(key_id),
+                };
+                assert!(has_key, "a connection starts with its key there");
                 charon.connections.insert(name.clone());
                 charon.established.insert(name.clone());
-                let wanted = &desired[name.strip_prefix(PREFIX).expect("ours")];
                 charon.loaded.insert(name, wanted.clone());
             }
         }
@@ -142,7 +201,9 @@ fn applied(steps: &[Step], mut charon: Observed, desired: &BTreeMap<String, Want
 }
 
 fn fleet() -> impl Strategy<Value = BTreeMap<String, Wanted>> {
-    prop::collection::btree_map("[ab]", (1_u8..3, "[xy]").prop_map(|(o, k)| wanted(o, &k)), 0..3)
+    let one = (1_u8..3, "[xy]", any::<bool>());
+    let one = one.prop_map(|(o, k, by_key)| if by_key { wanted(o, &k) } else { certified(o, &k) });
+    prop::collection::btree_map("[ab]", one, 0..3)
 }
 
 fn names() -> impl Strategy<Value = BTreeSet<String>> {
@@ -154,9 +215,15 @@ proptest! {
     fn a_plan_reaches_what_is_desired_and_touches_only_ours(
         before in fleet(), desired in fleet(), connections in names(), secrets in names(), established in names(),
     ) {
-        let start = Observed { connections, secrets, established, loaded: BTreeMap::new() };
+        // Somebody else's, and one that an agent before this one left.
+        let keys = BTreeSet::from(["theirs".to_owned(), "old".to_owned()]);
+        let own_keys = BTreeSet::from(["old".to_owned(), "unloaded by others".to_owned()]);
+        let authorities = secrets.clone();
+        let start = Observed {
+            connections, secrets, authorities, keys, own_keys, established, loaded: BTreeMap::new(),
+        };
         let others = |o: &Observed| {
-            let all = o.connections.iter().chain(&o.secrets).chain(&o.established);
+            let all = o.connections.iter().chain(&o.secrets).chain(&o.authorities).chain(&o.established);
             all.filter(|n| !n.starts_with(PREFIX)).cloned().collect::<Vec<_>>()
         };
         let untouched = others(&start);
@@ -165,10 +232,26 @@ proptest! {
         prop_assert_eq!(others(&charon), untouched);
         prop_assert!(plan(&desired, &charon).is_empty());
         let ours: BTreeSet<_> = desired.keys().map(|n| format!("{PREFIX}{n}")).collect();
-        for held in [&charon.connections, &charon.secrets, &charon.established] {
-            let held: BTreeSet<_> = held.iter().filter(|n| n.starts_with(PREFIX)).cloned().collect();
-            prop_assert_eq!(&held, &ours);
+        let own = |names: &BTreeSet<String>| -> BTreeSet<String> {
+            names.iter().filter(|n| n.starts_with(PREFIX)).cloned().collect()
+        };
+        for held in [&charon.connections, &charon.established] {
+            prop_assert_eq!(&own(held), &ours);
         }
+        let (mut secrets, mut authorities, mut keys) = (BTreeSet::new(), 0, BTreeSet::new());
+        keys.insert("theirs".to_owned());
+        for (name, wanted) in &desired {
+            match &wanted.credential {
+                Credential::Psk(_) => _ = secrets.insert(format!("{PREFIX}{name}")),
+                Credential::Certificate { key_id, .. } => {
+                    keys.insert(key_id.clone());
+                    authorities += 2;
+                }
+            }
+        }
+        prop_assert_eq!(own(&charon.secrets), secrets);
+        prop_assert_eq!(own(&charon.authorities).len(), authorities);
+        prop_assert_eq!(&charon.keys, &keys);
     }
 }
 
@@ -187,6 +270,50 @@ fn a_new_key_alone_is_loaded_and_used_at_once() {
             "load-conn hawser-a"
         ]
     );
+}
+
+#[test]
+fn a_renewed_certificate_is_loaded_with_its_key_and_the_old_key_goes() {
+    let desired = BTreeMap::from([("a".to_owned(), certified(2, "old"))]);
+    let charon = applied(&plan(&desired, &Observed::default()), Observed::default(), &desired);
+    let desired = BTreeMap::from([("a".to_owned(), certified(2, "new"))]);
+    let said: Vec<_> = plan(&desired, &charon).iter().map(|step| format!("{step:?}")).collect();
+    assert_eq!(
+        said,
+        [
+            "unload-key old",
+            "unload-conn hawser-a",
+            "terminate hawser-a",
+            "load-authority hawser-a",
+            "load-authority hawser-a",
+            "load-key hawser-a",
+            "load-conn hawser-a"
+        ]
+    );
+}
+
+#[test]
+fn a_connection_by_certificates_names_its_cas_and_holds_no_key() {
+    let wanted = certified(2, "k");
+    let message = wanted.connection.message("hawser-x");
+    let (_, connection) = message.sections().next().expect("one");
+    let end = |name| match connection.get(name) {
+        Some(vici::Value::Section(end)) => end,
+        other => panic!("{name}: {other:?}"),
+    };
+    assert_eq!(end("local").texts("certs").collect::<Vec<_>>(), ["k"]);
+    assert_eq!(end("remote").texts("cacerts").collect::<Vec<_>>(), ["ca"]);
+    assert_eq!(["local", "remote"].map(|e| end(e).text("auth")), [Some("pubkey"); 2]);
+    assert!(!format!("{wanted:?}").contains("key of k"));
+}
+
+#[test]
+fn a_daemon_that_can_not_sign_with_a_kind_of_key_says_what_mends_it() {
+    let daemon = |plugin: &str| Daemon { plugins: vec![plugin.into()], ..Daemon::default() };
+    assert_eq!(lacks_for_key(&daemon("openssl"), KeyKind::Ecdsa), None);
+    assert_eq!(lacks_for_key(&daemon("gmp"), KeyKind::Rsa), None);
+    let lack = lacks_for_key(&daemon("gmp"), KeyKind::Ecdsa).expect("it can't");
+    assert!(lack.mend.contains("libstrongswan-standard-plugins"), "{}", lack.mend);
 }
 
 #[test]

@@ -38,6 +38,35 @@ impl Daemon {
     }
 }
 
+/// Of a private key, as its certificate tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeyKind {
+    Rsa,
+    Ecdsa,
+    Ed25519,
+}
+
+/// Whether it can sign with such a key.
+#[must_use]
+pub fn lacks_for_key(daemon: &Daemon, kind: KeyKind) -> Option<Lack> {
+    let (any_of, package): (&[&str], _) = match kind {
+        KeyKind::Rsa => (&["gmp", "openssl", "wolfssl", "botan"], "libstrongswan"),
+        KeyKind::Ecdsa => (&["openssl", "wolfssl", "botan"], "libstrongswan-standard-plugins"),
+        KeyKind::Ed25519 => {
+            (&["curve25519", "openssl", "wolfssl", "botan"], "libstrongswan-extra-plugins")
+        }
+    };
+    if daemon.plugins.iter().any(|loaded| any_of.contains(&loaded.as_str())) {
+        return None;
+    }
+    let all = any_of.join(", ");
+    Some(Lack {
+        code: "IKE_PLUGIN",
+        message: format!("charon can't sign with a key of {kind:?}: it has loaded none of {all}"),
+        mend: format!("apt-get install {package}, and restart the agent"),
+    })
+}
+
 /// Empty: it can.
 #[must_use]
 pub fn lacks(daemon: &Daemon) -> Vec<Lack> {

@@ -5,9 +5,10 @@ use std::fmt::Write;
 
 use ipnet::IpNet;
 
-use super::{UNDERLAY_MARK, tun_name};
+use super::{UNDERLAY_MARK, gateway_interfaces, tun_name};
 use crate::config::EdgeState;
 use crate::id::SegmentId;
+use crate::ike::interface_name;
 use crate::kernel::MARK_MASK;
 
 /// The name of our table, family inet.
@@ -41,11 +42,19 @@ pub fn guard_script(edge: &EdgeState, ipsec: bool) -> String {
             add_beyond(&mut script, &uplinks, ipsec, &[Way::Out, Way::In]);
         }
     }
+    add_interfaces(&mut script, edge, true);
     add_isolation(&mut script, edge);
     script.push_str("\t}\n");
     if !uplinks.is_empty() {
         add_own_traffic(&mut script, &names(&uplinks), ipsec, !beyond.is_empty());
         add_underlay(&mut script, &names(&uplinks));
+    }
+    if edge.ike_tunnels.iter().any(|tunnel| interface_name(tunnel).is_some()) {
+        script.push_str(
+            "\tchain input_gateways {\n\t\ttype filter hook input priority -150; policy accept;\n",
+        );
+        add_interfaces(&mut script, edge, false);
+        script.push_str("\t}\n");
     }
     script.push_str("}\n");
     script
@@ -66,6 +75,36 @@ fn add_set(script: &mut String, name: &str, ipv6: bool, prefixes: &BTreeSet<IpNe
     script.push_str("\t}\n");
 }
 
+/// A gateway that is reached by an interface was offered any address: only what is between the tunnel's prefixes passes.
+fn add_interfaces(script: &mut String, edge: &EdgeState, forwarded: bool) {
+    for tunnel in &edge.ike_tunnels {
+        let Some(name) = interface_name(tunnel) else { continue };
+        for (ipv6, family, protocol) in [(false, "ip", "ipv4"), (true, "ip6", "ipv6")] {
+            let of = |prefixes: &[IpNet]| {
+                let prefixes = prefixes.iter().filter(|p| p.addr().is_ipv6() == ipv6);
+                prefixes.map(|p| p.trunc().to_string()).collect::<Vec<_>>().join(", ")
+            };
+            let (local, remote) = (of(&tunnel.local_prefixes), of(&tunnel.remote_prefixes));
+            let mut rule = |interface: &str, rest: String| {
+                let _ = writeln!(script, "\t\t{interface} \"{name}\" {rest} counter drop");
+            };
+            if local.is_empty() || remote.is_empty() {
+                rule("iifname", format!("meta nfproto {protocol}"));
+                if forwarded {
+                    rule("oifname", format!("meta nfproto {protocol}"));
+                }
+                continue;
+            }
+            rule("iifname", format!("{family} saddr != {{ {remote} }}"));
+            rule("iifname", format!("{family} daddr != {{ {local} }}"));
+            if forwarded {
+                rule("oifname", format!("{family} saddr != {{ {local} }}"));
+                rule("oifname", format!("{family} daddr != {{ {remote} }}"));
+            }
+        }
+    }
+}
+
 /// What enters by one segment's LANs or TUN leaves by none of another's.
 fn add_isolation(script: &mut String, edge: &EdgeState) {
     if edge.segments.len() < 2 {
@@ -73,7 +112,7 @@ fn add_isolation(script: &mut String, edge: &EdgeState) {
     }
     let devices = |segment: SegmentId| -> BTreeSet<String> {
         let lans = edge.lans.iter().filter(|l| l.segment == segment).map(|l| l.device());
-        lans.chain([tun_name(segment)]).collect()
+        lans.chain([tun_name(segment)]).chain(gateway_interfaces(edge, segment)).collect()
     };
     for &segment in edge.segments.keys() {
         let others: BTreeSet<String> =

@@ -5,14 +5,16 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 
 use super::{
-    GATEWAY_PRIORITY, GUARD_METRIC, HostState, KernelRoute, Observed, RouteKind, Rule,
+    GATEWAY_PRIORITY, GUARD_METRIC, HostState, KernelRoute, Link, Observed, RouteKind, Rule,
     SEGMENT_TABLE_BASE, TUN_METRIC, gateway,
 };
 use crate::config::{IkeTunnel, Uplink};
+use crate::ike::{InterfaceKind, if_id, interface_name};
 
 /// The gateway is reached by the tunnel's uplinks only: from each one's address by that uplink, and else by the first. What
 /// is beyond it is routed to these uplinks too, where the kernel's IPsec policies take it, whichever of them the tunnel
 /// has; the guard drops what they do not. So nothing of this changes when a tunnel moves.
+/// A tunnel with an interface of its own is led to by that instead.
 pub(super) fn add_tunnel(
     state: &mut HostState,
     uplink_table: u32,
@@ -43,9 +45,20 @@ pub(super) fn add_tunnel(
         }
     }
     let table = SEGMENT_TABLE_BASE + u32::from(tunnel.segment.0);
+    let own = interface_name(tunnel);
+    if let (Some(name), Some(kind)) = (&own, interface_kind(tunnel, link)) {
+        state.interfaces.insert(name.clone(), kind);
+    }
     for &prefix in &tunnel.remote_prefixes {
         let kind = RouteKind::Unreachable;
         state.routes.insert(KernelRoute { table, prefix, metric: GUARD_METRIC, kind });
+        if let Some(interface) = &own {
+            if seen.links.contains_key(interface) {
+                let kind = RouteKind::Device { interface: interface.clone(), gateway: None };
+                state.routes.insert(KernelRoute { table, prefix, metric: TUN_METRIC, kind });
+            }
+            continue;
+        }
         if link.is_none() {
             continue;
         }
@@ -55,4 +68,19 @@ pub(super) fn add_tunnel(
         let metric = TUN_METRIC + rank as u32;
         state.routes.insert(KernelRoute { table, prefix, metric, kind });
     }
+}
+
+/// `None`: it has none, or not yet its own address.
+fn interface_kind(tunnel: &IkeTunnel, link: Option<&Link>) -> Option<InterfaceKind> {
+    if let Some(if_id) = if_id(tunnel) {
+        return Some(InterfaceKind::Xfrm { if_id });
+    }
+    let remote = *tunnel.peer_addresses.first()?;
+    let is_far = |address: &IpAddr| match address {
+        IpAddr::V6(v6) => !v6.is_unicast_link_local(),
+        IpAddr::V4(_) => true,
+    };
+    let mut own = link?.addresses.iter().map(IpNet::addr).filter(is_far);
+    let local = own.find(|own| own.is_ipv6() == remote.is_ipv6())?;
+    Some(InterfaceKind::Gre { local, remote })
 }

@@ -15,6 +15,7 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use crate::config::{EdgeState, Uplink};
 use crate::id::SegmentId;
+use crate::ike::{InterfaceKind, interface_name};
 
 pub use guard::{TABLE as GUARD_TABLE, guard_script};
 
@@ -104,6 +105,8 @@ pub struct Observed {
     pub rules: BTreeSet<Rule>,
     /// Only ours.
     pub routes: BTreeSet<KernelRoute>,
+    /// Of tunnels with gateways; only ours.
+    pub interfaces: BTreeMap<String, InterfaceKind>,
     /// The values of those sysctls that exist, by dotted name (`/` for a dot inside an interface's name).
     pub sysctls: BTreeMap<String, String>,
     /// The guard that was loaded last is still in the kernel, unchanged.
@@ -117,6 +120,8 @@ pub struct Observed {
 pub struct HostState {
     pub rules: BTreeSet<Rule>,
     pub routes: BTreeSet<KernelRoute>,
+    /// Of tunnels with gateways.
+    pub interfaces: BTreeMap<String, InterfaceKind>,
     pub sysctls: BTreeMap<String, String>,
     /// An nftables script.
     pub guard: String,
@@ -131,6 +136,8 @@ pub enum Step {
     AddRule(Rule),
     RemoveRule(Rule),
     SetSysctl(String, String),
+    AddInterface(String, InterfaceKind),
+    RemoveInterface(String),
 }
 
 /// Compiles a generation for this host, as far as its interfaces are there.
@@ -294,7 +301,13 @@ fn is_main(edge: &EdgeState, segment: SegmentId) -> bool {
 
 fn inputs(edge: &EdgeState, segment: SegmentId, tun: &str) -> Vec<Option<String>> {
     let lans = edge.lans.iter().filter(|l| l.segment == segment).map(|l| Some(l.device()));
-    lans.chain([Some(tun.to_owned())]).collect()
+    let gateways = gateway_interfaces(edge, segment).map(Some);
+    lans.chain([Some(tun.to_owned())]).chain(gateways).collect()
+}
+
+/// Those by which what is beyond gateways reaches a segment.
+fn gateway_interfaces(edge: &EdgeState, segment: SegmentId) -> impl Iterator<Item = String> {
+    edge.ike_tunnels.iter().filter(move |t| t.segment == segment).filter_map(interface_name)
 }
 
 fn add_sysctls(state: &mut HostState, edge: &EdgeState, seen: &Observed) {
@@ -305,8 +318,7 @@ fn add_sysctls(state: &mut HostState, edge: &EdgeState, seen: &Observed) {
         set("net.ipv4.ip_forward".into(), "1");
         set("net.ipv6.conf.all.forwarding".into(), "1");
     }
-    let tuns = edge.segments.keys().map(|&s| tun_name(s));
-    for interface in edge.uplinks.values().map(|u| u.interface.clone()).chain(tuns) {
+    for interface in routed_interfaces(edge) {
         if !seen.links.contains_key(&interface) {
             continue;
         }
@@ -323,6 +335,13 @@ fn add_sysctls(state: &mut HostState, edge: &EdgeState, seen: &Observed) {
             set(accept_ra, "2");
         }
     }
+}
+
+/// Those by which packets come in that answer others, whichever way those left.
+fn routed_interfaces(edge: &EdgeState) -> impl Iterator<Item = String> {
+    let uplinks = edge.uplinks.values().map(|uplink| uplink.interface.clone());
+    let tuns = edge.segments.keys().map(|&segment| tun_name(segment));
+    uplinks.chain(tuns).chain(edge.ike_tunnels.iter().filter_map(interface_name))
 }
 
 /// An interface's name inside a sysctl's: dots become slashes (sysctl(8)).
@@ -344,8 +363,7 @@ pub fn is_optional(sysctl: &str) -> bool {
 /// The sysctls whose values the shell must observe.
 pub fn sysctls_of_interest(edge: &EdgeState) -> Vec<String> {
     let mut names = vec!["net.ipv4.ip_forward".into(), "net.ipv6.conf.all.forwarding".into()];
-    let tuns = edge.segments.keys().map(|&s| tun_name(s));
-    for interface in edge.uplinks.values().map(|u| u.interface.clone()).chain(tuns) {
+    for interface in routed_interfaces(edge) {
         let name = sysctl_name(&interface);
         names.push(format!("net.ipv4.conf.{name}.rp_filter"));
         names.push(src_valid_mark(&name));
@@ -368,6 +386,14 @@ pub fn plan(want: &HostState, seen: &Observed) -> Vec<Step> {
     }
     // A gateway that changed: the old route has the same key for the kernel, so it goes first.
     steps.extend(surplus.iter().copied().filter(|r| !guards(r)).cloned().map(Step::RemoveRoute));
+    let differs = |name: &String, kind: &InterfaceKind, other: &BTreeMap<String, InterfaceKind>| {
+        other.get(name) != Some(kind)
+    };
+    // Their routes, if they had any that are still wanted, come again when they are seen.
+    let old = seen.interfaces.iter().filter(|(name, kind)| differs(name, kind, &want.interfaces));
+    steps.extend(old.map(|(name, _)| Step::RemoveInterface(name.clone())));
+    let new = want.interfaces.iter().filter(|(name, kind)| differs(name, kind, &seen.interfaces));
+    steps.extend(new.map(|(name, kind)| Step::AddInterface(name.clone(), *kind)));
     steps.extend(missing.iter().copied().filter(|r| !guards(r)).cloned().map(Step::AddRoute));
     steps.extend(want.rules.difference(&seen.rules).cloned().map(Step::AddRule));
     for (name, value) in &want.sysctls {

@@ -5,6 +5,7 @@ use proptest::prelude::{prop_assert, prop_assert_eq, proptest};
 use super::*;
 use crate::config::{Lan, Route, UplinkUse};
 use crate::id::{EdgeId, UplinkId};
+use crate::ike::TunnelMode;
 
 fn uplink(id: u32, interface: &str) -> Uplink {
     Uplink {
@@ -96,6 +97,16 @@ fn apply(seen: &mut Observed, step: Step) {
         Step::RemoveRule(rule) => assert!(seen.rules.remove(&rule), "not there"),
         Step::SetSysctl(name, value) => {
             seen.sysctls.insert(name, value);
+        }
+        Step::AddInterface(name, kind) => {
+            assert_eq!(seen.interfaces.insert(name.clone(), kind), None, "added twice");
+            seen.links.insert(name, Link { index: 40, running: true, ..Link::default() });
+        }
+        Step::RemoveInterface(name) => {
+            assert!(seen.interfaces.remove(&name).is_some(), "not there");
+            seen.links.remove(&name);
+            let over = |route: &KernelRoute| matches!(&route.kind, RouteKind::Device { interface, .. } if *interface == name);
+            seen.routes.retain(|route| !over(route));
         }
     }
 }
@@ -227,6 +238,66 @@ fn what_is_beyond_a_gateway_goes_by_its_uplink_under_ipsec_or_not_at_all() {
     // A kernel that can't tell lets nothing pass.
     let script = guard_script(&edge, false);
     assert!(script.contains("ip daddr @beyond4 counter drop"), "{script}");
+}
+
+#[test]
+fn a_tunnel_with_an_interface_is_led_to_by_it_and_only_its_prefixes_pass_there() {
+    let (mut edge, mut seen) = (edge(), host());
+    let mut tunnel = crate::ike::test_tunnel();
+    tunnel.mode = TunnelMode::Route;
+    let name = interface_name(&tunnel).expect("it has one");
+    edge.ike_tunnels = vec![tunnel.clone()];
+    for step in plan(&desired(&edge, &seen), &seen) {
+        apply(&mut seen, step);
+    }
+    let ways = |seen: &Observed| -> Vec<RouteKind> {
+        let of = |r: &&KernelRoute| r.prefix == net("172.20.0.0/16");
+        seen.routes.iter().filter(of).map(|r| r.kind.clone()).collect()
+    };
+    assert_eq!(ways(&seen), [RouteKind::Unreachable], "the interface is not seen yet");
+    for step in plan(&desired(&edge, &seen), &seen) {
+        apply(&mut seen, step);
+    }
+    let device = RouteKind::Device { interface: name.clone(), gateway: None };
+    assert_eq!(ways(&seen), [device.clone(), RouteKind::Unreachable]);
+    assert_eq!(plan(&desired(&edge, &seen), &seen), vec![]);
+    let script = guard_script(&edge, true);
+    for rule in [
+        format!("iifname \"{name}\" ip saddr != {{ 172.20.0.0/16 }} counter drop"),
+        format!("iifname \"{name}\" ip daddr != {{ 10.1.1.0/24 }} counter drop"),
+        format!("iifname \"{name}\" meta nfproto ipv6 counter drop"),
+    ] {
+        assert_eq!(script.matches(&rule).count(), 2, "forwarded and to the host: {rule}\n{script}");
+    }
+    assert!(script.contains(&format!("oifname \"{name}\" ip saddr != {{ 10.1.1.0/24 }}")));
+
+    // GRE has the uplink's address; another one needs another interface.
+    tunnel.mode = TunnelMode::Gre;
+    edge.ike_tunnels = vec![tunnel];
+    for _ in 0..2 {
+        for step in plan(&desired(&edge, &seen), &seen) {
+            apply(&mut seen, step);
+        }
+    }
+    let gre = |local: &str| InterfaceKind::Gre {
+        local: local.parse().expect("an address"),
+        remote: "203.0.113.9".parse().expect("an address"),
+    };
+    assert_eq!(seen.interfaces.values().collect::<Vec<_>>(), [&gre("198.51.100.7")]);
+    let uplink = seen.links.get_mut("isp-b").expect("there");
+    uplink.addresses = vec![net("198.51.100.8/24")];
+    for _ in 0..2 {
+        for step in plan(&desired(&edge, &seen), &seen) {
+            apply(&mut seen, step);
+        }
+    }
+    assert_eq!(seen.interfaces.values().collect::<Vec<_>>(), [&gre("198.51.100.8")]);
+    assert_eq!(ways(&seen).len(), 2);
+    edge.ike_tunnels.clear();
+    for step in plan(&desired(&edge, &seen), &seen) {
+        apply(&mut seen, step);
+    }
+    assert!(seen.interfaces.is_empty() && ways(&seen).is_empty());
 }
 
 #[test]

@@ -8,9 +8,11 @@ use hawser_proto::config::v1 as wire;
 use ipnet::IpNet;
 
 use super::{Decoder, MEND_CONTROLLER};
-use crate::config::{IkeProbe, IkeProbeKind, IkeTunnel, Lan, Route, SlaLimits, Uplink};
+use crate::config::{
+    IkeAuth, IkeProbe, IkeProbeKind, IkeTunnel, Lan, PeerCa, Route, SlaLimits, Uplink,
+};
 use crate::id::{SegmentId, UplinkId};
-use crate::ike::{IkeVersion, Start, esp_proposal};
+use crate::ike::{IkeVersion, Start, TunnelMode, esp_proposal, interface_name};
 
 /// Associations of one edge; its own tables are bounded by it.
 const MAX_TUNNELS: usize = 64;
@@ -40,6 +42,11 @@ impl Decoder {
                 self.fault("BAD_ID", &path, "its name is used twice", MEND_CONTROLLER);
             }
             let mut typed = self.ike_tunnel(tunnel, segments, &path);
+            let interface = interface_name(&typed);
+            if interface.is_some() && tunnels.iter().any(|t| interface_name(t) == interface) {
+                let message = "its interface would have the name of another's";
+                self.fault("BAD_ID", &path, message, "give the tunnel another name");
+            }
             if !typed.uplinks.iter().all(|uplink| uplinks.contains_key(uplink)) {
                 self.fault("BAD_REFERENCE", &path, "an uplink of it is not known", MEND_CONTROLLER);
             }
@@ -64,16 +71,9 @@ impl Decoder {
         segments: &BTreeMap<SegmentId, String>,
         path: &str,
     ) -> IkeTunnel {
-        for (field, text) in [("name", &tunnel.name), ("psk_name", &tunnel.psk_name)] {
-            self.word(text, |c| c.is_ascii_lowercase() || c == '-', &format!("{path}.{field}"));
-        }
-        for (field, text) in [("local_id", &tunnel.local_id), ("remote_id", &tunnel.remote_id)] {
-            self.word(
-                text,
-                |c| c.is_ascii_alphabetic() || ".-_@:".contains(c),
-                &format!("{path}.{field}"),
-            );
-        }
+        self.name(&tunnel.name, &format!("{path}.name"));
+        let auth = self.auth(tunnel, path);
+        self.identities(tunnel, &auth, path);
         for group in &tunnel.dh_groups {
             self.word(group, |c| c.is_ascii_lowercase(), &format!("{path}.dh_groups"));
         }
@@ -102,7 +102,8 @@ impl Decoder {
             peer_addresses,
             local_id: tunnel.local_id.clone(),
             remote_id: tunnel.remote_id.clone(),
-            psk_name: tunnel.psk_name.clone(),
+            auth,
+            mode: self.tunnel_mode(tunnel, path),
             profile,
             dh_groups: tunnel.dh_groups.clone(),
             segment: self.segment(tunnel.segment_id, segments, &format!("{path}.segment_id")),
@@ -171,6 +172,55 @@ impl Decoder {
             text => self.parse::<IpAddr>(text, format!("{path}.inside"), "address"),
         };
         IkeProbe { kind, interval_ms: probe.interval_ms, inside }
+    }
+
+    fn tunnel_mode(&mut self, tunnel: &wire::IkeTunnel, path: &str) -> TunnelMode {
+        let links = (1 + tunnel.more_uplink_ids.len()) * tunnel.peer_addresses.len();
+        match tunnel.mode() {
+            wire::IkeMode::Policy | wire::IkeMode::Unspecified => TunnelMode::Policy,
+            wire::IkeMode::Route => TunnelMode::Route,
+            wire::IkeMode::Gre => {
+                if links > 1 {
+                    let message = "a GRE interface is between one address and one other";
+                    self.fault("BAD_VALUE", format!("{path}.mode"), message, MEND_CONTROLLER);
+                }
+                TunnelMode::Gre
+            }
+        }
+    }
+
+    /// What the two ends know each other by. Names are of files at this host: never paths.
+    fn auth(&mut self, tunnel: &wire::IkeTunnel, path: &str) -> IkeAuth {
+        let Some(certificate) = &tunnel.certificate else {
+            self.name(&tunnel.psk_name, &format!("{path}.psk_name"));
+            return IkeAuth::Psk(tunnel.psk_name.clone());
+        };
+        let own = Some(certificate.name.clone()).filter(|name| !name.is_empty());
+        if let Some(own) = &own {
+            self.name(own, &format!("{path}.certificate.name"));
+        }
+        let peer_ca = if certificate.peer_ca_pem.is_empty() {
+            self.name(&certificate.peer_ca_name, &format!("{path}.certificate.peer_ca_name"));
+            PeerCa::Named(certificate.peer_ca_name.clone())
+        } else {
+            PeerCa::Pem(certificate.peer_ca_pem.clone())
+        };
+        IkeAuth::Certificate { own, peer_ca }
+    }
+
+    /// Distinguished names are for certificates only, and so is none, which is the one in the certificate.
+    fn identities(&mut self, tunnel: &wire::IkeTunnel, auth: &IkeAuth, path: &str) {
+        let certified = matches!(auth, IkeAuth::Certificate { .. });
+        let more = if certified { "=, " } else { "" };
+        let fits = |c: char| c.is_ascii_alphabetic() || ".-_@:".contains(c) || more.contains(c);
+        if !(certified && tunnel.local_id.is_empty()) {
+            self.word(&tunnel.local_id, fits, &format!("{path}.local_id"));
+        }
+        self.word(&tunnel.remote_id, fits, &format!("{path}.remote_id"));
+    }
+
+    fn name(&mut self, text: &str, path: &str) {
+        self.word(text, |c| c.is_ascii_lowercase() || c == '-', path);
     }
 
     fn word(&mut self, text: &str, fits: impl Fn(char) -> bool, path: &str) {
