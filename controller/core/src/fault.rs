@@ -203,6 +203,8 @@ codes! {
     UNKNOWN_SLA_CLASS
     UNKNOWN_TUNNEL_PROFILE
     UNKNOWN_TRANSPORT
+    /// An edge said that it can't do what is newly asked of it.
+    CAPABILITY_MISSING
     /// Numbers of a kind are used up.
     NUMBERS_EXHAUSTED
 }

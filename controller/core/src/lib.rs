@@ -9,6 +9,7 @@
 pub mod advice;
 mod allocate;
 pub mod audit;
+pub mod capability;
 pub mod changes;
 mod check;
 mod compile;

@@ -1,5 +1,6 @@
 //! The real controller on loopback: real TLS, real certificates, real clients, a folder of its own.
 
+mod capabilities;
 mod certificates;
 mod console;
 mod durability;

@@ -33,7 +33,7 @@ pub use dial::DialError;
 pub use enrol::{EnrolError, EnrolOptions, enrol};
 pub use files::FileError;
 pub use identity::{CONTROLLER_NAME, EdgeKey, Identity, IdentityError, edge_name};
-pub use link::{Control, StartError, start};
+pub use link::{Abilities, Control, StartError, start};
 pub use outbox::{MAX_DECISIONS, MAX_EVENTS};
 
 /// The engine's time to answer an order; afterwards it counts as failed.

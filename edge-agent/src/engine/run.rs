@@ -22,6 +22,7 @@ use tracing_subscriber::{EnvFilter, Layer as _};
 use super::clock::{Clock, unix_ms};
 use super::peering::{Parts, Peering};
 use super::{Engine, Own, Timer, gateways, host_task, metrics};
+use crate::abilities;
 use crate::cli::{Driver, EXIT_FAILED, EXIT_NO_AGENT, RunArgs, complain};
 use crate::control::{
     self, ControlEvent, ControlHandle, Identity, IdentityError, StartError, local,
@@ -171,8 +172,9 @@ pub async fn run(options: Options, stop: CancellationToken) -> Result<(), Engine
     let identity = Arc::new(Identity::load(&options.state_dir)?);
     // Before the controller is called: what the kernel can do may take it seconds to find out (it loads modules), and an
     // offered generation must be applied in time.
-    let (dataplane, EventReceivers { events, datagrams }) = data_plane(&options)?;
-    let control = control::start(identity.clone(), &options.state_dir)?;
+    let (dataplane, EventReceivers { events, datagrams }, kernel_forwards) = data_plane(&options)?;
+    let abilities = abilities::of(kernel_forwards, options.charon.clone());
+    let control = control::start(identity.clone(), &options.state_dir, abilities)?;
     let (asks, metrics_inbox) = mpsc::channel(metrics::ASKS);
     let about = About {
         service: "hawser-edge",
@@ -289,8 +291,10 @@ fn start_ike(
     crate::ike::start(&options.state_dir, options.charon.clone(), tell, stop.clone())
 }
 
-/// The driver that was asked for, or that this host can run.
-fn data_plane(options: &Options) -> Result<(Arc<dyn DataPlane>, EventReceivers), EngineError> {
+/// The driver that was asked for, or that this host can run; true: the kernel's.
+fn data_plane(
+    options: &Options,
+) -> Result<(Arc<dyn DataPlane>, EventReceivers, bool), EngineError> {
     let lacks: Option<Vec<Lack>> = match options.driver {
         Driver::Userspace => None,
         Driver::Auto => Some(lacks()),
@@ -303,7 +307,7 @@ fn data_plane(options: &Options) -> Result<(Arc<dyn DataPlane>, EventReceivers),
             let (driver, receivers) =
                 KernelDataPlane::start(Some(&options.state_dir)).map_err(fault)?;
             tracing::info!("the kernel driver forwards");
-            Ok((Arc::new(driver), receivers))
+            Ok((Arc::new(driver), receivers, true))
         }
         (Driver::Kernel, Some(lacks)) => {
             let what = lacks.iter().map(|lack| format!("{}: {}", lack.code, lack.message));
@@ -315,7 +319,7 @@ fn data_plane(options: &Options) -> Result<(Arc<dyn DataPlane>, EventReceivers),
             }
             tracing::info!("the userspace driver forwards");
             let (driver, receivers) = UserspaceDataPlane::new();
-            Ok((Arc::new(driver), receivers))
+            Ok((Arc::new(driver), receivers, false))
         }
     }
 }

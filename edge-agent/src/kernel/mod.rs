@@ -22,7 +22,7 @@ mod sysctl;
 mod watch;
 mod xfrm;
 
-pub use capability::{Lack, UNTRIED, lacks};
+pub use capability::{Lack, UNTRIED, lacks, suites};
 pub use clear::{ClearError, clear};
 pub use driver::KernelDataPlane;
 pub use netlink::Refusal;

@@ -7,16 +7,12 @@ use hawser_proto::config::v1 as wire;
 
 use super::{Plan, PlannedEdge, TunnelPlan, ike};
 use crate::allocate::NotAllocated;
+use crate::capability;
 use crate::id::SegmentId;
 use crate::intent::{
     BalanceBy, ClassMode, Edge, Family, Fleet, Match, PortRange, ProfileName, SlaClass,
     TrafficClass, TunnelProfile, Uplink, UplinkUse, WhenNoneMeets,
 };
-
-/// What an agent must have for IKE tunnels.
-const IKE_FEATURE: &str = "ike";
-/// And for their links.
-const IKE_LINKS_FEATURE: &str = "ike-links";
 
 pub(super) fn compile(
     plan: &Plan<'_>,
@@ -52,10 +48,10 @@ fn features(edge: &Edge) -> Vec<String> {
     let mut features = Vec::new();
     if !edge.ike_tunnels.is_empty() {
         // An agent without it would leave the gateway's prefixes to the default route.
-        features.push(IKE_FEATURE.to_owned());
+        features.push(capability::IKE.to_owned());
     }
-    if edge.ike_tunnels.iter().any(ike::needs_links) {
-        features.push(IKE_LINKS_FEATURE.to_owned());
+    if edge.ike_tunnels.iter().any(capability::needs_links) {
+        features.push(capability::IKE_LINKS.to_owned());
     }
     features
 }

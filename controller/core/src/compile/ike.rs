@@ -5,7 +5,7 @@ use ipnet::IpNet;
 
 use super::{Plan, config};
 use crate::allocate::NotAllocated;
-use crate::intent::{Edge, IkeProbe, IkeProbeKind, IkeStart, IkeTunnel, IkeVersion};
+use crate::intent::{Edge, IkeProbe, IkeProbeKind, IkeStart, IkeVersion};
 
 /// By name.
 pub(super) fn tunnels(plan: &Plan<'_>, edge: &Edge) -> Result<Vec<wire::IkeTunnel>, NotAllocated> {
@@ -46,11 +46,6 @@ pub(super) fn tunnels(plan: &Plan<'_>, edge: &Edge) -> Result<Vec<wire::IkeTunne
     }
     list.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(list)
-}
-
-/// It can't be had from an agent that knows one uplink and probes nothing.
-pub(super) fn needs_links(tunnel: &IkeTunnel) -> bool {
-    tunnel.uplinks.len() > 1 || tunnel.probe.is_some() || tunnel.sla.is_some()
 }
 
 fn probe(probe: &IkeProbe) -> wire::IkeProbe {
