@@ -10,5 +10,6 @@ pub mod history;
 pub mod host;
 pub mod ike;
 pub mod kernel;
+pub mod manual;
 pub mod peer;
 pub mod teardown;

@@ -20,6 +20,8 @@ pub const TELLS_ALL: &str = "capabilities";
 pub const IKE: &str = "ike";
 /// Such tunnels with several links, a probe or an SLA class.
 pub const IKE_LINKS: &str = "ike-links";
+/// Tunnels whose keys people have put at both ends.
+pub const MANUAL_KEYS: &str = "manual-keys";
 /// The host has strongSwan.
 pub const STRONGSWAN: &str = "strongswan";
 /// The host's kernel has IPsec.
@@ -102,6 +104,9 @@ fn of_edge<'a>(edge: &'a Edge, place: &str, asks: &mut BTreeSet<Ask<'a>>) {
     let mut ask = |path: &str, feature: &str| {
         asks.insert(Ask { path: path.to_owned(), edge: &edge.name, feature: feature.to_owned() });
     };
+    for t in 0..edge.manual_tunnels.len() {
+        ask(&format!("{place}.manual_tunnels[{t}]"), MANUAL_KEYS);
+    }
     for (t, tunnel) in edge.ike_tunnels.iter().enumerate() {
         let path = format!("{place}.ike_tunnels[{t}]");
         [IKE, STRONGSWAN, KERNEL_IPSEC].into_iter().for_each(|feature| ask(&path, feature));

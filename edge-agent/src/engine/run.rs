@@ -31,6 +31,7 @@ use crate::dataplane::{DataPlane, Event, EventReceivers, UserspaceDataPlane};
 use crate::host::{Carriers, HostError};
 use crate::ike::{CharonOptions, Echo, IkeHandle};
 use crate::kernel::{KernelDataPlane, Lack, UNTRIED, lacks};
+use crate::manual::ManualHandle;
 use crate::peer::PeerRoutes;
 
 /// Until the controller says otherwise.
@@ -201,6 +202,7 @@ pub async fn run(options: Options, stop: CancellationToken) -> Result<(), Engine
     let (history, history_task) = crate::history::start(&options.state_dir);
     let (ike, ike_task) = start_ike(&options, &control.handle, &stop);
     let ike_changes = ike.changes();
+    let manual = start_manual(&options, &control.handle, kernel_forwards)?;
     let (echoes, echo_inbox) = mpsc::channel(gateways::ECHOES);
     let (internal, internal_inbox) = mpsc::channel(INTERNAL_EVENTS);
     let clock = Clock::start();
@@ -208,6 +210,7 @@ pub async fn run(options: Options, stop: CancellationToken) -> Result<(), Engine
         metrics: metrics::Metrics::new(options.metrics.metrics_max_series, clock.now()),
         spans,
         ike,
+        manual,
         gateways: BTreeMap::new(),
         echoes,
         held_links: crate::ike::held::read(&options.state_dir),
@@ -275,20 +278,32 @@ pub async fn run(options: Options, stop: CancellationToken) -> Result<(), Engine
     Ok(())
 }
 
-/// What it tells goes to the controller as events.
 fn start_ike(
     options: &Options,
     control: &ControlHandle,
     stop: &CancellationToken,
 ) -> (IkeHandle, JoinHandle<()>) {
-    let control = control.clone();
-    let tell = move |change: Change| {
+    let tell = teller(control.clone());
+    crate::ike::start(&options.state_dir, options.charon.clone(), tell, stop.clone())
+}
+
+fn start_manual(
+    options: &Options,
+    control: &ControlHandle,
+    kernel_forwards: bool,
+) -> Result<ManualHandle, EngineError> {
+    crate::manual::start(&options.state_dir, kernel_forwards, teller(control.clone()))
+        .map_err(|error| EngineError::Driver(format!("no thread for manual tunnels: {error}")))
+}
+
+/// What becomes of tunnels with gateways goes to the controller as events.
+fn teller(control: ControlHandle) -> impl Fn(Change) + Send + Sync + 'static {
+    move |change| {
         let Change { code, tunnel, message } = change;
         tracing::info!(code, tunnel, "{message}");
         let (code, subject) = (code.to_owned(), tunnel);
         control.event(AgentEvent { unix_ms: unix_ms(), code, subject, message });
-    };
-    crate::ike::start(&options.state_dir, options.charon.clone(), tell, stop.clone())
+    }
 }
 
 /// The driver that was asked for, or that this host can run; true: the kernel's.

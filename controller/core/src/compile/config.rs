@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use hawser_proto::config::v1 as wire;
 
-use super::{Plan, PlannedEdge, TunnelPlan, ike};
+use super::{Plan, PlannedEdge, TunnelPlan, ike, manual};
 use crate::allocate::NotAllocated;
 use crate::capability;
 use crate::id::SegmentId;
@@ -41,6 +41,7 @@ pub(super) fn compile(
         drained: site.drained || edge.drained,
         leaf: plan.graph.rank[planned.at.site].is_none(),
         ike_tunnels: ike::tunnels(plan, edge)?,
+        manual_tunnels: manual::tunnels(plan, edge)?,
     })
 }
 
@@ -52,6 +53,9 @@ fn features(edge: &Edge) -> Vec<String> {
     }
     if edge.ike_tunnels.iter().any(capability::needs_links) {
         features.push(capability::IKE_LINKS.to_owned());
+    }
+    if !edge.manual_tunnels.is_empty() {
+        features.push(capability::MANUAL_KEYS.to_owned());
     }
     features
 }

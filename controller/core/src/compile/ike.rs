@@ -62,7 +62,7 @@ fn probe(probe: &IkeProbe) -> wire::IkeProbe {
     }
 }
 
-fn sorted(prefixes: &[IpNet]) -> Vec<String> {
+pub(super) fn sorted(prefixes: &[IpNet]) -> Vec<String> {
     let mut prefixes = prefixes.to_vec();
     prefixes.sort();
     prefixes.iter().map(ToString::to_string).collect()

@@ -3,6 +3,7 @@
 mod fabric;
 mod ike;
 mod ike_links;
+mod manual;
 mod survival;
 mod teardown;
 mod tools;
@@ -46,6 +47,9 @@ pub const ALL: &[Scenario] = &[
     long("ikev2-psk", ike::v2_psk),
     long("ikev1-psk", ike::v1_psk),
     long("ike-trap", ike::trap),
+    long("manual-keys-kernel", manual::kernel),
+    long("manual-keys-userspace", manual::userspace),
+    long("ah-transport", manual::ah_transport),
     long("ike-smart-link", ike_links::smart_link),
 ];
 

@@ -12,11 +12,13 @@ use ipnet::IpNet;
 
 use crate::id::{ClassId, EdgeId, PathId, SegmentId, TunnelId, UplinkId};
 use crate::ike::{IkeVersion, Start};
+use crate::manual::{KeyName, Mode, Protocol};
 
 pub use decode::{Fault, decode};
 
 /// Features that this agent has; a generation that requires another is refused.
-pub const FEATURES: [&str; 5] = ["fabric-keys", "ike", "ike-links", "stamp", "userspace-dataplane"];
+pub const FEATURES: [&str; 6] =
+    ["fabric-keys", "ike", "ike-links", "manual-keys", "stamp", "userspace-dataplane"];
 
 /// One edge's desired state. References between its parts are known to hold.
 #[derive(Debug, Clone, PartialEq)]
@@ -42,6 +44,25 @@ pub struct EdgeState {
     pub traffic_classes: Vec<TrafficClass>,
     /// With gateways that are not Hawser, by name.
     pub ike_tunnels: Vec<IkeTunnel>,
+    /// The same under manual keys, by name.
+    pub manual_tunnels: Vec<ManualTunnel>,
+}
+
+/// With a device that is not Hawser, under keys that people have put at both ends.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ManualTunnel {
+    pub name: String,
+    pub uplink: UplinkId,
+    pub peer_address: IpAddr,
+    pub protocol: Protocol,
+    pub mode: Mode,
+    /// Suite and waiver.
+    pub profile: Profile,
+    pub segment: SegmentId,
+    pub local_prefixes: Vec<IpNet>,
+    pub remote_prefixes: Vec<IpNet>,
+    pub inbound: KeyName,
+    pub outbound: KeyName,
 }
 
 /// With a gateway that is not Hawser: tunnel mode, policy based, authenticated by a pre-shared key.

@@ -8,21 +8,62 @@ use super::{
     GATEWAY_PRIORITY, GUARD_METRIC, HostState, KernelRoute, Observed, RouteKind, Rule,
     SEGMENT_TABLE_BASE, TUN_METRIC, gateway,
 };
-use crate::config::{IkeTunnel, Uplink};
+use crate::config::{EdgeState, IkeTunnel, ManualTunnel, Uplink};
+use crate::id::{SegmentId, UplinkId};
+
+/// A tunnel with a device that is not Hawser, however it is keyed.
+pub(super) struct Gateway<'e> {
+    uplinks: &'e [UplinkId],
+    peers: &'e [IpAddr],
+    segment: SegmentId,
+    beyond: &'e [IpNet],
+    /// Of its own, if it is there.
+    device: Option<String>,
+}
+
+impl<'e> From<&'e IkeTunnel> for Gateway<'e> {
+    fn from(tunnel: &'e IkeTunnel) -> Self {
+        Gateway {
+            uplinks: &tunnel.uplinks,
+            peers: &tunnel.peer_addresses,
+            segment: tunnel.segment,
+            beyond: &tunnel.remote_prefixes,
+            device: None,
+        }
+    }
+}
+
+impl<'e> From<&'e ManualTunnel> for Gateway<'e> {
+    fn from(tunnel: &'e ManualTunnel) -> Self {
+        Gateway {
+            uplinks: std::slice::from_ref(&tunnel.uplink),
+            peers: std::slice::from_ref(&tunnel.peer_address),
+            segment: tunnel.segment,
+            beyond: &tunnel.remote_prefixes,
+            device: Some(tunnel.link_name()),
+        }
+    }
+}
+
+pub(super) fn all(edge: &EdgeState) -> impl Iterator<Item = Gateway<'_>> {
+    let manual = edge.manual_tunnels.iter().map(Gateway::from);
+    edge.ike_tunnels.iter().map(Gateway::from).chain(manual)
+}
 
 /// The gateway is reached by the tunnel's uplinks only: from each one's address by that uplink, and else by the first. What
 /// is beyond it is routed to these uplinks too, where the kernel's IPsec policies take it, whichever of them the tunnel
-/// has; the guard drops what they do not. So nothing of this changes when a tunnel moves.
+/// has; the guard drops what they do not. So nothing of this changes when a tunnel moves. A tunnel with a device of its own is
+/// reached by that.
 pub(super) fn add_tunnel(
     state: &mut HostState,
     uplink_table: u32,
     uplink: &Uplink,
-    tunnel: &IkeTunnel,
+    tunnel: &Gateway<'_>,
     seen: &Observed,
 ) {
     let Some(rank) = tunnel.uplinks.iter().position(|id| *id == uplink.id) else { return };
     let link = seen.links.get(&uplink.interface);
-    for &peer in &tunnel.peer_addresses {
+    for &peer in tunnel.peers {
         let mut rule = |source: Option<IpAddr>| {
             state.rules.insert(Rule {
                 ipv6: peer.is_ipv6(),
@@ -42,15 +83,21 @@ pub(super) fn add_tunnel(
         }
     }
     let table = SEGMENT_TABLE_BASE + u32::from(tunnel.segment.0);
-    for &prefix in &tunnel.remote_prefixes {
+    for &prefix in tunnel.beyond {
         let kind = RouteKind::Unreachable;
         state.routes.insert(KernelRoute { table, prefix, metric: GUARD_METRIC, kind });
         if link.is_none() {
             continue;
         }
-        let gateway = gateway(uplink, prefix.addr().is_ipv6(), seen);
-        // Without a gateway the device alone will do: the packets leave inside others.
-        let kind = RouteKind::Device { interface: uplink.interface.clone(), gateway };
+        let own = tunnel.device.as_ref().filter(|device| seen.links.contains_key(*device));
+        let kind = match own {
+            Some(device) => RouteKind::Device { interface: device.clone(), gateway: None },
+            None => {
+                // Without a gateway the device alone will do: the packets leave inside others.
+                let gateway = gateway(uplink, prefix.addr().is_ipv6(), seen);
+                RouteKind::Device { interface: uplink.interface.clone(), gateway }
+            }
+        };
         let metric = TUN_METRIC + rank as u32;
         state.routes.insert(KernelRoute { table, prefix, metric, kind });
     }

@@ -13,7 +13,7 @@ use std::net::IpAddr;
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
-use crate::config::{EdgeState, Uplink};
+use crate::config::{EdgeState, ManualTunnel, Uplink};
 use crate::id::SegmentId;
 
 pub use guard::{TABLE as GUARD_TABLE, guard_script};
@@ -127,8 +127,8 @@ pub fn desired(edge: &EdgeState, seen: &Observed) -> HostState {
     for (index, uplink) in edge.uplinks.values().take(MAX_UPLINKS).enumerate() {
         let table = UPLINK_TABLE_BASE + index as u32;
         add_uplink(&mut state, table, uplink, seen);
-        for tunnel in &edge.ike_tunnels {
-            ike::add_tunnel(&mut state, table, uplink, tunnel, seen);
+        for tunnel in ike::all(edge) {
+            ike::add_tunnel(&mut state, table, uplink, &tunnel, seen);
         }
     }
     for &segment in edge.segments.keys() {
@@ -231,7 +231,8 @@ fn is_main(edge: &EdgeState, segment: SegmentId) -> bool {
 
 fn inputs(edge: &EdgeState, segment: SegmentId, tun: &str) -> Vec<Option<String>> {
     let lans = edge.lans.iter().filter(|l| l.segment == segment).map(|l| Some(l.device()));
-    lans.chain([Some(tun.to_owned())]).collect()
+    let manual = edge.manual_tunnels.iter().filter(|t| t.segment == segment);
+    lans.chain([Some(tun.to_owned())]).chain(manual.map(|t| Some(t.link_name()))).collect()
 }
 
 fn add_sysctls(state: &mut HostState, edge: &EdgeState, seen: &Observed) {
@@ -242,8 +243,7 @@ fn add_sysctls(state: &mut HostState, edge: &EdgeState, seen: &Observed) {
         set("net.ipv4.ip_forward".into(), "1");
         set("net.ipv6.conf.all.forwarding".into(), "1");
     }
-    let tuns = edge.segments.keys().map(|&s| tun_name(s));
-    for interface in edge.uplinks.values().map(|u| u.interface.clone()).chain(tuns) {
+    for interface in forwarding_devices(edge) {
         if !seen.links.contains_key(&interface) {
             continue;
         }
@@ -263,11 +263,17 @@ pub fn sysctl_name(interface: &str) -> String {
     interface.replace('.', "/")
 }
 
+/// Uplinks, and the devices that lead into tunnels.
+fn forwarding_devices(edge: &EdgeState) -> impl Iterator<Item = String> {
+    let tuns = edge.segments.keys().map(|&segment| tun_name(segment));
+    let manual = edge.manual_tunnels.iter().map(ManualTunnel::link_name);
+    edge.uplinks.values().map(|uplink| uplink.interface.clone()).chain(tuns).chain(manual)
+}
+
 /// The sysctls whose values the shell must observe.
 pub fn sysctls_of_interest(edge: &EdgeState) -> Vec<String> {
     let mut names = vec!["net.ipv4.ip_forward".into(), "net.ipv6.conf.all.forwarding".into()];
-    let tuns = edge.segments.keys().map(|&s| tun_name(s));
-    for interface in edge.uplinks.values().map(|u| u.interface.clone()).chain(tuns) {
+    for interface in forwarding_devices(edge) {
         let name = sysctl_name(&interface);
         names.push(format!("net.ipv4.conf.{name}.rp_filter"));
         names.push(format!("net.ipv6.conf.{name}.accept_ra"));
