@@ -66,7 +66,7 @@ pub enum Command {
     Why(WhyArgs),
     /// What is wrong with this host, what it costs, and what mends it
     Doctor(DoctorArgs),
-    /// Pre-shared keys for IKE tunnels, kept at this edge only
+    /// Pre-shared keys for IKE tunnels and keys of manual tunnels, kept at this edge only
     #[command(subcommand)]
     Secret(SecretCommand),
     /// Keep the uplinks' sockets open while no agent runs; the kernel driver starts it

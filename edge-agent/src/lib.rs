@@ -1,5 +1,6 @@
 //! The edge agent's shell: sockets, TUN, netlink, QUIC, files. Decisions are taken in `hawser-edge-core`.
 
+mod abilities;
 pub mod cli;
 pub mod control;
 pub mod dataplane;
@@ -9,5 +10,6 @@ pub mod history;
 pub mod host;
 pub mod ike;
 pub mod kernel;
+pub mod manual;
 pub mod peer;
 pub mod teardown;

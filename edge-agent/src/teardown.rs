@@ -1,18 +1,18 @@
 //! `hawser-edge teardown`: out of the kernel goes what agents left there on purpose, whichever driver they had.
 //!
 //! Ours is told by name: route protocols 118 and 119, our rules' preferences and tables, request IDs, next-hop IDs,
-//! interfaces `hw…s…` that are GRE, `hwx…` that are xfrm and `hwg…` that are GRE, two nftables tables. Sysctls stay as they are: what they were is not known any more.
+//! interfaces `hw…s…` and `hwm…` that are GRE, `hwx…` that are xfrm and `hwg…` that are GRE, two nftables tables. Sysctls stay as they are: what they were is not known any more.
 
 use std::path::Path;
 
 use crate::control::{FileError, files};
 use crate::host::{Host, HostError};
-use crate::kernel;
+use crate::{kernel, manual};
 
 /// What was taken out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Removed {
-    /// Of the kernel driver: interfaces, associations, policies, next hops, routes, rules.
+    /// Of the kernel driver and of manual tunnels: interfaces, associations, policies, next hops, routes, rules.
     pub driver: usize,
     /// Of every agent: routes, rules, interfaces of tunnels with gateways.
     pub host: usize,
@@ -30,6 +30,8 @@ pub enum TeardownError {
     Holder(#[source] std::io::Error),
     #[error("the kernel driver's part")]
     Driver(#[source] kernel::ClearError),
+    #[error("manual tunnels")]
+    Manual(#[source] kernel::Refusal),
     #[error("no runtime")]
     Runtime(#[source] std::io::Error),
     #[error("routes, rules and the guard")]
@@ -44,6 +46,7 @@ impl TeardownError {
             TeardownError::StateDir(_) => "STATE_DIR",
             TeardownError::Holder(_) => "HOLDER",
             TeardownError::Driver(_) => "TEARDOWN_DRIVER",
+            TeardownError::Manual(_) => "TEARDOWN_MANUAL",
             TeardownError::Runtime(_) => "NO_RUNTIME",
             TeardownError::Host(_) => "TEARDOWN_HOST",
         }
@@ -73,10 +76,11 @@ pub fn teardown(state_dir: &Path) -> Result<Removed, TeardownError> {
     };
     // In this order: while the guard stands, nothing leaves in clear.
     let driver = kernel::clear().map_err(TeardownError::Driver);
+    let manual = manual::clear().map_err(TeardownError::Manual);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let host = runtime.map_err(TeardownError::Runtime).and_then(|runtime| {
         runtime.block_on(async { Host::open()?.clear().await }).map_err(TeardownError::Host)
     });
     let holder = kernel::holder::end(state_dir).map_err(TeardownError::Holder);
-    Ok(Removed { driver: driver?, host: host?, holder: holder? })
+    Ok(Removed { driver: driver? + manual?, host: host?, holder: holder? })
 }

@@ -179,6 +179,14 @@ codes! {
     IKE_TOO_MANY_LINKS
     /// What is to be probed through an IKE tunnel is not at its other end.
     IKE_PROBE_NOT_BEYOND
+    /// No suite for keys that nobody renews, or none of AH.
+    MANUAL_SUITE
+    /// An SPI that would not tell two tunnels apart.
+    MANUAL_SPI_TWICE
+    /// A key for two directions or tunnels.
+    MANUAL_KEY_TWICE
+    /// A key itself stands in no document.
+    MANUAL_KEY_NOT_A_NAME
     SITE_WITHOUT_EDGE
     EDGE_WITHOUT_UPLINK
     LAN_WITHOUT_PREFIX
@@ -192,6 +200,7 @@ codes! {
     DUPLICATE_EDGE
     DUPLICATE_UPLINK
     DUPLICATE_IKE_TUNNEL
+    DUPLICATE_MANUAL_TUNNEL
     DUPLICATE_SEGMENT
     DUPLICATE_SLA_CLASS
     DUPLICATE_TRAFFIC_CLASS
@@ -207,6 +216,8 @@ codes! {
     UNKNOWN_SLA_CLASS
     UNKNOWN_TUNNEL_PROFILE
     UNKNOWN_TRANSPORT
+    /// An edge said that it can't do what is newly asked of it.
+    CAPABILITY_MISSING
     /// Numbers of a kind are used up.
     NUMBERS_EXHAUSTED
 }

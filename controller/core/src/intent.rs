@@ -296,8 +296,52 @@ pub struct Edge {
     pub uplinks: Vec<Uplink>,
     /// With gateways that are not Hawser.
     pub ike_tunnels: Vec<IkeTunnel>,
+    /// The same, with keys that people have put at both ends.
+    pub manual_tunnels: Vec<ManualTunnel>,
     /// Traffic is led away from it; it stays the last that is used.
     pub drained: bool,
+}
+
+/// With a device that is not Hawser, under keys that nobody negotiates or renews: no anti-replay, no ESN.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ManualTunnel {
+    pub name: String,
+    pub protocol: ManualProtocol,
+    pub mode: ManualMode,
+    /// Of the same edge.
+    pub uplink: UplinkName,
+    /// `None` in a faulty document only.
+    pub peer_address: Option<IpAddr>,
+    /// Its suite, and the waiver of it.
+    pub profile: ProfileName,
+    pub segment: SegmentName,
+    pub local_prefixes: Vec<IpNet>,
+    pub remote_prefixes: Vec<IpNet>,
+    pub inbound: ManualKey,
+    pub outbound: ManualKey,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum ManualProtocol {
+    #[default]
+    Esp,
+    Ah,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum ManualMode {
+    #[default]
+    Tunnel,
+    /// GRE without a key, in transport mode.
+    Gre,
+}
+
+/// Of one direction.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ManualKey {
+    pub spi: u32,
+    /// Name of the key; the key itself is at the edge only.
+    pub key_name: String,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

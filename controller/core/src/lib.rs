@@ -9,6 +9,7 @@
 pub mod advice;
 mod allocate;
 pub mod audit;
+pub mod capability;
 pub mod changes;
 mod check;
 mod compile;
@@ -42,9 +43,10 @@ pub use fault::{Fault, code};
 pub use id::{ClassId, EdgeId, PathId, SegmentId, TunnelId, UplinkId};
 pub use intent::{
     BalanceBy, ClassMode, ClassName, Edge, EdgeName, Family, Fleet, IkeProbe, IkeProbeKind,
-    IkeStart, IkeTunnel, IkeVersion, Lan, Match, Members, PortRange, ProfileName, SegmentName,
-    Site, SiteName, SlaClass, SlaName, Topology, TopologyKind, TrafficClass, TransportName,
-    TransportPairs, TunnelProfile, Uplink, UplinkName, UplinkUse, Waiver, WhenNoneMeets,
+    IkeStart, IkeTunnel, IkeVersion, Lan, ManualKey, ManualMode, ManualProtocol, ManualTunnel,
+    Match, Members, PortRange, ProfileName, SegmentName, Site, SiteName, SlaClass, SlaName,
+    Topology, TopologyKind, TrafficClass, TransportName, TransportPairs, TunnelProfile, Uplink,
+    UplinkName, UplinkUse, Waiver, WhenNoneMeets,
 };
 pub use limits::MAX_DOCUMENT_BYTES;
 pub use schema::json_schema;

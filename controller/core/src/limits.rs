@@ -18,6 +18,8 @@ pub(crate) const MAX_EDGES_PER_SITE: usize = 8;
 pub(crate) const MAX_UPLINKS_PER_EDGE: usize = 16;
 pub(crate) const MAX_ADDRESSES_PER_UPLINK: usize = 16;
 pub(crate) const MAX_IKE_TUNNELS_PER_EDGE: usize = 64;
+/// Each may be a device and a thread at the edge.
+pub(crate) const MAX_MANUAL_TUNNELS_PER_EDGE: usize = 16;
 pub(crate) const MAX_PEER_ADDRESSES: usize = 8;
 /// Of one tunnel: an uplink and an address of the gateway each.
 pub(crate) const MAX_IKE_LINKS: usize = 16;

@@ -25,9 +25,17 @@ pub const SINGLE_PROVIDER: &str = "SINGLE_PROVIDER";
 pub const HUB_WITHOUT_BACKUP: &str = "HUB_WITHOUT_BACKUP";
 pub const SLA_NEVER_MET: &str = "SLA_NEVER_MET";
 pub const SUITE_WEAK: &str = "SUITE_WEAK";
+pub const MANUAL_KEYS: &str = "MANUAL_KEYS";
 pub const SITE_ALONE: &str = "SITE_ALONE";
-pub const CODES: [&str; 6] =
-    [SINGLE_UPLINK, SINGLE_PROVIDER, HUB_WITHOUT_BACKUP, SLA_NEVER_MET, SUITE_WEAK, SITE_ALONE];
+pub const CODES: [&str; 7] = [
+    SINGLE_UPLINK,
+    SINGLE_PROVIDER,
+    HUB_WITHOUT_BACKUP,
+    SLA_NEVER_MET,
+    SUITE_WEAK,
+    MANUAL_KEYS,
+    SITE_ALONE,
+];
 
 /// What was heard of one SLA class on the paths of one tunnel, from one end.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,6 +53,7 @@ pub fn lint(fleet: &Fleet, watched: &[Watched], now_unix_ms: u64) -> Vec<Finding
     let mut found = Vec::new();
     for site in &fleet.sites {
         site.edges.iter().for_each(|edge| uplinks(site, edge, &mut found));
+        site.edges.iter().for_each(|edge| manual_keys(edge, &mut found));
     }
     lonely_hubs(fleet, &mut found);
     suites(fleet, &mut found);
@@ -84,6 +93,22 @@ fn uplinks(site: &Site, edge: &Edge, found: &mut Vec<Finding>) {
                 site.name, usable[0].provider
             ),
             mend: "what fails at a provider fails together: add one of another".to_owned(),
+        });
+    }
+}
+
+/// Always: nobody renews them, and nothing tells a packet from its copy.
+fn manual_keys(edge: &Edge, found: &mut Vec<Finding>) {
+    for tunnel in &edge.manual_tunnels {
+        found.push(Finding {
+            code: MANUAL_KEYS,
+            subject: format!("{}, {}", edge.name, tunnel.name),
+            message:
+                "its keys never change: who gets them reads all that was ever sent, and whoever \
+                      records packets can send them again"
+                    .to_owned(),
+            mend: "use `ike_tunnels` if the device speaks IKE; else change the keys regularly"
+                .to_owned(),
         });
     }
 }

@@ -38,6 +38,21 @@ impl Suite {
         self.0
     }
 
+    /// An AEAD of a counter: two packets under one key and one nonce give its key away.
+    pub fn counts(self) -> bool {
+        ["gcm", "chacha20"].iter().any(|mode| self.0.contains(mode))
+    }
+
+    /// DES or 3DES: 8-octet blocks.
+    pub fn wears_out(self) -> bool {
+        self.0.contains("des-")
+    }
+
+    /// False: it authenticates alone.
+    pub fn encrypts(self) -> bool {
+        !self.0.starts_with("null-")
+    }
+
     /// DES, 3DES, MD5 or SHA-1 is in it: only with a dated waiver.
     pub fn requires_waiver(self) -> bool {
         ["des-", "sha1-", "md5-"].iter().any(|old| self.0.contains(old))

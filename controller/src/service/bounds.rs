@@ -1,5 +1,6 @@
 //! Limits on what an authenticated agent may make the controller keep.
 
+use hawser_controller_core::capability::Features;
 use hawser_proto::agent::v1::{
     AgentEvent, Candidate, Decision, Explanation, Fault, IkeSample, PathSample, UplinkFact,
 };
@@ -21,9 +22,16 @@ pub const MAX_CURSOR_BYTES: usize = 64;
 pub const MAX_EVENTS_PER_MESSAGE: usize = 256;
 pub const MAX_DECISIONS_PER_MESSAGE: usize = 1_024;
 pub const MAX_REFUSED: usize = 64;
+const MAX_FEATURES: usize = 128;
+const MAX_FEATURE_BYTES: usize = 64;
 
 pub fn text(text: &mut String) {
     cut(text, MAX_TEXT_BYTES);
+}
+
+/// What an agent says that it can do: a short list of short words.
+pub fn features(told: Vec<String>) -> Features {
+    told.into_iter().filter(|f| f.len() <= MAX_FEATURE_BYTES).take(MAX_FEATURES).collect()
 }
 
 pub fn decision(decision: &mut Decision) {

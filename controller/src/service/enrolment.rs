@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use hawser_controller_core::capability::Features;
 use serde::{Deserialize, Serialize};
 
 use super::events::event;
@@ -231,6 +232,8 @@ impl Controller {
         let before = self.index.enrolled(edge, record);
         let (code, message) = match before {
             Some(before) if before.key_sha256 != issued.key_sha256 => {
+                // Another device may have its name now.
+                self.index.set_features(self.store.as_ref(), edge, Features::new()).await?;
                 ("EDGE_KEY_CHANGED", "enrolled again with another key")
             }
             Some(_) => ("EDGE_ENROLLED", "enrolled again with the same key"),

@@ -17,7 +17,7 @@ impl Controller {
         let offered = told.len() as u64;
         let config = state.edges.get(edge).map(|edge| &edge.config);
         let known = |sample: &IkeSample| {
-            config.is_some_and(|c| c.ike_tunnels.iter().any(|tunnel| tunnel.name == sample.name))
+            config.is_some_and(|config| names(config).any(|(name, ..)| name == sample.name))
         };
         told.retain(known);
         told.sort_by(|a, b| a.name.cmp(&b.name));
@@ -38,22 +38,23 @@ impl Controller {
         let mut found: Vec<IkeTunnel> = self.index.with_all(|live| {
             let of_edge = |(name, edge): (&String, &Arc<EdgeState>)| {
                 let live = live.get(name).filter(|live| live.ike_unix_ms >= oldest);
-                let one = |tunnel: &config::IkeTunnel| {
+                let one = |(tunnel, uplink, manual): (&str, u32, bool)| {
                     let mut uplinks = edge.config.uplinks.iter();
-                    let uplink = uplinks.find(|uplink| uplink.id == tunnel.uplink_id);
-                    let told = live.and_then(|l| l.ike.iter().find(|s| s.name == tunnel.name));
+                    let uplink = uplinks.find(|known| known.id == uplink);
+                    let told = live.and_then(|l| l.ike.iter().find(|s| s.name == tunnel));
                     let used = told.and_then(|t| t.links.iter().find(|link| link.chosen));
                     let first = uplink.map(|uplink| uplink.name.clone()).unwrap_or_default();
                     IkeTunnel {
                         site: edge.config.site.clone(),
                         edge: name.clone(),
-                        name: tunnel.name.clone(),
+                        name: tunnel.to_owned(),
                         uplink: used.map_or(first, |link| link.uplink.clone()),
                         sample: told.cloned(),
                         sample_unix_ms: live.map_or(0, |live| live.ike_unix_ms),
+                        manual,
                     }
                 };
-                edge.config.ike_tunnels.iter().map(one).collect::<Vec<_>>()
+                names(&edge.config).map(one).collect::<Vec<_>>()
             };
             wanted.flat_map(of_edge).collect()
         });
@@ -68,4 +69,10 @@ impl Controller {
             }
         }
     }
+}
+
+/// Tunnels with devices that are not Hawser, with the uplink of each, and whether people have keyed them.
+fn names(config: &config::EdgeConfig) -> impl Iterator<Item = (&str, u32, bool)> {
+    let ike = config.ike_tunnels.iter().map(|t| (t.name.as_str(), t.uplink_id, false));
+    ike.chain(config.manual_tunnels.iter().map(|t| (t.name.as_str(), t.uplink_id, true)))
 }

@@ -1,10 +1,11 @@
 //! What is live about each edge: its session, its generations, its newest samples and decisions.
-//! All of it may be lost with the process; agents tell it again. Only enrolments and the last NACK
-//! are read back from the store.
+//! All of it may be lost with the process; agents tell it again. Only enrolments, the last NACK and
+//! what agents can do are read back from the store.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::{Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard};
 
+use hawser_controller_core::capability::Features;
 use hawser_proto::agent::v1::controller_message::Message as ToAgent;
 use hawser_proto::agent::v1::{
     ControllerMessage, Decision, DecisionsAck, Fault, GenerationState, IkeSample, NackKind,
@@ -23,6 +24,7 @@ use crate::clock::now_unix_ms;
 use crate::store::{Op, Store, StoreError, Txn};
 
 const NACK_PREFIX: &str = "nack/";
+const FEATURES_PREFIX: &str = "features/";
 /// Decisions kept per edge, and of a large fleet fewer: each has its candidates with it, about a kilobyte.
 const MAX_DECISIONS: usize = 1_000;
 const MAX_DECISIONS_OF_FLEET: usize = 300_000;
@@ -83,6 +85,8 @@ pub struct EdgeLive {
     /// Sent last by this process.
     pub pushed: Option<Generation>,
     pub last_nack: Option<LastNack>,
+    /// What its agent said that it can do; empty: it never said.
+    pub features: Arc<Features>,
     pub uplinks: Vec<UplinkFact>,
     pub counters: BTreeMap<String, u64>,
     pub samples: BTreeMap<u32, Sample>,
@@ -110,6 +114,7 @@ impl Default for EdgeLive {
             generations: GenerationState::default(),
             pushed: None,
             last_nack: None,
+            features: Arc::default(),
             uplinks: Vec::new(),
             counters: BTreeMap::new(),
             samples: BTreeMap::new(),
@@ -222,6 +227,10 @@ impl Index {
             let edge = &entry.key[NACK_PREFIX.len()..];
             index.with(edge, |live| live.last_nack = Some(nack));
         }
+        for entry in store.range(FEATURES_PREFIX, None, usize::MAX).await? {
+            let features: Features = manifest::decode(&entry.key, &entry.value)?;
+            index.with(&entry.key[FEATURES_PREFIX.len()..], |live| live.features = features.into());
+        }
         Ok(index)
     }
 
@@ -318,6 +327,34 @@ impl Index {
         store.txn(txn).await?;
         self.with(edge, |live| live.last_nack = nack);
         Ok(())
+    }
+
+    /// Remembers what an edge's agent can do over a restart, or forgets it: another device has its name.
+    pub async fn set_features(
+        &self,
+        store: &dyn Store,
+        edge: &str,
+        features: Features,
+    ) -> Result<(), StoreError> {
+        if self.with(edge, |live| *live.features == features) {
+            return Ok(());
+        }
+        let key = format!("{FEATURES_PREFIX}{edge}");
+        let op = if features.is_empty() {
+            Op::delete(&key)
+        } else {
+            Op::put(&key, manifest::encode(&key, &features)?)
+        };
+        store.txn(Txn { then: vec![op], ..Txn::default() }).await?;
+        self.with(edge, |live| live.features = features.into());
+        Ok(())
+    }
+
+    /// What every edge that is known said that it can do.
+    pub fn features(&self) -> BTreeMap<String, Arc<Features>> {
+        let edges = self.lock();
+        let told = edges.iter().filter(|(_, live)| !live.features.is_empty());
+        told.map(|(edge, live)| (edge.clone(), live.features.clone())).collect()
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<String, EdgeLive>> {

@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use hawser_controller_core::Fleet;
 use hawser_controller_core::rollout::{Policy, waves};
+use hawser_controller_core::{Fleet, capability};
 use hawser_proto::agent::v1::Fault;
 use hawser_telemetry::TraceContext;
 
@@ -226,17 +226,28 @@ impl Controller {
         self.commit(&state, next, BlobWriter::new(self.store.as_ref()), vec![told], audit).await
     }
 
+    /// Of a document that is to be applied: also what edges said that they can't do is a fault of it.
     pub(super) async fn parse(
         &self,
         document: Vec<u8>,
     ) -> Result<Result<Fleet, Vec<Fault>>, ServiceError> {
         let name = self.settings.fleet.clone();
-        tokio::task::spawn_blocking(move || compiler::validate(&document, &name))
+        let (state, features) = (self.state(), self.index.features());
+        let check = move || -> Result<Fleet, Vec<Fault>> {
+            let fleet = compiler::validate(&document, &name)?;
+            let lacking = capability::lacking(&fleet, state.fleet.as_ref(), &features);
+            if lacking.is_empty() {
+                Ok(fleet)
+            } else {
+                Err(lacking.into_iter().map(Fault::from).collect())
+            }
+        };
+        tokio::task::spawn_blocking(check)
             .await
             .map_err(|_| ServiceError::Compile("reading it panicked".into()))
     }
 
-    /// Of a document that was applied before.
+    /// Of a document that was applied before: going back to it is refused for nothing that it asks.
     pub(super) async fn parse_again(
         &self,
         document: Vec<u8>,

@@ -208,6 +208,10 @@ impl Session<'_> {
         if let Some(id) = confirmed {
             generations.confirmed = Some(id.into());
         }
+        let features = bounds::features(hello.features);
+        let store = controller.store.as_ref();
+        let kept = controller.index.set_features(store, self.edge, features);
+        kept.await.map_err(ServiceError::from)?;
         let decisions_held = controller.index.with(self.edge, |live| {
             live.agent_version = version;
             live.generations = generations;

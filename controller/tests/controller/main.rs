@@ -1,6 +1,7 @@
 //! The real controller on loopback: real TLS, real certificates, real clients, a folder of its own.
 
 mod authority;
+mod capabilities;
 mod certificates;
 mod console;
 mod durability;

@@ -14,6 +14,7 @@ pub mod id;
 pub mod ike;
 pub mod kernel;
 pub mod keys;
+pub mod manual;
 pub mod pmtu;
 pub mod policy;
 pub mod probe;

@@ -27,8 +27,12 @@ pub struct ReplayWindow {
 }
 
 impl ReplayWindow {
-    /// `size` in packets; `None` unless [`MIN_WINDOW`] ≤ `size` ≤ [`MAX_WINDOW`].
+    /// `size` in packets; `None` unless [`MIN_WINDOW`] ≤ `size` ≤ [`MAX_WINDOW`]. 0: everything may be new, as under a
+    /// manual key, whose sender starts again at 1 whenever it likes (RFC 4303 section 3.4.3); not with ESN.
     pub fn new(size: u32, esn: bool) -> Option<Self> {
+        if size == 0 && !esn {
+            return Some(ReplayWindow { esn, size: 0, highest: 0, first: 0, blocks: Box::new([]) });
+        }
         if !(MIN_WINDOW..=MAX_WINDOW).contains(&size) {
             return None;
         }
@@ -73,6 +77,10 @@ impl ReplayWindow {
     pub fn commit(&mut self, seq: u64) -> Result<bool, DropReason> {
         self.admit(seq)?;
         let newest = seq > self.highest;
+        if self.size == 0 {
+            self.highest = self.highest.max(seq);
+            return Ok(newest);
+        }
         if newest {
             self.advance(seq);
         }
@@ -85,6 +93,9 @@ impl ReplayWindow {
     }
 
     fn admit(&self, seq: u64) -> Result<(), DropReason> {
+        if self.size == 0 {
+            return Ok(());
+        }
         if seq == 0 {
             return Err(DropReason::ZeroSequence);
         }

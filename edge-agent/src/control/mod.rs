@@ -34,7 +34,7 @@ pub use enrol::{EnrolError, EnrolOptions, enrol};
 pub use files::FileError;
 pub use identity::{CONTROLLER_NAME, EdgeKey, Identity, IdentityError, edge_name};
 pub(crate) use link::ended_on_disk;
-pub use link::{Control, StartError, start};
+pub use link::{Abilities, Control, StartError, start};
 pub use outbox::{MAX_DECISIONS, MAX_EVENTS};
 
 /// The engine's time to answer an order; afterwards it counts as failed.

@@ -16,6 +16,7 @@ mod linger;
 mod lpm;
 mod outbox;
 mod path;
+pub(crate) mod relay;
 mod route;
 mod shared;
 mod spec;

@@ -156,6 +156,7 @@ impl Engine {
         self.refresh_carrier(&edge);
         self.refresh_lans(&edge);
         self.refresh_ike(&edge);
+        self.refresh_manual(&edge);
         // Reports cost more than probes: not over an uplink that is paid by volume, while there is another.
         let mut uplinks: Vec<&Uplink> = edge.uplinks.values().collect();
         uplinks.sort_by_key(|uplink| (uplink.usage, uplink.id));
@@ -266,6 +267,7 @@ impl Engine {
         self.refresh_lans(&edge);
         if changed {
             self.refresh_ike(&edge);
+            self.refresh_manual(&edge);
             self.refresh_pmtus();
             self.refresh_table();
             self.refresh_hello();
@@ -289,6 +291,7 @@ impl Engine {
         self.peers.forget_all();
         self.gateways.clear();
         self.ike.hold(Vec::new());
+        self.manual.hold(Vec::new());
         // The way back to the controller must not be pinned to what is torn down.
         self.control.set_uplinks(Vec::new());
         for id in std::mem::take(&mut self.uplinks).into_keys() {

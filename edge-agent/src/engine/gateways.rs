@@ -200,6 +200,7 @@ impl Engine {
     }
 
     /// Tunnels as charon tells of them, with what is known of their links.
+    /// Of all tunnels with devices that are not Hawser, however they are keyed.
     pub(super) fn ike_samples(&self) -> Vec<wire::IkeSample> {
         let now = self.clock.now();
         let mut samples = self.ike.samples().to_vec();
@@ -208,6 +209,7 @@ impl Engine {
             sample.moves = gateway.moves;
             sample.links = gateway.links.views(now).iter().map(link_on_wire).collect();
         }
+        samples.extend(self.manual.samples().iter().cloned());
         samples
     }
 }

@@ -17,6 +17,7 @@ mod host_task;
 mod ike;
 mod keys;
 mod lans;
+mod manual;
 mod metrics;
 mod pacing;
 mod path;
@@ -55,6 +56,7 @@ use crate::dataplane::DataPlane;
 use crate::history::History;
 use crate::host::Carriers;
 use crate::ike::IkeHandle;
+use crate::manual::ManualHandle;
 use crate::peer::PeerRoutes;
 use clock::Clock;
 use forwarding::UplinkMtus;
@@ -116,6 +118,8 @@ struct Engine {
     selections: BTreeMap<(TunnelId, ClassId), Selection>,
     /// Tunnels with gateways that are not Hawser.
     ike: IkeHandle,
+    /// Tunnels under manual keys.
+    manual: ManualHandle,
     /// Those of them whose links are watched, by name.
     gateways: BTreeMap<String, gateways::Gateway>,
     /// What the sockets of their probes hear.

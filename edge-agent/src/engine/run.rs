@@ -22,6 +22,7 @@ use tracing_subscriber::{EnvFilter, Layer as _};
 use super::clock::{Clock, unix_ms};
 use super::peering::{Parts, Peering};
 use super::{Engine, Own, Timer, gateways, host_task, metrics};
+use crate::abilities;
 use crate::cli::{Driver, EXIT_FAILED, EXIT_NO_AGENT, RunArgs, complain};
 use crate::control::{
     self, ControlEvent, ControlHandle, Identity, IdentityError, StartError, local,
@@ -30,6 +31,7 @@ use crate::dataplane::{DataPlane, Event, EventReceivers, UserspaceDataPlane};
 use crate::host::{Carriers, HostError};
 use crate::ike::{CharonOptions, Echo, IkeHandle};
 use crate::kernel::{KernelDataPlane, Lack, UNTRIED, lacks};
+use crate::manual::ManualHandle;
 use crate::peer::PeerRoutes;
 
 /// Until the controller says otherwise.
@@ -171,8 +173,9 @@ pub async fn run(options: Options, stop: CancellationToken) -> Result<(), Engine
     let identity = Arc::new(Identity::load(&options.state_dir)?);
     // Before the controller is called: what the kernel can do may take it seconds to find out (it loads modules), and an
     // offered generation must be applied in time.
-    let (dataplane, EventReceivers { events, datagrams }) = data_plane(&options)?;
-    let control = control::start(identity.clone(), &options.state_dir)?;
+    let (dataplane, EventReceivers { events, datagrams }, kernel_forwards) = data_plane(&options)?;
+    let abilities = abilities::of(kernel_forwards, options.charon.clone());
+    let control = control::start(identity.clone(), &options.state_dir, abilities)?;
     let (asks, metrics_inbox) = mpsc::channel(metrics::ASKS);
     let about = About {
         service: "hawser-edge",
@@ -199,6 +202,7 @@ pub async fn run(options: Options, stop: CancellationToken) -> Result<(), Engine
     let (history, history_task) = crate::history::start(&options.state_dir);
     let (ike, ike_task) = start_ike(&options, &control.handle, &stop);
     let ike_changes = ike.changes();
+    let manual = start_manual(&options, &control.handle, kernel_forwards)?;
     let (echoes, echo_inbox) = mpsc::channel(gateways::ECHOES);
     let (internal, internal_inbox) = mpsc::channel(INTERNAL_EVENTS);
     let clock = Clock::start();
@@ -206,6 +210,7 @@ pub async fn run(options: Options, stop: CancellationToken) -> Result<(), Engine
         metrics: metrics::Metrics::new(options.metrics.metrics_max_series, clock.now()),
         spans,
         ike,
+        manual,
         gateways: BTreeMap::new(),
         echoes,
         held_links: crate::ike::held::read(&options.state_dir),
@@ -273,24 +278,38 @@ pub async fn run(options: Options, stop: CancellationToken) -> Result<(), Engine
     Ok(())
 }
 
-/// What it tells goes to the controller as events.
 fn start_ike(
     options: &Options,
     control: &ControlHandle,
     stop: &CancellationToken,
 ) -> (IkeHandle, JoinHandle<()>) {
-    let control = control.clone();
-    let tell = move |change: Change| {
+    let tell = teller(control.clone());
+    crate::ike::start(&options.state_dir, options.charon.clone(), tell, stop.clone())
+}
+
+fn start_manual(
+    options: &Options,
+    control: &ControlHandle,
+    kernel_forwards: bool,
+) -> Result<ManualHandle, EngineError> {
+    crate::manual::start(&options.state_dir, kernel_forwards, teller(control.clone()))
+        .map_err(|error| EngineError::Driver(format!("no thread for manual tunnels: {error}")))
+}
+
+/// What becomes of tunnels with gateways goes to the controller as events.
+fn teller(control: ControlHandle) -> impl Fn(Change) + Send + Sync + 'static {
+    move |change| {
         let Change { code, tunnel, message } = change;
         tracing::info!(code, tunnel, "{message}");
         let (code, subject) = (code.to_owned(), tunnel);
         control.event(AgentEvent { unix_ms: unix_ms(), code, subject, message });
-    };
-    crate::ike::start(&options.state_dir, options.charon.clone(), tell, stop.clone())
+    }
 }
 
-/// The driver that was asked for, or that this host can run.
-fn data_plane(options: &Options) -> Result<(Arc<dyn DataPlane>, EventReceivers), EngineError> {
+/// The driver that was asked for, or that this host can run; true: the kernel's.
+fn data_plane(
+    options: &Options,
+) -> Result<(Arc<dyn DataPlane>, EventReceivers, bool), EngineError> {
     let lacks: Option<Vec<Lack>> = match options.driver {
         Driver::Userspace => None,
         Driver::Auto => Some(lacks()),
@@ -303,7 +322,7 @@ fn data_plane(options: &Options) -> Result<(Arc<dyn DataPlane>, EventReceivers),
             let (driver, receivers) =
                 KernelDataPlane::start(Some(&options.state_dir)).map_err(fault)?;
             tracing::info!("the kernel driver forwards");
-            Ok((Arc::new(driver), receivers))
+            Ok((Arc::new(driver), receivers, true))
         }
         (Driver::Kernel, Some(lacks)) => {
             let what = lacks.iter().map(|lack| format!("{}: {}", lack.code, lack.message));
@@ -315,7 +334,7 @@ fn data_plane(options: &Options) -> Result<(Arc<dyn DataPlane>, EventReceivers),
             }
             tracing::info!("the userspace driver forwards");
             let (driver, receivers) = UserspaceDataPlane::new();
-            Ok((Arc::new(driver), receivers))
+            Ok((Arc::new(driver), receivers, false))
         }
     }
 }

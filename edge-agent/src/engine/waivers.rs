@@ -2,7 +2,7 @@
 //! of when a generation brings them and every day after; an old generation whose waiver ends meanwhile stays in force,
 //! for an outage at midnight would help nobody, but no new one may bring it again.
 
-use hawser_edge_core::config::{EdgeState, Fault, Tunnel};
+use hawser_edge_core::config::{EdgeState, Fault, Profile};
 
 use super::{Engine, clock};
 
@@ -14,9 +14,9 @@ impl Engine {
         let Some(edge) = self.edge.clone() else { return };
         let now_ms = clock::unix_ms();
         self.waivers_told_day = now_ms / DAY_MS;
-        for tunnel in edge.tunnels.values() {
-            if let Some((code, message)) = word(tunnel, now_ms) {
-                self.event(code, &tunnel.peer_edge, &message);
+        for (name, profile) in profiles(&edge) {
+            if let Some((code, message)) = word(profile, now_ms) {
+                self.event(code, name, &message);
             }
         }
     }
@@ -30,8 +30,8 @@ impl Engine {
     /// Tunnels whose suite is told of, for the counters: by code.
     pub(super) fn waived_tunnels(&self) -> impl Iterator<Item = &'static str> {
         let now_ms = clock::unix_ms();
-        let tunnels = self.edge.iter().flat_map(|edge| edge.tunnels.values());
-        tunnels.filter_map(move |tunnel| word(tunnel, now_ms)).map(|(code, _)| match code {
+        let profiles = self.edge.iter().flat_map(|edge| profiles(edge));
+        profiles.filter_map(move |(_, p)| word(p, now_ms)).map(|(code, _)| match code {
             "WAIVER_EXPIRED" => "tunnels_waiver_expired",
             "SUITE_UNDER_WAIVER" => "tunnels_under_waiver",
             _ => "tunnels_not_encrypted",
@@ -39,8 +39,14 @@ impl Engine {
     }
 }
 
-fn word(tunnel: &Tunnel, now_ms: u64) -> Option<(&'static str, String)> {
-    let (suite, profile) = (tunnel.profile.suite, &tunnel.profile);
+/// Of tunnels of the fabric, by their peers, and of manual ones, by their names.
+fn profiles(edge: &EdgeState) -> impl Iterator<Item = (&str, &Profile)> {
+    let fabric = edge.tunnels.values().map(|t| (t.peer_edge.as_str(), &t.profile));
+    fabric.chain(edge.manual_tunnels.iter().map(|t| (t.name.as_str(), &t.profile)))
+}
+
+fn word(profile: &Profile, now_ms: u64) -> Option<(&'static str, String)> {
+    let suite = profile.suite;
     match &profile.waiver {
         Some(waiver) if has_ended(waiver.ends_unix_s, now_ms) => Some((
             "WAIVER_EXPIRED",
@@ -61,19 +67,19 @@ fn word(tunnel: &Tunnel, now_ms: u64) -> Option<(&'static str, String)> {
 
 /// A fault for each tunnel whose waiver has ended.
 pub(super) fn expired(edge: &EdgeState, now_ms: u64) -> Option<Vec<Fault>> {
-    let faults: Vec<Fault> = edge
-        .tunnels
-        .values()
-        .filter_map(|tunnel| {
-            let waiver = tunnel.profile.waiver.as_ref()?;
-            has_ended(waiver.ends_unix_s, now_ms).then(|| Fault {
-                code: "WAIVER_EXPIRED",
-                path: format!("tunnels[{}].profile.waiver", tunnel.id),
-                message: format!("the waiver for {} has ended", tunnel.profile.suite),
-                mend: "choose a suite that needs none, or renew the waiver".into(),
-            })
+    let fabric = edge.tunnels.values().map(|t| (format!("tunnels[{}]", t.id), &t.profile));
+    let manual = edge.manual_tunnels.iter().enumerate();
+    let manual = manual.map(|(i, t)| (format!("manual_tunnels[{i}]"), &t.profile));
+    let ended = |(path, profile): (String, &Profile)| {
+        let waiver = profile.waiver.as_ref()?;
+        has_ended(waiver.ends_unix_s, now_ms).then(|| Fault {
+            code: "WAIVER_EXPIRED",
+            path: format!("{path}.profile.waiver"),
+            message: format!("the waiver for {} has ended", profile.suite),
+            mend: "choose a suite that needs none, or renew the waiver".into(),
         })
-        .collect();
+    };
+    let faults: Vec<Fault> = fabric.chain(manual).filter_map(ended).collect();
     (!faults.is_empty()).then_some(faults)
 }
 

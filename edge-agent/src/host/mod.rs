@@ -21,6 +21,12 @@ pub use error::HostError;
 /// A kernel with XFRM has it.
 const XFRM_SIGN: &str = "/proc/sys/net/core/xfrm_acq_expires";
 
+/// Whether the host's kernel has IPsec, for whomever.
+#[must_use]
+pub fn kernel_has_ipsec() -> bool {
+    std::path::Path::new(XFRM_SIGN).exists()
+}
+
 /// One step that was tried, and how it went.
 #[derive(Debug)]
 pub struct StepReport {
@@ -73,7 +79,7 @@ impl Host {
             rules: netlink::rules(&self.handle).await?,
             sysctls: sysctl::read(&reconcile::sysctls_of_interest(edge)),
             guard: self.guard.loaded().await,
-            ipsec: std::path::Path::new(XFRM_SIGN).exists(),
+            ipsec: kernel_has_ipsec(),
             links,
         })
     }

@@ -71,6 +71,7 @@ pub(crate) fn edge() -> EdgeState {
         sla_classes: BTreeMap::new(),
         traffic_classes: vec![],
         ike_tunnels: vec![],
+        manual_tunnels: vec![],
     }
 }
 

@@ -1,5 +1,5 @@
-//! Pre-shared keys, `<state>/secrets/NAME` (0600 in a directory 0700). They are put there at the edge itself and go to
-//! charon only: the intent names them, no message has them.
+//! Pre-shared keys and manual keys, `<state>/secrets/NAME` (0600 in a directory 0700). They are put there at the edge itself
+//! and go to charon, or to who protects packets, only: the intent names them, no message has them.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -96,7 +96,7 @@ pub fn names(state_dir: &Path) -> Result<Vec<String>, SecretError> {
 }
 
 /// The secret, or why there is none to use.
-pub(super) fn read(state_dir: &Path, name: &str) -> Result<Zeroizing<Vec<u8>>, Blocked> {
+pub(crate) fn read(state_dir: &Path, name: &str) -> Result<Zeroizing<Vec<u8>>, Blocked> {
     let blocked = |code, message| Blocked {
         code,
         message,

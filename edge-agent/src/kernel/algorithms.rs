@@ -23,13 +23,6 @@ pub fn attributes(suite: Suite, key: &[u8]) -> Option<Vec<XfrmAttrs>> {
         Encryption::Null => "ecb(cipher_null)",
         Encryption::Sm4Gcm => return None,
     };
-    let hash = match suite.integrity()? {
-        Integrity::HmacSha256 => "hmac(sha256)",
-        Integrity::HmacSha512 => "hmac(sha512)",
-        Integrity::HmacSm3Half | Integrity::HmacSm3Full => "hmac(sm3)",
-        Integrity::HmacSha1 => "hmac(sha1)",
-        Integrity::HmacMd5 => "hmac(md5)",
-    };
     let (encryption, integrity) = key.split_at_checked(suite.key_len())?;
     Some(vec![
         XfrmAttrs::EncryptionAlg(Alg {
@@ -37,14 +30,26 @@ pub fn attributes(suite: Suite, key: &[u8]) -> Option<Vec<XfrmAttrs>> {
             alg_key_len: encryption.len() as u32 * 8,
             alg_key: encryption.to_vec(),
         }),
-        // Without a length of its own the kernel cuts SHA-256 to 96 bits, which no standard does.
-        XfrmAttrs::AuthenticationAlgTrunc(AlgAuth {
-            alg_name: name(hash),
-            alg_key_len: integrity.len() as u32 * 8,
-            alg_trunc_len: icv_bits,
-            alg_key: integrity.to_vec(),
-        }),
+        authentication(suite.integrity()?, integrity),
     ])
+}
+
+/// Of an HMAC alone, as AH has it.
+pub fn authentication(integrity: Integrity, key: &[u8]) -> XfrmAttrs {
+    let hash = match integrity {
+        Integrity::HmacSha256 => "hmac(sha256)",
+        Integrity::HmacSha512 => "hmac(sha512)",
+        Integrity::HmacSm3Half | Integrity::HmacSm3Full => "hmac(sm3)",
+        Integrity::HmacSha1 => "hmac(sha1)",
+        Integrity::HmacMd5 => "hmac(md5)",
+    };
+    // Without a length of its own the kernel cuts SHA-256 to 96 bits, which no standard does.
+    XfrmAttrs::AuthenticationAlgTrunc(AlgAuth {
+        alg_name: name(hash),
+        alg_key_len: key.len() as u32 * 8,
+        alg_trunc_len: integrity.icv_len() as u32 * 8,
+        alg_key: key.to_vec(),
+    })
 }
 
 fn aead(called: &str, key: &[u8], icv_bits: u32) -> XfrmAttrs {

@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use hawser_edge_core::id::{PathId, Spi};
 use hawser_edge_core::kernel::{Direction, GreLink, NextHop, Policy, StateId, link_name};
+use hawser_esp::Encryption;
 use nix::sched::{CloneFlags, unshare};
 
 use super::route::Rtnetlink;
@@ -41,6 +42,22 @@ pub fn lacks() -> Vec<Lack> {
     )
 }
 
+/// The suites that this kernel has. Of SM4 and SM3 it is tried, in a namespace of its own: many kernels are built without
+/// them. The others every kernel with ESP has, at least as a module, and modules for old suites are not loaded for nothing.
+#[must_use]
+pub fn suites() -> Vec<Suite> {
+    let tried = thread::Builder::new().name("kernel-try".into()).spawn(|| {
+        let alone = unshare(CloneFlags::CLONE_NEWNET).is_ok();
+        let has = |suite: &Suite| match suite.encryption() {
+            Encryption::Sm4Gcm => false,
+            Encryption::Sm4Cbc => alone && try_suite(*suite).is_ok(),
+            _ => true,
+        };
+        Suite::ALL.into_iter().filter(has).collect()
+    });
+    tried.ok().and_then(|thread| thread.join().ok()).unwrap_or_default()
+}
+
 fn try_all() -> Vec<Lack> {
     let mut found = Vec::new();
     let mut began = Instant::now();
@@ -62,20 +79,25 @@ fn try_all() -> Vec<Lack> {
     found
 }
 
-fn try_xfrm() -> Result<(), String> {
+fn try_suite(suite: Suite) -> Result<Xfrm, String> {
     let mut xfrm = Xfrm::open().map_err(|error| error.to_string())?;
-    let key = KeyMaterial::new(vec![1; 20]);
+    let key = KeyMaterial::new(vec![1; suite.key_material_len()]);
     let id = StateId { path: PathId(1), direction: Direction::Out, spi: Spi(0x1000) };
     let new = NewState {
         id,
         local: SocketAddr::new(LOCAL.into(), PORT),
         remote: SocketAddr::new(REMOTE.into(), PORT),
-        suite: Suite::Aes128Gcm,
+        suite,
         key: &key,
         esn: true,
         replay_window_packets: 4096,
     };
     xfrm.add_state(&new).map_err(|error| error.to_string())?;
+    Ok(xfrm)
+}
+
+fn try_xfrm() -> Result<(), String> {
+    let mut xfrm = try_suite(Suite::Aes128Gcm)?;
     let (local, remote) = (IpAddr::from(LOCAL), Some(IpAddr::from(REMOTE)));
     let policy = Policy { direction: Direction::Out, path: PathId(1), local, remote };
     xfrm.set_policy(&policy).map_err(|error| format!("{error}: {}", error.source))

@@ -4,26 +4,26 @@
 //! What the kernel must hold, and the steps to it, are decided in `hawser_edge_core::kernel`; why it has this shape is in
 //! `docs/decisions/0012-kernel-driver.md`.
 
-mod algorithms;
+pub(crate) mod algorithms;
 mod capability;
 mod clear;
 mod driver;
 mod ends;
 pub mod holder;
 mod inner;
-mod netlink;
+pub(crate) mod netlink;
 mod next_hop;
 mod probes;
 mod readings;
-mod route;
+pub(crate) mod route;
 mod ruleset;
 mod script;
 mod sockets;
 mod sysctl;
 mod watch;
-mod xfrm;
+pub(crate) mod xfrm;
 
-pub use capability::{Lack, UNTRIED, lacks};
+pub use capability::{Lack, UNTRIED, lacks, suites};
 pub use clear::{ClearError, clear};
 pub use driver::KernelDataPlane;
 pub use netlink::Refusal;

@@ -107,6 +107,55 @@ impl Rtnetlink {
         self.channel.change("add an interface", message, NLM_F_CREATE | NLM_F_EXCL)
     }
 
+    /// Interfaces that are GRE and whose names are chosen by `ours`; a key of 0 is none.
+    ///
+    /// # Errors
+    /// What the kernel said.
+    pub fn gre_named(
+        &mut self,
+        ours: impl Fn(&str) -> bool,
+    ) -> Result<BTreeMap<String, GreLink>, Refusal> {
+        let request = RouteNetlinkMessage::GetLink(LinkMessage::default());
+        let mut named = Vec::new();
+        for message in self.channel.dump("list interfaces", request)? {
+            let RouteNetlinkMessage::NewLink(link) = message else { continue };
+            let name = link.attributes.iter().find_map(|attribute| match attribute {
+                LinkAttribute::IfName(name) => Some(name.clone()),
+                _ => None,
+            });
+            named.extend(name.map(|name| (name, link)));
+        }
+        let name_of = |index| {
+            named.iter().find(|(_, link)| link.header.index == index).map(|(name, _)| name.clone())
+        };
+        let ours = named.iter().filter(|(name, _)| ours(name));
+        Ok(ours
+            .filter_map(|(name, link)| Some((name.clone(), gre_link(0, link, name_of)?)))
+            .collect())
+    }
+
+    /// Makes one under a name of its own; it is down. A key of 0 is none.
+    ///
+    /// # Errors
+    /// What the kernel said.
+    pub fn add_gre(&mut self, name: &str, link: &GreLink, links: &Links) -> Result<(), Refusal> {
+        let mut message = link_message(link, links.index(&link.underlay)?, false);
+        (message.header.flags, message.header.change_mask) =
+            (LinkFlags::empty(), LinkFlags::empty());
+        message.attributes.insert(0, LinkAttribute::IfName(name.to_owned()));
+        let message = RouteNetlinkMessage::NewLink(message);
+        self.channel.change("add an interface", message, NLM_F_CREATE | NLM_F_EXCL)
+    }
+
+    /// # Errors
+    /// What the kernel said.
+    pub fn remove_named(&mut self, name: &str, links: &Links) -> Result<(), Refusal> {
+        let Ok(index) = links.index(name) else { return Ok(()) };
+        let mut message = LinkMessage::default();
+        message.header.index = index;
+        self.channel.change("remove an interface", RouteNetlinkMessage::DelLink(message), 0)
+    }
+
     /// Brings one up that was made by its name and index.
     ///
     /// # Errors
@@ -353,7 +402,7 @@ fn link_message(link: &GreLink, underlay: u32, new: bool) -> LinkMessage {
     if !new {
         (message.header.flags, message.header.change_mask) = (LinkFlags::Up, LinkFlags::Up);
     }
-    let with_key = GreIOFlags::Key;
+    let with_key = if link.key == 0 { GreIOFlags::empty() } else { GreIOFlags::Key };
     let (kind, data) = match (link.local, link.remote) {
         (IpAddr::V4(local), IpAddr::V4(remote)) => {
             let data = vec![

@@ -372,7 +372,7 @@ fn direction(direction: Direction) -> u8 {
     }
 }
 
-fn family_of(address: IpAddr) -> u16 {
+pub fn family_of(address: IpAddr) -> u16 {
     let family = if address.is_ipv4() { libc::AF_INET } else { libc::AF_INET6 };
     family as u16
 }

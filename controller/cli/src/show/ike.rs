@@ -18,7 +18,7 @@ pub fn ike_tunnels(style: &Style, tunnels: &[IkeTunnel]) -> String {
     for tunnel in tunnels {
         let sample = tunnel.sample.clone().unwrap_or_default();
         table.add_row([
-            style.cell(&tunnel.name, Shade::Plain),
+            style.cell(&name(tunnel), Shade::Plain),
             style.cell(&tunnel.edge, Shade::Plain),
             style.cell(&tunnel.uplink, Shade::Plain),
             style.cell(or_dash(&sample.remote_address), Shade::Plain),
@@ -30,6 +30,10 @@ pub fn ike_tunnels(style: &Style, tunnels: &[IkeTunnel]) -> String {
         ]);
     }
     format!("\n\n{}{}", style.finish(&table), links(style, tunnels))
+}
+
+fn name(tunnel: &IkeTunnel) -> String {
+    if tunnel.manual { format!("{} (manual keys)", tunnel.name) } else { tunnel.name.clone() }
 }
 
 /// The ways that tunnels may take, where there is a choice.
@@ -117,6 +121,7 @@ pub fn ike_tunnel_json(tunnel: &IkeTunnel) -> Value {
         "site": tunnel.site,
         "edge": tunnel.edge,
         "name": tunnel.name,
+        "manual": tunnel.manual,
         "uplink": tunnel.uplink,
         "sample_unix_ms": tunnel.sample_unix_ms,
         "state": sample.state().word(),

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::fmt::Debug;
 
 use hawser_proto::config::v1::{
-    EdgeConfig, IkeTunnel, Lan, Path, SlaClass, TrafficClass, Tunnel, TunnelProfile, Uplink,
+    EdgeConfig, IkeTunnel, Lan, ManualTunnel, Path, SlaClass, TrafficClass, Tunnel, TunnelProfile,
+    Uplink,
 };
 
 use super::{Action, Change};
@@ -26,6 +27,8 @@ pub fn edge_changes(old: &EdgeConfig, new: &EdgeConfig) -> Vec<Change> {
     found.routes(old, new);
     let name = |tunnel: &IkeTunnel| tunnel.name.clone();
     found.keyed("IKE tunnel", &old.ike_tunnels, &new.ike_tunnels, name, ike);
+    let name = |tunnel: &ManualTunnel| tunnel.name.clone();
+    found.keyed("manual tunnel", &old.manual_tunnels, &new.manual_tunnels, name, manual);
     // Whatever has no words of its own here is told all the same.
     if found.list.is_empty() && old != new {
         found.add(Action::Changed, "configuration", String::new());
@@ -243,6 +246,27 @@ fn own_name(name: &str) -> String {
     if name.is_empty() { "fleet" } else { name }.to_owned()
 }
 
+fn manual(old: &ManualTunnel, new: &ManualTunnel) -> Vec<String> {
+    let mut texts = Vec::new();
+    differs(&mut texts, "protocol", &old.protocol().as_str_name(), &new.protocol().as_str_name());
+    differs(&mut texts, "mode", &old.mode().as_str_name(), &new.mode().as_str_name());
+    differs(&mut texts, "uplink", &old.uplink_id, &new.uplink_id);
+    differs(&mut texts, "peer's address", &old.peer_address, &new.peer_address);
+    profile(&mut texts, old.profile.as_ref(), new.profile.as_ref());
+    differs(&mut texts, "segment", &old.segment_id, &new.segment_id);
+    differs(&mut texts, "local prefixes", &old.local_prefixes, &new.local_prefixes);
+    differs(&mut texts, "remote prefixes", &old.remote_prefixes, &new.remote_prefixes);
+    for (direction, old, new) in
+        [("inbound", &old.inbound, &new.inbound), ("outbound", &old.outbound, &new.outbound)]
+    {
+        let (was, is) = (old.clone().unwrap_or_default(), new.clone().unwrap_or_default());
+        differs(&mut texts, &format!("{direction} SPI"), &was.spi, &is.spi);
+        let what = format!("name of the {direction} key");
+        differs(&mut texts, &what, &was.key_name, &is.key_name);
+    }
+    texts
+}
+
 fn class(old: &TrafficClass, new: &TrafficClass) -> Vec<String> {
     let mut texts = Vec::new();
     if old.matches != new.matches || old.segment_id != new.segment_id {
@@ -284,7 +308,7 @@ fn differs<T: PartialEq + Debug>(texts: &mut Vec<String>, name: &str, old: &T, n
 /// Lists and texts without their quotes; words of the wire as those of documents.
 fn plain(value: &impl Debug) -> String {
     // With what the wire's silence means.
-    const WORDS: [(&str, &str); 8] = [
+    const WORDS: [(&str, &str); 10] = [
         ("UPLINK_USE_", "normal"),
         ("CLASS_MODE_", "best"),
         ("BALANCE_BY_", "bandwidth"),
@@ -293,6 +317,8 @@ fn plain(value: &impl Debug) -> String {
         ("IKE_START_", "now"),
         ("IKE_MODE_", "policy"),
         ("IKE_PROBE_KIND_", "icmp"),
+        ("MANUAL_PROTOCOL_", "esp"),
+        ("MANUAL_MODE_", "tunnel"),
     ];
     let text = format!("{value:?}").replace('"', "");
     for (prefix, silence) in WORDS {

@@ -1,6 +1,7 @@
 //! What the parts of a document make of each other.
 
 mod ike;
+mod manual;
 mod prefixes;
 mod topologies;
 
@@ -20,4 +21,5 @@ pub(crate) fn whole(fleet: &Fleet, reader: &mut Reader) {
     prefixes::overlaps(&mut reader.prefixes, &mut reader.faults);
     topologies::check(fleet, &mut reader.faults);
     ike::suites(fleet, &mut reader.faults);
+    manual::tunnels(fleet, &mut reader.faults);
 }

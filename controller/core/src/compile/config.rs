@@ -5,22 +5,14 @@ use std::net::SocketAddr;
 
 use hawser_proto::config::v1 as wire;
 
-use super::{Plan, PlannedEdge, TunnelPlan, ike};
+use super::{Plan, PlannedEdge, TunnelPlan, ike, manual};
 use crate::allocate::NotAllocated;
+use crate::capability;
 use crate::id::SegmentId;
 use crate::intent::{
     BalanceBy, ClassMode, Edge, Family, Fleet, Match, PortRange, ProfileName, SlaClass,
     TrafficClass, TunnelProfile, Uplink, UplinkUse, WhenNoneMeets,
 };
-
-/// What an agent must have for IKE tunnels.
-const IKE_FEATURE: &str = "ike";
-/// For those that know their gateway by its certificate.
-const IKE_CERTIFICATES_FEATURE: &str = "ike-certificates";
-/// For those that routes lead to.
-const IKE_INTERFACES_FEATURE: &str = "ike-interfaces";
-/// And for their links.
-const IKE_LINKS_FEATURE: &str = "ike-links";
 
 pub(super) fn compile(
     plan: &Plan<'_>,
@@ -49,6 +41,7 @@ pub(super) fn compile(
         drained: site.drained || edge.drained,
         leaf: plan.graph.rank[planned.at.site].is_none(),
         ike_tunnels: ike::tunnels(plan, edge)?,
+        manual_tunnels: manual::tunnels(plan, edge)?,
     })
 }
 
@@ -56,16 +49,19 @@ fn features(edge: &Edge) -> Vec<String> {
     let mut features = Vec::new();
     if !edge.ike_tunnels.is_empty() {
         // An agent without it would leave the gateway's prefixes to the default route.
-        features.push(IKE_FEATURE.to_owned());
+        features.push(capability::IKE.to_owned());
     }
-    if edge.ike_tunnels.iter().any(ike::needs_certificates) {
-        features.push(IKE_CERTIFICATES_FEATURE.to_owned());
+    if edge.ike_tunnels.iter().any(capability::needs_certificates) {
+        features.push(capability::IKE_CERTIFICATES.to_owned());
     }
-    if edge.ike_tunnels.iter().any(ike::needs_interface) {
-        features.push(IKE_INTERFACES_FEATURE.to_owned());
+    if edge.ike_tunnels.iter().any(capability::needs_interface) {
+        features.push(capability::IKE_INTERFACES.to_owned());
     }
-    if edge.ike_tunnels.iter().any(ike::needs_links) {
-        features.push(IKE_LINKS_FEATURE.to_owned());
+    if edge.ike_tunnels.iter().any(capability::needs_links) {
+        features.push(capability::IKE_LINKS.to_owned());
+    }
+    if !edge.manual_tunnels.is_empty() {
+        features.push(capability::MANUAL_KEYS.to_owned());
     }
     features
 }

@@ -5,9 +5,7 @@ use ipnet::IpNet;
 
 use super::{Plan, config};
 use crate::allocate::NotAllocated;
-use crate::intent::{
-    Edge, IkeAuth, IkeMode, IkeProbe, IkeProbeKind, IkeStart, IkeTunnel, IkeVersion, PeerCa,
-};
+use crate::intent::{Edge, IkeAuth, IkeMode, IkeProbe, IkeProbeKind, IkeStart, IkeVersion, PeerCa};
 
 /// By name.
 pub(super) fn tunnels(plan: &Plan<'_>, edge: &Edge) -> Result<Vec<wire::IkeTunnel>, NotAllocated> {
@@ -55,21 +53,6 @@ pub(super) fn tunnels(plan: &Plan<'_>, edge: &Edge) -> Result<Vec<wire::IkeTunne
     Ok(list)
 }
 
-/// It can't be had from an agent that knows one uplink and probes nothing.
-pub(super) fn needs_links(tunnel: &IkeTunnel) -> bool {
-    tunnel.uplinks.len() > 1 || tunnel.probe.is_some() || tunnel.sla.is_some()
-}
-
-/// It can't be had from an agent that knows pre-shared keys only.
-pub(super) fn needs_certificates(tunnel: &IkeTunnel) -> bool {
-    matches!(tunnel.auth, IkeAuth::Certificate { .. })
-}
-
-/// It can't be had from an agent that knows policies only.
-pub(super) fn needs_interface(tunnel: &IkeTunnel) -> bool {
-    tunnel.mode != IkeMode::Policy
-}
-
 fn certificate(auth: &IkeAuth) -> Option<wire::IkeCertificate> {
     let IkeAuth::Certificate { own, peer_ca } = auth else { return None };
     let (peer_ca_name, peer_ca_pem) = match peer_ca {
@@ -102,7 +85,7 @@ fn probe(probe: &IkeProbe) -> wire::IkeProbe {
     }
 }
 
-fn sorted(prefixes: &[IpNet]) -> Vec<String> {
+pub(super) fn sorted(prefixes: &[IpNet]) -> Vec<String> {
     let mut prefixes = prefixes.to_vec();
     prefixes.sort();
     prefixes.iter().map(ToString::to_string).collect()

@@ -2,6 +2,7 @@
 
 mod config;
 mod ike;
+mod manual;
 mod overlay;
 
 use std::collections::BTreeMap;

@@ -160,8 +160,9 @@ fn segments(
 ) -> Result<Vec<BTreeSet<SegmentId>>, NotAllocated> {
     let mut own = Vec::new();
     for site in &fleet.sites {
-        let tunnels = site.edges.iter().flat_map(|edge| &edge.ike_tunnels);
-        let named = site.lans.iter().map(|lan| &lan.segment).chain(tunnels.map(|t| &t.segment));
+        let ike = site.edges.iter().flat_map(|edge| &edge.ike_tunnels).map(|t| &t.segment);
+        let manual = site.edges.iter().flat_map(|edge| &edge.manual_tunnels).map(|t| &t.segment);
+        let named = site.lans.iter().map(|lan| &lan.segment).chain(ike).chain(manual);
         let ids = named.map(|segment| numbers.segment(segment));
         own.push(ids.collect::<Result<BTreeSet<_>, _>>()?);
     }

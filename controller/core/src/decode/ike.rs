@@ -156,7 +156,7 @@ fn dh_groups(reader: &mut Reader, fields: &Fields<'_>) -> Vec<&'static str> {
     if found.is_empty() { USUAL_GROUPS.to_vec() } else { found }
 }
 
-fn segment(reader: &mut Reader, fields: &Fields<'_>) -> String {
+pub(super) fn segment(reader: &mut Reader, fields: &Fields<'_>) -> String {
     let segment = reader.reference_field(fields, "segment", Kind::Segment);
     segment.unwrap_or_else(|| {
         if fields.complete && fields.get("segment").is_none() {
@@ -167,7 +167,7 @@ fn segment(reader: &mut Reader, fields: &Fields<'_>) -> String {
 }
 
 /// Local and remote ones. Local by default: all that the site's LANs of the segment have.
-fn prefixes(
+pub(super) fn prefixes(
     reader: &mut Reader,
     fields: &Fields<'_>,
     edge: &At<'_>,
@@ -215,7 +215,7 @@ fn prefixes(
 }
 
 /// IKE and ESP to the peer must not be sent into the tunnel.
-fn peer_outside(
+pub(super) fn peer_outside(
     reader: &mut Reader,
     fields: &Fields<'_>,
     peers: &[IpAddr],

@@ -4,6 +4,7 @@
 mod class;
 mod field;
 pub(crate) mod ike;
+pub(crate) mod manual;
 mod profile;
 mod quantity;
 mod site;
@@ -73,6 +74,9 @@ pub(crate) const MAPPINGS: &[(&str, &[&str])] = &[
     ("sites[].edges[].uplinks[]", site::UPLINK_FIELDS),
     ("sites[].edges[].ike_tunnels[]", ike::IKE_FIELDS),
     ("sites[].edges[].ike_tunnels[].probe", ike::links::PROBE_FIELDS),
+    ("sites[].edges[].manual_tunnels[]", manual::MANUAL_FIELDS),
+    ("sites[].edges[].manual_tunnels[].inbound", manual::KEY_FIELDS),
+    ("sites[].edges[].manual_tunnels[].outbound", manual::KEY_FIELDS),
     ("topologies[]", topology::ALL_FIELDS),
 ];
 

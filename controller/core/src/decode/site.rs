@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 
 use super::ike::{self, ike_tunnel};
+use super::manual::manual_tunnel;
 use super::quantity::RATE;
 use super::{Fields, MAIN_SEGMENT, Place, PlacedPrefix, Reader};
 use crate::document::Node;
@@ -20,7 +21,8 @@ use crate::names::{FLEET, Kind};
 pub(super) const SITE_FIELDS: &[&str] = &["name", "lans", "edges", "drain"];
 pub(super) const LAN_FIELDS: &[&str] =
     &["interface", "segment", "prefixes", "vlan", "shared_origin"];
-pub(super) const EDGE_FIELDS: &[&str] = &["name", "uplinks", "ike_tunnels", "drain"];
+pub(super) const EDGE_FIELDS: &[&str] =
+    &["name", "uplinks", "ike_tunnels", "manual_tunnels", "drain"];
 pub(super) const UPLINK_FIELDS: &[&str] = &[
     "name",
     "interface",
@@ -149,8 +151,12 @@ fn edge(
     let max = limits::MAX_IKE_TUNNELS_PER_EDGE;
     let ike_tunnels = reader
         .list(&fields, "ike_tunnels", max, |reader, node, at| ike_tunnel(reader, node, at, &own));
+    let max = limits::MAX_MANUAL_TUNNELS_PER_EDGE;
+    let manual_tunnels = reader.list(&fields, "manual_tunnels", max, |reader, node, at| {
+        manual_tunnel(reader, node, at, &own)
+    });
     let drained = reader.flag(&fields, "drain", false);
-    Edge { name: EdgeName::new(name), uplinks, ike_tunnels, drained }
+    Edge { name: EdgeName::new(name), uplinks, ike_tunnels, manual_tunnels, drained }
 }
 
 fn uplink(

@@ -9,6 +9,7 @@ use serde_json::{Map, Value, json};
 
 use crate::decode::ike::links::{PROBE_INTERVAL_MS, PROBES};
 use crate::decode::ike::{DH_GROUPS, MODES};
+use crate::decode::manual::{self, PROTOCOLS, SPIS};
 use crate::suite::Suite;
 use crate::{limits, presets};
 use part::{
@@ -138,7 +139,29 @@ fn edge() -> Part {
         ("name", label()),
         ("uplinks", list(uplink(), 1, limits::MAX_UPLINKS_PER_EDGE).needed()),
         ("ike_tunnels", list(ike_tunnel(), 0, limits::MAX_IKE_TUNNELS_PER_EDGE)),
+        ("manual_tunnels", list(manual_tunnel(), 0, limits::MAX_MANUAL_TUNNELS_PER_EDGE)),
         ("drain", flag()),
+    ])
+}
+
+fn manual_tunnel() -> Part {
+    let prefixes = |least| list(prefix(), least, limits::MAX_IKE_PREFIXES);
+    let (least, most) = SPIS;
+    let key = || {
+        object(&[("spi", integer(least.into(), most.into()).needed()), ("key", label().needed())])
+    };
+    object(&[
+        ("name", label().needed()),
+        ("protocol", words(&PROTOCOLS.map(|(word, _)| word))),
+        ("mode", words(&manual::MODES.map(|(word, _)| word))),
+        ("uplink", label()),
+        ("peer_address", text(r"^[0-9a-fA-F:.]+$").needed()),
+        ("profile", label()),
+        ("segment", label()),
+        ("local_prefixes", prefixes(0)),
+        ("remote_prefixes", prefixes(1).needed()),
+        ("inbound", key().needed()),
+        ("outbound", key().needed()),
     ])
 }
 

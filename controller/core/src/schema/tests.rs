@@ -22,7 +22,10 @@ fn everything() -> Value {
         "controllers": ["203.0.113.10:7443"],
         "fabric_port": 4510,
         "sla_classes": [{"name": "a", "max_rtt_ms": 10, "max_jitter_ms": 10, "max_loss_pct": 1}],
-        "tunnel_profiles": [{"name": "p", "suite": "aes-128-gcm", "probe_interval_ms": 20}],
+        "tunnel_profiles": [
+            {"name": "p", "suite": "aes-128-gcm", "probe_interval_ms": 20},
+            {"name": "q", "suite": "aes-128-cbc-sha256-128"},
+        ],
         "traffic_classes": [
             {"name": "c", "match": [{"dscp": [1], "protocol": [6], "source_ports": [1]}], "mode": "balance"},
         ],
@@ -34,6 +37,11 @@ fn everything() -> Value {
                      "name": "t", "peer_addresses": ["192.0.2.9"], "local_id": "x.example",
                      "psk": "t", "remote_prefixes": ["10.9.0.0/24"],
                      "probe": {"by": "stamp"},
+                 }],
+                 "manual_tunnels": [{
+                     "name": "m", "peer_address": "192.0.2.8", "profile": "q",
+                     "remote_prefixes": ["10.8.0.0/24"],
+                     "inbound": {"spi": 256, "key": "m-in"}, "outbound": {"spi": 256, "key": "m-out"},
                  }],
              }]},
             {"name": "y", "edges": [{"uplinks": [{"name": "u"}]}]},

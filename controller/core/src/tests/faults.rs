@@ -178,6 +178,65 @@ fn tunnels_with_gateways_are_checked_where_they_stand() {
     assert_eq!(places(&validate(sm4.as_bytes())), [("IKE_SUITE_UNSUPPORTED", expected.as_str())]);
 }
 
+/// Beside a tunnel with a gateway.
+fn with_manual() -> String {
+    let tunnels = "manual_tunnels: [{name: old, peer_address: 192.0.2.99, profile: slow, \
+                   remote_prefixes: [10.9.0.0/24], inbound: {spi: 4096, key: old-in}, \
+                   outbound: {spi: 4097, key: old-out}}]";
+    let edge = "{name: b1-a, ";
+    with_gateway("")
+        .replace("[10.9.0.0/24]", "[10.7.0.0/24]")
+        .replace(edge, &format!("{edge}{tunnels}, "))
+        .replace(
+            "tunnel_profiles:\n",
+            "tunnel_profiles:\n  - {name: slow, suite: aes-256-cbc-sha256-128}\n",
+        )
+}
+
+#[test]
+fn tunnels_under_manual_keys_are_checked_where_they_stand() {
+    let at = |field: &str| format!("sites[1].edges[0].manual_tunnels[0]{field}");
+    let base = with_manual();
+    assert_eq!(validate(base.as_bytes()), [], "{base}");
+    let all = "name: old, protocol: esp, mode: gre, uplink: isp-a, segment: main, ";
+    assert_eq!(validate(base.replace("name: old, ", all).as_bytes()), []);
+    for (old, new, code, field) in [
+        ("peer_address: 192.0.2.99, ", "", "MISSING_FIELD", ".peer_address"),
+        ("peer_address: 192.0.2.99", "peer_address: peer", "ADDRESS_INVALID", ".peer_address"),
+        ("name: old, ", "name: old, protocol: ipcomp, ", "UNKNOWN_WORD", ".protocol"),
+        ("name: old, ", "name: old, mode: vti, ", "UNKNOWN_WORD", ".mode"),
+        ("name: old, ", "name: old, uplink: none-such, ", "UNKNOWN_UPLINK", ".uplink"),
+        ("profile: slow, ", "", "MANUAL_SUITE", ".profile"),
+        ("name: old, ", "name: old, protocol: ah, ", "MANUAL_SUITE", ".profile"),
+        ("spi: 4096", "spi: 255", "OUT_OF_RANGE", ".inbound.spi"),
+        ("spi: 4097", "spi: 4294967296", "OUT_OF_RANGE", ".outbound.spi"),
+        ("spi: 4096, ", "", "MISSING_FIELD", ".inbound.spi"),
+        ("key: old-out", "key: old-in", "MANUAL_KEY_TWICE", ".outbound.key"),
+        ("name: old, ", "name: dc, ", "DUPLICATE_MANUAL_TUNNEL", ".name"),
+        ("[10.9.0.0/24]", "[192.0.2.0/24]", "IKE_PEER_INSIDE", ".remote_prefixes"),
+    ] {
+        let document = base.replacen(old, new, 1);
+        assert_ne!(document, base, "{old}");
+        let faults = validate(document.as_bytes());
+        assert_eq!(places(&faults), [(code, at(field).as_str())], "{new}\n{faults:#?}");
+    }
+    let secret = "0x".to_owned() + &"a1b2c3d4".repeat(6);
+    for key in [secret.as_str(), &secret[2..]] {
+        let faults =
+            validate(base.replacen("key: old-in", &format!("key: \"{key}\""), 1).as_bytes());
+        let expected = at(".inbound.key");
+        assert_eq!(places(&faults), [("MANUAL_KEY_NOT_A_NAME", expected.as_str())]);
+        assert!(!format!("{faults:?}").contains("a1b2c3d4"), "the key is repeated");
+    }
+    for (profile, fits_ah) in [("3des-cbc-sha1-96", false), ("null-sha256-128", true)] {
+        let waiver = if fits_ah { "" } else { ", waiver: {until: 2040-01-31, reason: old}" };
+        let other = base.replace("aes-256-cbc-sha256-128}", &format!("{profile}{waiver}}}"));
+        let ah = other.replacen("name: old, ", "name: old, protocol: ah, ", 1);
+        assert_eq!(validate(ah.as_bytes()).is_empty(), fits_ah, "{profile}");
+        assert_eq!(validate(other.as_bytes()).is_empty(), fits_ah, "{profile}");
+    }
+}
+
 #[test]
 fn names_are_labels_used_once_and_known_where_they_are_used() {
     check(&[

@@ -253,6 +253,8 @@ pub struct IkeTunnel {
     pub site: String,
     pub edge: String,
     pub name: String,
+    /// Keyed by hand: IKE has no part in it.
+    pub manual: bool,
     pub uplink: String,
     /// up, waiting, authenticated, connecting, blocked or unknown.
     pub state: String,
@@ -318,6 +320,7 @@ impl From<operator::IkeTunnel> for IkeTunnel {
             site: tunnel.site,
             edge: tunnel.edge,
             name: tunnel.name,
+            manual: tunnel.manual,
             uplink: tunnel.uplink,
             state: sample.state().word().to_owned(),
             reason: sample.reason,

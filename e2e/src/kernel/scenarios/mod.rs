@@ -4,6 +4,7 @@ mod fabric;
 mod ike;
 mod ike_links;
 mod ike_routed;
+mod manual;
 mod moves;
 mod nat;
 mod streams;
@@ -57,6 +58,9 @@ pub const ALL: &[Scenario] = &[
     long("ike-trap", ike::trap),
     long("ike-route-based", ike_routed::by_interface),
     long("ike-gre-over-ipsec", ike_routed::by_gre),
+    long("manual-keys-kernel", manual::kernel),
+    long("manual-keys-userspace", manual::userspace),
+    long("ah-transport", manual::ah_transport),
     long("ike-smart-link", ike_links::smart_link),
 ];
 

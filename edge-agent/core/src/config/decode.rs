@@ -1,6 +1,7 @@
 //! From the wire form to the typed one: every fault is reported, none stops the search for the next.
 
 mod ike;
+mod manual;
 mod traffic;
 mod tunnels;
 
@@ -136,6 +137,7 @@ impl Decoder {
         let traffic_classes = self.traffic_classes(config, &segments, &sla_classes);
         let ike_tunnels =
             self.ike_tunnels(config, &segments, &uplinks, &lans, &routes, &sla_classes);
+        let manual_tunnels = self.manual_tunnels(config, &segments, &uplinks, &lans, &routes);
         EdgeState {
             fleet: config.fleet.clone(),
             site: config.site.clone(),
@@ -153,6 +155,7 @@ impl Decoder {
             sla_classes,
             traffic_classes,
             ike_tunnels,
+            manual_tunnels,
         }
     }
 

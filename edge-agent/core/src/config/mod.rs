@@ -12,16 +12,18 @@ use ipnet::IpNet;
 
 use crate::id::{ClassId, EdgeId, PathId, SegmentId, TunnelId, UplinkId};
 use crate::ike::{IkeVersion, Start, TunnelMode};
+use crate::manual::{KeyName, Mode, Protocol};
 
 pub use decode::{Fault, decode};
 
 /// Features that this agent has; a generation that requires another is refused.
-pub const FEATURES: [&str; 7] = [
+pub const FEATURES: [&str; 8] = [
     "fabric-keys",
     "ike",
     "ike-certificates",
     "ike-interfaces",
     "ike-links",
+    "manual-keys",
     "stamp",
     "userspace-dataplane",
 ];
@@ -50,6 +52,25 @@ pub struct EdgeState {
     pub traffic_classes: Vec<TrafficClass>,
     /// With gateways that are not Hawser, by name.
     pub ike_tunnels: Vec<IkeTunnel>,
+    /// The same under manual keys, by name.
+    pub manual_tunnels: Vec<ManualTunnel>,
+}
+
+/// With a device that is not Hawser, under keys that people have put at both ends.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ManualTunnel {
+    pub name: String,
+    pub uplink: UplinkId,
+    pub peer_address: IpAddr,
+    pub protocol: Protocol,
+    pub mode: Mode,
+    /// Suite and waiver.
+    pub profile: Profile,
+    pub segment: SegmentId,
+    pub local_prefixes: Vec<IpNet>,
+    pub remote_prefixes: Vec<IpNet>,
+    pub inbound: KeyName,
+    pub outbound: KeyName,
 }
 
 /// What the ends of a tunnel with a gateway know each other by.

@@ -71,6 +71,7 @@ fn edge() -> wire::EdgeConfig {
         drained: false,
         leaf: false,
         ike_tunnels: vec![],
+        manual_tunnels: vec![],
     }
 }
 
@@ -167,6 +168,76 @@ fn a_gateways_tunnel_gets_its_types_and_no_word_that_means_more_to_charon_or_to_
     }
 }
 
+fn by_hand() -> wire::ManualTunnel {
+    let key = |spi, name: &str| Some(wire::ManualKey { spi, key_name: name.into() });
+    let profile = wire::TunnelProfile {
+        suite: "null-sha256-128".into(),
+        ..edge().tunnels[0].profile.clone().expect("a profile")
+    };
+    wire::ManualTunnel {
+        name: "old".into(),
+        uplink_id: 10,
+        peer_address: "192.0.2.99".into(),
+        protocol: wire::ManualProtocol::Ah.into(),
+        mode: wire::ManualMode::Gre.into(),
+        profile: Some(profile),
+        segment_id: 1,
+        local_prefixes: vec!["10.1.1.0/24".into()],
+        remote_prefixes: vec!["10.9.0.0/24".into()],
+        inbound: key(256, "old-in"),
+        outbound: key(u32::MAX, "old-out"),
+    }
+}
+
+#[test]
+fn a_manual_tunnel_gets_its_types_and_no_suite_that_would_repeat_a_nonce() {
+    let with = |tunnel| wire::EdgeConfig { manual_tunnels: vec![tunnel], ..edge() };
+    let state = decode(&with(by_hand())).expect("sound");
+    assert_eq!(state.manual_tunnels[0].mode, crate::manual::Mode::Gre);
+    fn suite(tunnel: &mut wire::ManualTunnel, name: &str) {
+        tunnel.profile.as_mut().expect("one").suite = name.into();
+        tunnel.protocol = wire::ManualProtocol::Esp.into();
+    }
+    type Change = fn(&mut wire::ManualTunnel);
+    let changes: [(Change, &str, &str); 12] = [
+        (|t| t.name = "../x".into(), "BAD_VALUE", "manual_tunnels[0].name"),
+        (
+            |t| t.inbound.as_mut().unwrap().key_name = "/etc/x".into(),
+            "BAD_VALUE",
+            "manual_tunnels[0].inbound.key_name",
+        ),
+        (|t| t.inbound = None, "OUT_OF_RANGE", "manual_tunnels[0].inbound.spi"),
+        (
+            |t| t.outbound.as_mut().unwrap().spi = 255,
+            "OUT_OF_RANGE",
+            "manual_tunnels[0].outbound.spi",
+        ),
+        (|t| t.uplink_id = 99, "BAD_REFERENCE", "manual_tunnels[0]"),
+        (|t| t.peer_address = "gw".into(), "BAD_VALUE", "manual_tunnels[0].peer_address"),
+        (|t| t.protocol = 0, "BAD_VALUE", "manual_tunnels[0].protocol"),
+        (|t| t.mode = 0, "BAD_VALUE", "manual_tunnels[0].mode"),
+        (|t| suite(t, "aes-128-gcm"), "SUITE_UNKNOWN", "manual_tunnels[0].profile"),
+        (|t| suite(t, "chacha20-poly1305"), "SUITE_UNKNOWN", "manual_tunnels[0].profile"),
+        (|t| t.remote_prefixes.clear(), "OUT_OF_RANGE", "manual_tunnels[0]"),
+        (
+            |t| t.remote_prefixes = vec!["10.1.0.0/16".into()],
+            "PREFIX_OVERLAP",
+            "manual_tunnels[0].remote_prefixes",
+        ),
+    ];
+    for (change, code, path) in changes {
+        let mut tunnel = by_hand();
+        change(&mut tunnel);
+        let faults = decode(&with(tunnel)).expect_err(path);
+        assert_eq!((faults[0].code, faults[0].path.as_str()), (code, path));
+    }
+    let mut esp = by_hand();
+    suite(&mut esp, "aes-256-cbc-sha512-256");
+    assert!(decode(&with(esp.clone())).is_ok());
+    esp.protocol = wire::ManualProtocol::Ah.into();
+    assert_eq!(decode(&with(esp)).expect_err("it encrypts")[0].code, "SUITE_UNKNOWN");
+}
+
 #[test]
 fn a_sound_generation_gets_its_types() {
     let state = decode(&edge()).expect("sound");
@@ -205,7 +276,7 @@ fn every_suite_is_taken_and_an_old_one_only_under_a_waiver() {
 fn every_fault_is_found_in_one_go() {
     type Damage = (&'static str, &'static str, fn(&mut wire::EdgeConfig));
     let damages: [Damage; 12] = [
-        ("FEATURE_MISSING", "required_features[7]", |e| e.required_features.push("qkd".into())),
+        ("FEATURE_MISSING", "required_features[8]", |e| e.required_features.push("qkd".into())),
         ("BAD_ID", "segments[1].id", |e| e.segments.push(wire::Segment::default())),
         ("BAD_VALUE", "uplinks[0].interface", |e| e.uplinks[0].interface = "a/b".into()),
         ("UNKNOWN_SEGMENT", "lans[0].segment_id", |e| e.lans[0].segment_id = 9),

@@ -6,7 +6,7 @@ use std::fmt::Write;
 use ipnet::IpNet;
 
 use super::{UNDERLAY_MARK, gateway_interfaces, tun_name};
-use crate::config::EdgeState;
+use crate::config::{EdgeState, ManualTunnel};
 use crate::id::SegmentId;
 use crate::ike::interface_name;
 use crate::kernel::MARK_MASK;
@@ -18,8 +18,9 @@ pub const TABLE: &str = "hawser_guard";
 /// come in under its protection.
 pub fn guard_script(edge: &EdgeState, ipsec: bool) -> String {
     let overlay: BTreeSet<IpNet> = edge.routes.iter().map(|r| r.prefix).collect();
-    let beyond = edge.ike_tunnels.iter().flat_map(|t| t.remote_prefixes.iter().copied());
-    let beyond: BTreeSet<IpNet> = beyond.collect();
+    let ike = edge.ike_tunnels.iter().flat_map(|t| t.remote_prefixes.iter().copied());
+    let manual = edge.manual_tunnels.iter().flat_map(|t| t.remote_prefixes.iter().copied());
+    let beyond: BTreeSet<IpNet> = ike.chain(manual).collect();
     let own: BTreeSet<IpNet> = edge.lans.iter().flat_map(|l| l.prefixes.iter().copied()).collect();
     let mut script =
         format!("table inet {TABLE} {{}}\ndelete table inet {TABLE}\ntable inet {TABLE} {{\n");
@@ -44,9 +45,10 @@ pub fn guard_script(edge: &EdgeState, ipsec: bool) -> String {
     }
     add_interfaces(&mut script, edge, true);
     add_isolation(&mut script, edge);
+    edge.manual_tunnels.iter().for_each(|tunnel| add_sources(&mut script, tunnel, true));
     script.push_str("\t}\n");
     if !uplinks.is_empty() {
-        add_own_traffic(&mut script, &names(&uplinks), ipsec, !beyond.is_empty());
+        add_own_traffic(&mut script, &names(&uplinks), ipsec, edge);
         add_underlay(&mut script, &names(&uplinks));
     }
     if edge.ike_tunnels.iter().any(|tunnel| interface_name(tunnel).is_some()) {
@@ -112,7 +114,10 @@ fn add_isolation(script: &mut String, edge: &EdgeState) {
     }
     let devices = |segment: SegmentId| -> BTreeSet<String> {
         let lans = edge.lans.iter().filter(|l| l.segment == segment).map(|l| l.device());
-        lans.chain([tun_name(segment)]).chain(gateway_interfaces(edge, segment)).collect()
+        let manual = edge.manual_tunnels.iter().filter(|t| t.segment == segment);
+        let manual = manual.map(ManualTunnel::link_name);
+        let gateways = gateway_interfaces(edge, segment);
+        lans.chain([tun_name(segment)]).chain(gateways).chain(manual).collect()
     };
     for &segment in edge.segments.keys() {
         let others: BTreeSet<String> =
@@ -124,7 +129,8 @@ fn add_isolation(script: &mut String, edge: &EdgeState) {
 }
 
 /// The host's own traffic: from a LAN's address to the overlay never by an uplink, and no GRE in clear either way.
-fn add_own_traffic(script: &mut String, uplinks: &str, ipsec: bool, beyond: bool) {
+fn add_own_traffic(script: &mut String, uplinks: &str, ipsec: bool, edge: &EdgeState) {
+    let beyond = !edge.ike_tunnels.is_empty() || !edge.manual_tunnels.is_empty();
     let (sent, received) =
         if ipsec { ("rt ipsec missing ", "meta secpath missing ") } else { ("", "") };
     script
@@ -145,6 +151,7 @@ fn add_own_traffic(script: &mut String, uplinks: &str, ipsec: bool, beyond: bool
     if beyond {
         add_beyond(script, uplinks, ipsec, &[Way::In]);
     }
+    edge.manual_tunnels.iter().for_each(|tunnel| add_sources(script, tunnel, false));
     script.push_str("\t}\n");
 }
 
@@ -160,6 +167,30 @@ fn add_underlay(script: &mut String, uplinks: &str) {
         "\t\tiifname {uplinks} fib daddr type local meta mark set meta mark & {rest:#010x} | {mark:#010x}"
     );
     script.push_str("\t}\n");
+}
+
+/// What comes out of a manual tunnel's own device is of what is behind the peer; what is forwarded, for what is offered to it.
+fn add_sources(script: &mut String, tunnel: &ManualTunnel, forwarded: bool) {
+    let device = tunnel.link_name();
+    for (family, ipv6) in [("ip", false), ("ip6", true)] {
+        let list = |prefixes: &[IpNet]| {
+            let of_family = prefixes.iter().filter(|p| p.addr().is_ipv6() == ipv6);
+            of_family.map(|p| p.trunc().to_string()).collect::<Vec<_>>().join(", ")
+        };
+        let (beyond, own) = (list(&tunnel.remote_prefixes), list(&tunnel.local_prefixes));
+        if beyond.is_empty() || own.is_empty() {
+            let number = if ipv6 { "ipv6" } else { "ipv4" };
+            let _ = writeln!(script, "\t\tiifname \"{device}\" meta nfproto {number} counter drop");
+            continue;
+        }
+        let drop = |field, prefixes: &str| {
+            format!("\t\tiifname \"{device}\" {family} {field} != {{ {prefixes} }} counter drop\n")
+        };
+        script.push_str(&drop("saddr", &beyond));
+        if forwarded {
+            script.push_str(&drop("daddr", &own));
+        }
+    }
 }
 
 #[derive(Clone, Copy, PartialEq)]

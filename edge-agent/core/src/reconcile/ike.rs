@@ -8,23 +8,67 @@ use super::{
     GATEWAY_PRIORITY, GUARD_METRIC, HostState, KernelRoute, Link, Observed, RouteKind, Rule,
     SEGMENT_TABLE_BASE, TUN_METRIC, gateway,
 };
-use crate::config::{IkeTunnel, Uplink};
+use crate::config::{EdgeState, IkeTunnel, ManualTunnel, Uplink};
+use crate::id::{SegmentId, UplinkId};
 use crate::ike::{InterfaceKind, if_id, interface_name};
+
+/// A tunnel with a device that is not Hawser, however it is keyed.
+pub(super) struct Gateway<'e> {
+    /// It has a device of its own that must be made, of this kind.
+    made: Option<&'e IkeTunnel>,
+    uplinks: &'e [UplinkId],
+    peers: &'e [IpAddr],
+    segment: SegmentId,
+    beyond: &'e [IpNet],
+    /// Of its own.
+    device: Option<String>,
+}
+
+impl<'e> From<&'e IkeTunnel> for Gateway<'e> {
+    fn from(tunnel: &'e IkeTunnel) -> Self {
+        Gateway {
+            made: Some(tunnel).filter(|tunnel| interface_name(tunnel).is_some()),
+            uplinks: &tunnel.uplinks,
+            peers: &tunnel.peer_addresses,
+            segment: tunnel.segment,
+            beyond: &tunnel.remote_prefixes,
+            device: interface_name(tunnel),
+        }
+    }
+}
+
+impl<'e> From<&'e ManualTunnel> for Gateway<'e> {
+    fn from(tunnel: &'e ManualTunnel) -> Self {
+        Gateway {
+            made: None,
+            uplinks: std::slice::from_ref(&tunnel.uplink),
+            peers: std::slice::from_ref(&tunnel.peer_address),
+            segment: tunnel.segment,
+            beyond: &tunnel.remote_prefixes,
+            device: Some(tunnel.link_name()),
+        }
+    }
+}
+
+pub(super) fn all(edge: &EdgeState) -> impl Iterator<Item = Gateway<'_>> {
+    let manual = edge.manual_tunnels.iter().map(Gateway::from);
+    edge.ike_tunnels.iter().map(Gateway::from).chain(manual)
+}
 
 /// The gateway is reached by the tunnel's uplinks only: from each one's address by that uplink, and else by the first. What
 /// is beyond it is routed to these uplinks too, where the kernel's IPsec policies take it, whichever of them the tunnel
-/// has; the guard drops what they do not. So nothing of this changes when a tunnel moves.
-/// A tunnel with an interface of its own is led to by that instead.
+/// has; the guard drops what they do not. So nothing of this changes when a tunnel moves. A tunnel with a device of its own is
+/// reached by that.
 pub(super) fn add_tunnel(
     state: &mut HostState,
     uplink_table: u32,
     uplink: &Uplink,
-    tunnel: &IkeTunnel,
+    tunnel: &Gateway<'_>,
     seen: &Observed,
 ) {
     let Some(rank) = tunnel.uplinks.iter().position(|id| *id == uplink.id) else { return };
     let link = seen.links.get(&uplink.interface);
-    for &peer in &tunnel.peer_addresses {
+    for &peer in tunnel.peers {
         let mut rule = |source: Option<IpAddr>| {
             state.rules.insert(Rule {
                 ipv6: peer.is_ipv6(),
@@ -45,14 +89,14 @@ pub(super) fn add_tunnel(
         }
     }
     let table = SEGMENT_TABLE_BASE + u32::from(tunnel.segment.0);
-    let own = interface_name(tunnel);
-    if let (Some(name), Some(kind)) = (&own, interface_kind(tunnel, link)) {
+    let made = tunnel.made.and_then(|tunnel| interface_kind(tunnel, link));
+    if let (Some(name), Some(kind)) = (&tunnel.device, made) {
         state.interfaces.insert(name.clone(), kind);
     }
-    for &prefix in &tunnel.remote_prefixes {
+    for &prefix in tunnel.beyond {
         let kind = RouteKind::Unreachable;
         state.routes.insert(KernelRoute { table, prefix, metric: GUARD_METRIC, kind });
-        if let Some(interface) = &own {
+        if let Some(interface) = tunnel.device.as_ref().filter(|_| tunnel.made.is_some()) {
             if seen.links.contains_key(interface) {
                 let kind = RouteKind::Device { interface: interface.clone(), gateway: None };
                 state.routes.insert(KernelRoute { table, prefix, metric: TUN_METRIC, kind });
@@ -62,9 +106,15 @@ pub(super) fn add_tunnel(
         if link.is_none() {
             continue;
         }
-        let gateway = gateway(uplink, prefix.addr().is_ipv6(), seen);
-        // Without a gateway the device alone will do: the packets leave inside others.
-        let kind = RouteKind::Device { interface: uplink.interface.clone(), gateway };
+        let own = tunnel.device.as_ref().filter(|device| seen.links.contains_key(*device));
+        let kind = match own {
+            Some(device) => RouteKind::Device { interface: device.clone(), gateway: None },
+            None => {
+                // Without a gateway the device alone will do: the packets leave inside others.
+                let gateway = gateway(uplink, prefix.addr().is_ipv6(), seen);
+                RouteKind::Device { interface: uplink.interface.clone(), gateway }
+            }
+        };
         let metric = TUN_METRIC + rank as u32;
         state.routes.insert(KernelRoute { table, prefix, metric, kind });
     }

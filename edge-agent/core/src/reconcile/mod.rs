@@ -13,7 +13,7 @@ use std::net::IpAddr;
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
-use crate::config::{EdgeState, Uplink};
+use crate::config::{EdgeState, ManualTunnel, Uplink};
 use crate::id::SegmentId;
 use crate::ike::{InterfaceKind, interface_name};
 
@@ -146,8 +146,8 @@ pub fn desired(edge: &EdgeState, seen: &Observed) -> HostState {
     for (index, uplink) in edge.uplinks.values().take(MAX_UPLINKS).enumerate() {
         let table = UPLINK_TABLE_BASE + index as u32;
         add_uplink(&mut state, table, uplink, seen);
-        for tunnel in &edge.ike_tunnels {
-            ike::add_tunnel(&mut state, table, uplink, tunnel, seen);
+        for tunnel in ike::all(edge) {
+            ike::add_tunnel(&mut state, table, uplink, &tunnel, seen);
         }
     }
     if !edge.uplinks.is_empty() {
@@ -302,7 +302,9 @@ fn is_main(edge: &EdgeState, segment: SegmentId) -> bool {
 fn inputs(edge: &EdgeState, segment: SegmentId, tun: &str) -> Vec<Option<String>> {
     let lans = edge.lans.iter().filter(|l| l.segment == segment).map(|l| Some(l.device()));
     let gateways = gateway_interfaces(edge, segment).map(Some);
-    lans.chain([Some(tun.to_owned())]).chain(gateways).collect()
+    let manual = edge.manual_tunnels.iter().filter(|t| t.segment == segment);
+    let manual = manual.map(|t| Some(t.link_name()));
+    lans.chain([Some(tun.to_owned())]).chain(gateways).chain(manual).collect()
 }
 
 /// Those by which what is beyond gateways reaches a segment.

@@ -60,6 +60,7 @@ fn edge() -> EdgeState {
         sla_classes: BTreeMap::new(),
         traffic_classes: vec![],
         ike_tunnels: vec![],
+        manual_tunnels: vec![],
     }
 }
 
@@ -298,6 +299,37 @@ fn a_tunnel_with_an_interface_is_led_to_by_it_and_only_its_prefixes_pass_there()
         apply(&mut seen, step);
     }
     assert!(seen.interfaces.is_empty() && ways(&seen).is_empty());
+}
+
+#[test]
+fn a_manual_tunnels_own_device_goes_before_the_uplink_and_lets_nothing_in_that_is_not_of_the_peer()
+{
+    use crate::manual::{Mode, Protocol, test_tunnel};
+    let (mut edge, mut seen) = (edge(), host());
+    edge.manual_tunnels = vec![test_tunnel(hawser_esp::Suite::NullSha256, Protocol::Ah, Mode::Gre)];
+    let way = |seen: &Observed| {
+        let routes = desired(&edge, seen).routes;
+        let prefix = net("172.20.0.0/16");
+        let mut ways: Vec<_> = routes.into_iter().filter(|r| r.prefix == prefix).collect();
+        ways.sort_by_key(|route| route.metric);
+        assert_eq!((ways.len(), &ways[1].kind), (2, &RouteKind::Unreachable));
+        match &ways[0].kind {
+            RouteKind::Device { interface, .. } => interface.clone(),
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(way(&seen), "isp-b");
+    seen.links.insert("hwm00001001".into(), Link::default());
+    assert_eq!(way(&seen), "hwm00001001");
+    let script = guard_script(&edge, true);
+    for (line, times) in [
+        ("iifname \"hwm00001001\" ip saddr != { 172.20.0.0/16 } counter drop", 2),
+        ("iifname \"hwm00001001\" ip daddr != { 10.1.1.0/24 } counter drop", 1),
+        ("iifname \"hwm00001001\" meta nfproto ipv6 counter drop", 2),
+        ("ip daddr @beyond4 rt ipsec missing counter drop", 2),
+    ] {
+        assert_eq!(script.matches(line).count(), times, "{line}\n{script}");
+    }
 }
 
 #[test]

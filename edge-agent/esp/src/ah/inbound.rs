@@ -47,7 +47,7 @@ pub struct AhOpened {
 }
 
 impl InboundAh {
-    /// `window_packets` is the size of the anti-replay window, 64 to 4096.
+    /// `window_packets` is the size of the anti-replay window, 64 to 4096; 0: none, where there is no ESN.
     pub fn new(
         spi: u32,
         key: &AhKey,

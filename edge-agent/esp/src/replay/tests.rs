@@ -187,3 +187,14 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn without_a_window_a_number_may_come_again_as_after_a_senders_restart() {
+    assert!(ReplayWindow::new(0, true).is_none(), "the high half can't be inferred");
+    let mut none = ReplayWindow::new(0, false).unwrap();
+    for seq in [1, 2, u32::MAX, 0, 1, 1] {
+        assert_eq!(none.check(seq), Ok(u64::from(seq)));
+        none.commit(u64::from(seq)).unwrap();
+    }
+    assert_eq!(none.highest(), u64::from(u32::MAX));
+}

@@ -78,7 +78,7 @@ impl InboundSa {
 }
 
 impl<T: Transform> InboundSa<T> {
-    /// An SA of any suite of the transform, in any mode.
+    /// An SA of any suite of the transform, in any mode. Without a window (0) and ESN, nothing is a replay.
     pub fn carrying(
         mode: Mode,
         spi: u32,

@@ -60,12 +60,19 @@ impl StartError {
     }
 }
 
+/// What this edge can do, looked at for every Hello: a host may get what it lacked.
+pub type Abilities = Arc<dyn Fn() -> Vec<String> + Send + Sync>;
+
 /// Starts the link on the present tokio runtime. The first event is the generation that the ledger
 /// holds, if it holds one; no controller is needed for it.
 ///
 /// # Errors
 /// The state directory or the identity can't be used.
-pub fn start(identity: Arc<Identity>, state_dir: &Path) -> Result<Control, StartError> {
+pub fn start(
+    identity: Arc<Identity>,
+    state_dir: &Path,
+    abilities: Abilities,
+) -> Result<Control, StartError> {
     files::private_dir(state_dir)?;
     let lock = files::lock_dir(state_dir)?;
     let lock = lock.ok_or_else(|| StartError::InUse(state_dir.to_owned()))?;
@@ -113,6 +120,7 @@ pub fn start(identity: Arc<Identity>, state_dir: &Path) -> Result<Control, Start
         uplinks: uplinks_rx,
         lists: lists_rx,
         ended,
+        abilities,
         state_dir: state_dir.to_owned(),
         stop,
         lock,

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use hawser_edge_core::config::FEATURES;
 use hawser_edge_core::generation::GenerationId;
 use hawser_edge_core::time::Micros;
 use hawser_proto::agent::v1 as wire;
@@ -92,7 +91,7 @@ impl Supervisor {
             // What is durable: that is what a controller may rely on.
             generations: Some(self.parts.generations.borrow().to_proto()),
             facts_version: lock(&self.parts.facts).version(),
-            features: FEATURES.iter().map(|f| (*f).to_owned()).collect(),
+            features: (self.parts.abilities)(),
             boot_id: self.parts.outbox.boot_id().to_owned(),
             revocations: self.list_number(),
         }

@@ -21,6 +21,7 @@ use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
+use super::Abilities;
 use super::certificates::Renewal;
 use super::history;
 use super::session::SessionEvent;
@@ -65,6 +66,7 @@ pub struct SupervisorParts {
     pub lists: mpsc::Receiver<Vec<u8>>,
     /// The newest list. Whoever opens connections looks at it.
     pub ended: watch::Sender<Option<Arc<RevocationList>>>,
+    pub abilities: Abilities,
     pub state_dir: PathBuf,
     pub stop: CancellationToken,
     /// The state directory's.

@@ -17,7 +17,7 @@ use crate::control::testing::{Ca, Peer, PeerSession, Pipe, edge_config, next, ne
 fn agent(ca: &Ca, state_dir: &Path, controllers: &[&str]) -> Control {
     let controllers: Vec<String> = controllers.iter().map(|c| (*c).to_owned()).collect();
     let identity = ca.identity(state_dir, "b1-1", &controllers);
-    start(Arc::new(identity), state_dir).unwrap()
+    start(Arc::new(identity), state_dir, Arc::new(Vec::new)).unwrap()
 }
 
 fn wire_id(number: u64) -> config::GenerationId {
@@ -422,7 +422,7 @@ async fn two_agents_never_share_a_state_directory() {
     let (ca, dir) = (Ca::new(), tempfile::tempdir().unwrap());
     let first = agent(&ca, dir.path(), &["127.0.0.1:9"]);
     let identity = Arc::new(ca.identity(dir.path(), "b1-1", &[]));
-    let second = start(identity.clone(), dir.path());
+    let second = start(identity.clone(), dir.path(), Arc::new(Vec::new));
     assert_eq!(second.err().map(|e| e.code()), Some("STATE_IN_USE"));
     first.handle.stop();
     first.task.await.unwrap();

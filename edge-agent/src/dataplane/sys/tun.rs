@@ -33,6 +33,22 @@ pub(in super::super) struct Tun {
 impl Tun {
     /// Makes the device in the caller's network namespace, with this MTU, and brings it up.
     pub(in super::super) fn create(name: &str, mtu_bytes: u16) -> Result<Tun, DataPlaneError> {
+        Tun::offering(name, mtu_bytes, &OFFLOADS)
+    }
+
+    /// One that gives and takes single packets, whole and with their checksums.
+    pub(in super::super) fn create_plain(
+        name: &str,
+        mtu_bytes: u16,
+    ) -> Result<Tun, DataPlaneError> {
+        Tun::offering(name, mtu_bytes, &[0])
+    }
+
+    fn offering(
+        name: &str,
+        mtu_bytes: u16,
+        offloads: &[libc::c_uint],
+    ) -> Result<Tun, DataPlaneError> {
         let fault = |operation| {
             move |source| DataPlaneError::Device { name: name.into(), operation, source }
         };
@@ -41,7 +57,7 @@ impl Tun {
         let flags = libc::IFF_TUN | libc::IFF_NO_PI | libc::IFF_VNET_HDR;
         request.0.ifr_ifru.ifru_flags = flags as libc::c_short;
         attach(&mut request, fd.as_fd()).map_err(fault("making it (TUNSETIFF)"))?;
-        let offload = set_offload(fd.as_fd()).map_err(fault("setting its offloads"))?;
+        let offload = set_offload(fd.as_fd(), offloads).map_err(fault("setting its offloads"))?;
         // Else the kernel gives the device a link-local address and talks multicast into the overlay.
         let _ = fs::write(format!("/proc/sys/net/ipv6/conf/{name}/addr_gen_mode"), "1");
         let segments_udp = offload & libc::TUN_F_USO4 != 0;
@@ -122,9 +138,9 @@ fn attach(request: &mut Request, fd: BorrowedFd<'_>) -> io::Result<()> {
 }
 
 /// Gives what the kernel took.
-fn set_offload(fd: BorrowedFd<'_>) -> io::Result<libc::c_uint> {
+fn set_offload(fd: BorrowedFd<'_>, offloads: &[libc::c_uint]) -> io::Result<libc::c_uint> {
     let mut refusal = None;
-    for offload in OFFLOADS {
+    for &offload in offloads {
         // SAFETY: TUNSETOFFLOAD takes its argument by value.
         let result = unsafe {
             libc::ioctl(fd.as_raw_fd(), libc::TUNSETOFFLOAD, libc::c_ulong::from(offload))

@@ -58,7 +58,12 @@ pub(super) fn uplinks(
     vec![one.map_or_else(first, UplinkName::new)]
 }
 
-fn known(reader: &mut Reader, name: &str, uplinks: &[Uplink], at: &Place<'_>) -> bool {
+pub(in crate::decode) fn known(
+    reader: &mut Reader,
+    name: &str,
+    uplinks: &[Uplink],
+    at: &Place<'_>,
+) -> bool {
     let known = uplinks.iter().any(|uplink| uplink.name.as_str() == name);
     if !known {
         let message = format!("this edge has no uplink {}", quote(name));

@@ -5,7 +5,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use hawser_proto::config::v1 as wire;
-use ipnet::IpNet;
 
 use super::{Decoder, MEND_CONTROLLER};
 use crate::config::{
@@ -58,7 +57,8 @@ impl Decoder {
                     self.fault("BAD_REFERENCE", at, "its SLA class is not known", MEND_CONTROLLER);
                 }
             }
-            self.apart(&typed, lans, routes, &path);
+            let (segment, beyond) = (typed.segment, typed.remote_prefixes.as_slice());
+            self.beyond(segment, beyond, &typed.peer_addresses, (lans, routes), &path);
             tunnels.push(typed);
         }
         tunnels.sort_by(|a, b| a.name.cmp(&b.name));
@@ -223,35 +223,11 @@ impl Decoder {
         self.word(text, |c| c.is_ascii_lowercase() || c == '-', path);
     }
 
-    fn word(&mut self, text: &str, fits: impl Fn(char) -> bool, path: &str) {
+    pub(super) fn word(&mut self, text: &str, fits: impl Fn(char) -> bool, path: &str) {
         let fits = |c: char| c.is_ascii_digit() || fits(c);
         if !(1..=128).contains(&text.len()) || !text.chars().all(fits) {
             let message = format!("“{}” can't stand here", text.escape_debug());
             self.fault("BAD_VALUE", path, message, MEND_CONTROLLER);
-        }
-    }
-
-    /// What is beyond a gateway is neither in the overlay nor a LAN's, and not the gateway itself.
-    fn apart(&mut self, tunnel: &IkeTunnel, lans: &[Lan], routes: &[Route], path: &str) {
-        let of_lans = lans.iter().filter(|lan| lan.segment == tunnel.segment);
-        let of_lans = of_lans.flat_map(|lan| lan.prefixes.iter().copied());
-        let of_routes = routes.iter().filter(|route| route.segment == tunnel.segment);
-        let taken: BTreeSet<IpNet> = of_lans.chain(of_routes.map(|route| route.prefix)).collect();
-        for prefix in &tunnel.remote_prefixes {
-            if let Some(other) = taken.iter().find(|t| t.contains(prefix) || prefix.contains(*t)) {
-                let message = format!("{prefix} overlaps {other}");
-                let mend = "renumber one of them, or put it in a segment of its own";
-                self.fault("PREFIX_OVERLAP", format!("{path}.remote_prefixes"), message, mend);
-            }
-            if tunnel.peer_addresses.iter().any(|peer| prefix.contains(peer)) {
-                let message = format!("the gateway itself is in {prefix}");
-                self.fault(
-                    "BAD_VALUE",
-                    format!("{path}.remote_prefixes"),
-                    message,
-                    MEND_CONTROLLER,
-                );
-            }
         }
     }
 }
