@@ -250,6 +250,7 @@ fn the_fleets_ca_is_replaced_and_the_one_before_retired_while_traffic_loses_noth
                 assert!(!log_has(fleet, edge, &["PEER_REVOKED"])?.0, "{edge} has cut a peer off");
             }
             // And from the start, with nothing but the new CA.
+            fleet.kill_controller();
             fleet.restart_controller()?;
             fleet.kill_agent("b1-1")?;
             fleet.start_agent("b1-1")?;

@@ -167,7 +167,7 @@ fn number(id: &Option<hawser_proto::config::v1::GenerationId>) -> u64 {
 }
 
 fn start(identity: Arc<Identity>, state_dir: &Path) -> Control {
-    start_link(identity, state_dir).unwrap()
+    start_link(identity, state_dir, Arc::new(Vec::new)).unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -177,7 +177,7 @@ async fn from_token_to_confirmed_generation_and_through_a_restart_of_either_side
     let identity = enrolled(&world).await;
     assert_eq!((identity.fleet(), identity.edge()), ("acme", "b1-1"));
 
-    let mut control = start(identity.clone(), &world.state_dir(), Arc::new(Vec::new));
+    let mut control = start(identity.clone(), &world.state_dir());
     let first = order(&mut control).await;
     assert_eq!((first.reason, first.state.tunnels.len()), (ApplyReason::Offered, 1));
     let first_number = first.id.number;
@@ -242,7 +242,7 @@ async fn from_token_to_confirmed_generation_and_through_a_restart_of_either_side
     control.handle.stop();
     control.task.await.unwrap();
     drop(control.events);
-    let mut control = start(identity, &world.state_dir(), Arc::new(Vec::new));
+    let mut control = start(identity, &world.state_dir());
     let booted = order(&mut control).await;
     assert_eq!((booted.reason, booted.id.number), (ApplyReason::Boot, first_number));
     booted.reply.send(Ok(())).unwrap();
@@ -296,7 +296,7 @@ async fn the_certificate_of_another_fleet_gets_no_session() {
     let controllers = vec![ours.address.to_string()];
     let key = hawser_edge::control::EdgeKey::load_or_create(&theirs.state_dir()).unwrap();
     let stray = Identity::new(key, identity.chain().to_vec(), identity.root().clone(), controllers);
-    let control = start(Arc::new(stray.unwrap()), &theirs.state_dir(), Arc::new(Vec::new));
+    let control = start(Arc::new(stray.unwrap()), &theirs.state_dir());
     let refused = async {
         while control.handle.link_status().failed_attempts < 2 {
             tokio::time::sleep(Duration::from_millis(20)).await;

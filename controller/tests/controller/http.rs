@@ -113,9 +113,18 @@ impl Http {
         tokio::time::timeout(PATIENCE, answer(stream)).await.expect("an answer in time")
     }
 
-    /// Asks, and is gone before there is an answer.
-    pub async fn leave(&self, method: Method, path: &str, headers: &[(&str, &str)], body: &str) {
-        drop(self.send(method, path, headers, body.as_bytes()).await);
+    /// Asks, and is gone so much later, answer or none.
+    pub async fn leave(
+        &self,
+        method: Method,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &str,
+        after: Duration,
+    ) {
+        let stream = self.send(method, path, headers, body.as_bytes()).await;
+        tokio::time::sleep(after).await;
+        drop(stream);
     }
 
     /// Lines of a stream, as they come.

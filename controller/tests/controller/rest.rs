@@ -1,3 +1,6 @@
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
 use serde_json::json;
 
 use crate::harness::*;
@@ -143,14 +146,17 @@ async fn a_client_that_leaves_in_the_middle_finds_its_request_done_once() {
         let tokens = http.ask(Method::Get, "/v1/tokens", &[], "").await.json();
         tokens["tokens"].as_array().unwrap().len() - 1
     };
-    // It may be gone before its request has come through: then nothing was begun, and it asks again.
+    // It may be gone before its request has come through: then nothing was begun, and it asks again, with more patience.
+    let patience_ms = AtomicU64::new(0);
     eventually("the token is made, though nobody waits for it", async || {
-        http.leave(Method::Post, "/v1/tokens", &key, body).await;
+        let after = Duration::from_millis(patience_ms.fetch_add(1, Ordering::Relaxed));
+        http.leave(Method::Post, "/v1/tokens", &key, body, after).await;
         made().await > 0
     })
     .await;
     // Several at once, all of which leave but one.
-    let leaving = (0..5).map(|_| http.leave(Method::Post, "/v1/tokens", &key, body));
+    let leaving = (0..5)
+        .map(|ms| http.leave(Method::Post, "/v1/tokens", &key, body, Duration::from_millis(ms)));
     futures::future::join_all(leaving).await;
     let answer = http.ask(Method::Post, "/v1/tokens", &key, body).await;
     assert_eq!((answer.status, made().await), (201, 1), "{answer:?}");

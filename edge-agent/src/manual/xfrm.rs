@@ -1,7 +1,6 @@
 //! Associations and policies of manual tunnels: from our words to the kernel's, and back.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
 
 use hawser_edge_core::manual::{Direction, Keys, Policy, Protocol, State, StateId, Wanted, Way};
 use ipnet::IpNet;

@@ -13,7 +13,7 @@ use std::net::IpAddr;
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
-use crate::config::{EdgeState, ManualTunnel, Uplink};
+use crate::config::{EdgeState, Uplink};
 use crate::id::SegmentId;
 use crate::ike::{InterfaceKind, interface_name};
 

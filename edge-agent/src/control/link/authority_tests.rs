@@ -14,7 +14,7 @@ fn agent(ca: &Ca, dir: &TempDir, controllers: &[&str]) -> Control {
     let controllers: Vec<String> = controllers.iter().map(|c| (*c).to_owned()).collect();
     let identity = ca.identity(dir.path(), "b1-1", &controllers);
     identity.save(dir.path()).unwrap();
-    start(Arc::new(identity), dir.path()).unwrap()
+    start(Arc::new(identity), dir.path(), Arc::new(Vec::new)).unwrap()
 }
 
 fn told(of: &Ca) -> Down {

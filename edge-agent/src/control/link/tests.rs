@@ -426,5 +426,5 @@ async fn two_agents_never_share_a_state_directory() {
     assert_eq!(second.err().map(|e| e.code()), Some("STATE_IN_USE"));
     first.handle.stop();
     first.task.await.unwrap();
-    assert!(start(identity, dir.path()).is_ok());
+    assert!(start(identity, dir.path(), Arc::new(Vec::new)).is_ok());
 }
