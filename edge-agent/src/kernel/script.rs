@@ -101,7 +101,8 @@ mod tests {
     fn the_rulesets_generation_tells_of_every_change_and_the_listing_whether_it_was_ours() {
         in_namespace(async || {
             let mut script = Script::default();
-            let text = format!("table inet {SCRIPT_TABLE} {{ chain x {{ counter accept\n}} }}\n");
+            let text =
+                format!("table inet {SCRIPT_TABLE} {{\nchain x {{\ncounter accept\n}}\n}}\n");
             script.load(&text).expect("nft takes it");
             let loaded = script.last().cloned().expect("it was loaded");
             assert!(loaded.generation.is_some(), "this kernel tells no generation");

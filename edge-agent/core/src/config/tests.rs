@@ -229,7 +229,8 @@ fn a_manual_tunnel_gets_its_types_and_no_suite_that_would_repeat_a_nonce() {
         let mut tunnel = by_hand();
         change(&mut tunnel);
         let faults = decode(&with(tunnel)).expect_err(path);
-        assert_eq!((faults[0].code, faults[0].path.as_str()), (code, path));
+        let found = faults.iter().any(|fault| (fault.code, fault.path.as_str()) == (code, path));
+        assert!(found, "{code} {path}: {faults:?}");
     }
     let mut esp = by_hand();
     suite(&mut esp, "aes-256-cbc-sha512-256");
