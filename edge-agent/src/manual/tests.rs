@@ -78,7 +78,7 @@ fn a_tunnel_without_good_keys_says_which_and_what_to_do_and_shows_nothing_of_the
     secrets::keep(state.path(), "old-out", "5a".repeat(48).as_bytes()).expect("kept");
     // Looked at again without a word of the engine.
     stands(&handle, "MANUAL_KEY_WEAK");
-    secrets::keep(state.path(), "old-out", good[2..].as_bytes()).expect("kept");
+    secrets::keep(state.path(), "old-out", &good.as_bytes()[2..]).expect("kept");
     stands(&handle, "MANUAL_KEY_LENGTH");
     secrets::keep(state.path(), "old-out", good.as_bytes()).expect("kept");
     stands(&handle, "MANUAL_KEYS_EQUAL");
