@@ -148,6 +148,9 @@ pub const DOWN_MAX_RUN: u32 = 8;
 /// A path that has been silent for this long, over two probes at least, is down whatever its history: real losses come in
 /// bursts, and half of those that last so long go on (on recorded cellular links, in docs/decisions/).
 pub const DOWN_RUN_TIME: Duration = ms(400);
+/// Or for this much of its usual round-trip time, if that is longer: a pause is long or short beside what is usual, and of two
+/// overdue answers on a slow path little is known yet.
+pub const DOWN_RUN_RTT_PERCENT: u32 = 350;
 /// Probes in a row whose loss makes it silent; one more where they come so seldom that two may be lost by chance.
 pub const DOWN_SILENT_RUN: u32 = 2;
 /// Between the two: as many as random loss at the path's usual rate gives with less than this chance (natural logarithm

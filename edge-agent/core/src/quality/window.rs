@@ -138,6 +138,11 @@ impl QualityWindow {
         self.advance(sample.known);
     }
 
+    /// The smoothed round-trip time (RFC 6298); nothing before the first answer.
+    pub fn usual_rtt(&self) -> Duration {
+        Duration::from_micros(self.srtt_us)
+    }
+
     /// Forgets what is too old at `now`.
     pub fn advance(&mut self, now: Micros) {
         while let Some(front) = self.records.front() {

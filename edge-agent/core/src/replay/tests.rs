@@ -65,6 +65,14 @@ fn an_outage_is_left_after_two_overdue_probes_and_not_sooner() {
 }
 
 #[test]
+fn on_a_slow_uplink_a_pause_is_longer() {
+    let replayed = replay(&trace(200, |row| [if row >= 100 { 0 } else { 150 }, 160]), 0);
+    assert_eq!((replayed.bad, replayed.switches), (3, 1));
+    assert_eq!(replayed.decisions[0].cause, Cause::PathDown);
+    assert_eq!(replayed.decisions[0].at.0, 103 * 200_000);
+}
+
+#[test]
 fn one_lost_probe_moves_nothing() {
     let replayed = replay(&trace(500, |row| [if row % 100 == 50 { 0 } else { 40 }, 60]), 0);
     assert_eq!((replayed.bad, replayed.switches), (5, 0));

@@ -23,8 +23,16 @@ pub(super) struct Liveness {
     interval: Duration,
     /// No run below it is down.
     min_run: u32,
-    /// The path's usual loss, as last told.
-    usual_loss: f64,
+    /// The path's usual loss and round-trip time, as last told.
+    usual: Usual,
+}
+
+/// What a path is like when nothing ails it.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Usual {
+    /// Round-trip loss as a share, without the present run.
+    pub(super) loss: f64,
+    pub(super) rtt: Duration,
 }
 
 impl Liveness {
@@ -39,7 +47,7 @@ impl Liveness {
             answers_from: now,
             interval: policy::USED_INTERVAL,
             min_run: policy::DOWN_SILENT_RUN,
-            usual_loss: 0.0,
+            usual: Usual::default(),
         }
     }
 
@@ -80,9 +88,8 @@ impl Liveness {
         self.min_run
     }
 
-    /// `usual_loss`: the path's round-trip loss as a share, without the present run.
-    pub(super) fn handle(&mut self, sample: &Sample, usual_loss: f64) {
-        self.usual_loss = usual_loss;
+    pub(super) fn handle(&mut self, sample: &Sample, usual: Usual) {
+        self.usual = usual;
         match sample.outcome {
             Outcome::Rtt { .. } => {
                 if self.answers == 0 {
@@ -116,12 +123,13 @@ impl Liveness {
             return None;
         }
         let silent = self.run_from.filter(|_| self.run() >= self.silent_run());
-        let silent = silent.map(|from| from + policy::DOWN_RUN_TIME);
+        let pause = self.usual.rtt * policy::DOWN_RUN_RTT_PERCENT / 100;
+        let silent = silent.map(|from| from + pause.max(policy::DOWN_RUN_TIME));
         Some((self.last_sign + self.silence()).min(silent.unwrap_or(Micros(u64::MAX))))
     }
 
     pub(super) fn handle_time(&mut self, now: Micros) {
-        let long_run = self.run() >= needed_run(self.usual_loss).max(self.min_run);
+        let long_run = self.run() >= needed_run(self.usual.loss).max(self.min_run);
         let down = long_run || self.deadline().is_some_and(|at| now >= at);
         if self.reach == Reach::Up && self.run() > 0 && down {
             self.reach = Reach::Down;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::burst::Burst;
 use super::evidence::{DelayEvidence, LossEvidence};
-use super::liveness::Liveness;
+use super::liveness::{Liveness, Usual};
 use super::traffic::{Step, Traffic};
 use super::trouble::Trouble;
 use super::{Crossed, Crossings, Limit, PathHealth, Reach, SlaClass, SlaState};
@@ -107,7 +107,7 @@ impl PathMonitor {
         let before = self.reach();
         self.newest_sequence = self.newest_sequence.max(sample.sequence);
         // Before the sample: the run that is judged is no part of what is usual.
-        let usual = self.usual_loss();
+        let usual = Usual { loss: self.usual_loss(), rtt: self.window.usual_rtt() };
         if matches!(sample.outcome, Outcome::Lost { .. }) {
             self.trouble.lost(sample.sent, sample.known);
         }
