@@ -28,6 +28,13 @@ export function ofPath(path: Path): Health {
   return violated(path) ? { mark: "warn", word: "misses SLA" } : { mark: "good", word: "up" };
 }
 
+/** What a line stands for that stands for several paths. */
+export function ofTunnel(paths: Path[]): Mark {
+  const up = paths.filter((path) => path.state === "up").length;
+  if (up > 0) return up === paths.length ? "good" : "warn";
+  return paths.some((path) => path.state === "down") ? "bad" : "off";
+}
+
 export const at = (path: Path, edge: string, uplink: string): boolean =>
   [path.a, path.b].some((end) => end.edge === edge && end.uplink === uplink);
 

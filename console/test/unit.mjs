@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { lineDiff } from "../src/diff.ts";
 import { bytes, ms, percent, span } from "../src/format.ts";
-import { carries, hurts, ofSite, ofUplink } from "../src/health.ts";
+import { carries, hurts, ofSite, ofTunnel, ofUplink } from "../src/health.ts";
 import { sentence, verdict } from "../src/words.ts";
 
 const end = (site, uplink, more = {}) => ({ site, edge: `${site}-1`, uplink, selected_for: [], violates: [], ...more });
@@ -60,6 +60,8 @@ test("an uplink is down when all that goes over it is, and its site is degraded"
   assert.deepEqual(ofUplink(b1.edges[0], "isp-b", paths), { mark: "good", word: "up" });
   assert.equal(ofSite(b1, paths).word, "degraded");
   assert.deepEqual(hurts([b1], paths).map((h) => [h.what, h.detail]), [["b1 isp-a", "uplink down"]]);
+  const tunnel = (...states) => ofTunnel(states.map((state, n) => path(n, state, "isp-a")));
+  assert.deepEqual([tunnel("up", "up"), tunnel("up", "connecting"), tunnel("connecting", "down"), tunnel("connecting")], ["good", "warn", "bad", "off"]);
   assert.equal(ofSite(b1, [path(1, "down", "isp-a")]).word, "cut off");
 });
 

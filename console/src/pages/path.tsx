@@ -44,7 +44,9 @@ async function movesOf(path: Path, since: number): Promise<Decision[]> {
 
 export function PathPage({ id, query }: { id: number; query: URLSearchParams }) {
   const live = useLive();
-  const [windowS, setWindow] = useState(Number(query.get("window")) || 900);
+  const asked = Number(query.get("window")) || 900;
+  const [windowS, setWindow] = useState(asked);
+  useEffect(() => setWindow(asked), [asked]);
   const [zoom, setZoom] = useState<[number, number] | null>(null);
   const path = live.fleet?.paths.find((p) => p.id === id);
   const reach = zoom ? Math.max(windowS, clock() / 1_000 - zoom[0]) : windowS;

@@ -28,6 +28,14 @@ export interface ChartInput {
 }
 
 const HEIGHT = 158;
+const DAY_S = 86_400;
+
+/** A moment, as precisely as such a stretch of time can be read. */
+function moment(at: number, stretchS: number, stepS: number): string {
+  const clock = stepS < 60 ? "{HH}:{mm}:{ss}" : "{HH}:{mm}";
+  const date = stepS >= DAY_S ? "{D} {MMM}" : `{D} {MMM} ${clock}`;
+  return uPlot.fmtDate(stretchS > DAY_S ? date : clock)(new Date(at * 1_000));
+}
 
 interface Colours {
   ink: string;
@@ -108,11 +116,11 @@ export class Chart {
         y: { range: (_, __, max) => [0, this.#top(max)] },
       },
       axes: [
-        { ...axis, size: 26, values: "{HH}:{mm}:{ss}", space: 90 },
+        { ...axis, size: 26, values: (_, ticks, __, ___, stepS) => ticks.map((at) => moment(at, this.#stretch(), stepS)), space: 90 },
         { ...axis, size: 58, space: 34, values: (_, ticks) => ticks.map((v) => `${+v.toFixed(2)} ${unit}`) },
       ],
       series: [
-        { value: "{HH}:{mm}:{ss}" },
+        { value: (_, at) => (at === null ? "–" : moment(at, this.#stretch(), this.#stretch() > DAY_S ? 60 : 1)) },
         ...this.#input.lines.map((line, n) => ({
           label: line.label,
           stroke: n === 0 ? c.accent : c.second,
@@ -136,6 +144,10 @@ export class Chart {
         ],
       },
     };
+  }
+
+  #stretch(): number {
+    return this.#input.range[1] - this.#input.range[0];
   }
 
   /** High enough for the limit, unless that would flatten the line. */

@@ -1,7 +1,7 @@
 // The topology: hubs above, branches below, each uplink a port, each path a line between two ports. A large fleet has a
 // dot for each site and a line for each tunnel.
 
-import { carries, ofPath, ofSite, ofUplink } from "../health";
+import { carries, ofPath, ofSite, ofTunnel, ofUplink } from "../health";
 import { link } from "../router";
 import type { Edge, Path, Site } from "../types";
 import { Shape } from "./state";
@@ -168,10 +168,8 @@ function Dots({ sites, paths }: { sites: Site[]; paths: Path[] }) {
       {Object.entries(tunnels).map(([key, over]) => {
         const [a, b] = key.split("\n").map((name) => spots[name]);
         if (!a || !b) return null;
-        const up = over.filter((path) => path.state === "up").length;
-        const mark = up === over.length ? "good" : up > 0 ? "warn" : "bad";
         return (
-          <g key={key} class={`line ${mark}`}>
+          <g key={key} class={`line ${ofTunnel(over)}`}>
             <path class="wire" d={`M${a.x} ${a.y}L${b.x} ${b.y}`} />
           </g>
         );
