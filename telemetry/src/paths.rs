@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use foldhash::fast::RandomState;
 use hawser_proto::agent::v1::{PathSample, PathState};
+use indexmap::IndexMap;
 
 use crate::catalogue as c;
 use crate::catalogue::Scope;
@@ -47,9 +49,10 @@ pub fn put_paths(snapshot: &mut Snapshot, rows: &[PathRow<'_>], max_series: usiz
     let wanted: usize = rows.iter().map(PathRow::series).sum();
     let aggregated = wanted > max_series;
     if !aggregated {
+        snapshot.reserve(Scope::Path, rows.len());
         rows.iter().for_each(|row| put_path(snapshot, row));
     }
-    let mut sites = BTreeMap::<(&str, &str), Vec<&PathSample>>::new();
+    let mut sites = IndexMap::<(&str, &str), Vec<&PathSample>, RandomState>::default();
     for row in rows {
         sites.entry((row.names.site, row.names.edge)).or_default().push(row.sample);
     }

@@ -4,6 +4,7 @@ use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use foldhash::fast::RandomState;
 use indexmap::{Equivalent, IndexSet};
 
 use crate::catalogue::{self, Metric, Scope};
@@ -53,7 +54,7 @@ pub struct Snapshot {
     /// The values of all sets, one after another, and where each ends.
     texts: String,
     ends: Vec<usize>,
-    own: IndexSet<Box<[Box<str>]>>,
+    own: IndexSet<Box<[Box<str>]>, RandomState>,
     columns: Vec<Vec<Point>>,
 }
 
@@ -64,7 +65,7 @@ impl Default for Snapshot {
             sets: vec![LabelSet { scope: Scope::Process, first: 0 }],
             texts: String::new(),
             ends: Vec::new(),
-            own: [Box::default()].into(),
+            own: std::iter::once(Box::default()).collect(),
             columns: catalogue::ALL.iter().map(|_| Vec::new()).collect(),
         }
     }
@@ -85,6 +86,13 @@ impl Snapshot {
             self.ends.push(self.texts.len());
         }
         set
+    }
+
+    /// Makes room for so many points of each metric of a scope.
+    pub(crate) fn reserve(&mut self, scope: Scope, points: usize) {
+        for metric in catalogue::ALL.iter().filter(|metric| metric.scope == scope) {
+            self.columns[metric.index()].reserve(points);
+        }
     }
 
     /// Adds a point. What is not a number is left out.

@@ -10,6 +10,8 @@ use crate::snapshot::{Snapshot, Value};
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 /// A piece ends with the first series after so many octets.
 const PIECE_BYTES: usize = 64 * 1024;
+/// Room for that series.
+const PIECE_SPARE_BYTES: usize = 1_024;
 
 /// The snapshot's text, in pieces of about 64 KiB, each made when it is asked for.
 pub fn chunks(snapshot: Arc<Snapshot>) -> impl Iterator<Item = String> + Send {
@@ -37,7 +39,7 @@ impl Iterator for Pieces {
     type Item = String;
 
     fn next(&mut self) -> Option<String> {
-        let mut piece = String::new();
+        let mut piece = String::with_capacity(PIECE_BYTES + PIECE_SPARE_BYTES);
         while piece.len() < PIECE_BYTES {
             let Some(&metric) = catalogue::ALL.get(self.metric) else { break };
             let Some(point) = self.snapshot.point_column(self.metric).get(self.point) else {
@@ -45,7 +47,6 @@ impl Iterator for Pieces {
                 continue;
             };
             if self.point == 0 {
-                piece.reserve(PIECE_BYTES + 1_024);
                 self.name = metric.prometheus();
                 self.own = Texts::default();
                 head(&mut piece, metric, &self.name);
@@ -137,11 +138,13 @@ fn write_histogram(out: &mut String, series: &Series<'_>, reading: &Reading) {
 fn number(out: &mut String, value: f64) {
     /// Below it every whole number is exact. Most values are whole, and whole ones are written in a fraction of the time.
     const WHOLE_BELOW: f64 = 9_007_199_254_740_992.0;
-    let _ = if value.fract() == 0.0 && value.abs() < WHOLE_BELOW {
-        write!(out, "{}", value as i64)
+    if value.fract() == 0.0 && value.abs() < WHOLE_BELOW {
+        out.push_str(itoa::Buffer::new().format(value as i64));
+    } else if value.is_finite() {
+        out.push_str(ryu::Buffer::new().format_finite(value));
     } else {
-        write!(out, "{value}")
-    };
+        let _ = write!(out, "{value}");
+    }
 }
 
 /// `NAME="VALUE"`, after a comma if something stands before it.

@@ -11,8 +11,8 @@ use crate::statistics::Runs;
 
 /// Changes that concern everybody, and changes that concern one.
 const PUSHES: usize = 5;
-/// Telemetry flows undisturbed for so long while the process is watched: a multiple of the time between scrapes.
-const WATCHED: Duration = Duration::from_secs(30);
+/// Telemetry flows undisturbed for so long while the process is watched: a multiple of the times between scrapes, reports and keepalives.
+const WATCHED: Duration = Duration::from_secs(120);
 /// A push that is not everywhere by then has failed.
 const PUSHED_WITHIN: Duration = Duration::from_secs(60);
 

@@ -4,10 +4,11 @@ mod tally;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Instant;
 
+use foldhash::fast::RandomState;
 use hawser_proto::config::v1::{GenerationId, Uplink};
 use hawser_telemetry::catalogue as c;
 use hawser_telemetry::catalogue::Scope;
@@ -16,7 +17,6 @@ use hawser_telemetry::{PathNames, PathRow, SetId, Snapshot, Source, put_paths};
 use super::Controller;
 use super::index::EdgeLive;
 use super::state::{EdgeState, FleetState, PathEndInfo};
-use super::view::sample_of;
 use crate::clock::now_unix_ms;
 pub(super) use tally::Metrics;
 
@@ -154,27 +154,38 @@ impl Controller {
 fn path_rows<'a>(state: &'a FleetState, live: &'a Live, oldest: u64) -> Vec<PathRow<'a>> {
     let uplinks = state.edges.values().flat_map(|edge| &edge.config.uplinks);
     let uplinks: BTreeMap<u32, &Uplink> = uplinks.map(|uplink| (uplink.id, uplink)).collect();
-    let site =
-        |end: &PathEndInfo| state.edges.get(&end.edge).map_or("", |edge| edge.config.site.as_str());
     let uplink = |end: &PathEndInfo| uplinks.get(&end.uplink_id).map_or("", |u| u.name.as_str());
+    let edges = edges(state, live);
     let mut rows = Vec::with_capacity(2 * state.paths.len());
     for path in state.paths.values() {
-        for (here, there) in [(&path.a, &path.b), (&path.b, &path.a)] {
-            let sample = sample_of(path.id, here, live);
+        let ends = [&path.a, &path.b].map(|end| (end, edges.get(end.edge.as_str()).copied()));
+        for ((here, edge), (there, peer)) in [(ends[0], ends[1]), (ends[1], ends[0])] {
+            let sample = edge.and_then(|(_, live)| live?.samples.get(&path.id));
             let Some(sample) = sample.filter(|s| s.received_unix_ms >= oldest) else {
                 continue;
             };
             let names = PathNames {
-                site: site(here),
+                site: edge.map_or("", |(site, _)| site),
                 edge: &here.edge,
                 uplink: uplink(here),
-                peer_site: site(there),
+                peer_site: peer.map_or("", |(site, _)| site),
                 peer_uplink: uplink(there),
             };
             rows.push(PathRow { names, sample: &sample.sample });
         }
     }
     rows
+}
+
+/// Site and live state of each edge, which is looked up for each end of each path.
+fn edges<'a>(
+    state: &'a FleetState,
+    live: &'a Live,
+) -> HashMap<&'a str, (&'a str, Option<&'a EdgeLive>), RandomState> {
+    let edge = |(name, edge): (&'a String, &'a Arc<EdgeState>)| {
+        (name.as_str(), (edge.config.site.as_str(), live.get(name)))
+    };
+    state.edges.iter().map(edge).collect()
 }
 
 fn put_uplinks(snapshot: &mut Snapshot, name: &str, edge: &EdgeState, live: Option<&EdgeLive>) {
