@@ -33,7 +33,9 @@ impl Kernel {
         let mut wanted = Vec::new();
         for (tunnel, keys) in tunnels {
             let Some(algorithms) = xfrm::algorithms(tunnel, keys) else { continue };
-            let digests = [xfrm::digest(&algorithms[0]), xfrm::digest(&algorithms[1])];
+            let (protocol, peer) = (tunnel.tunnel.protocol, tunnel.tunnel.peer_address);
+            let alignment = xfrm::alignment(protocol, peer);
+            let digests = [0, 1].map(|at| xfrm::digest(&algorithms[at], alignment));
             for (id, algorithms) in ids(tunnel).into_iter().flatten().zip(algorithms) {
                 known.insert(id, algorithms);
             }
