@@ -109,6 +109,9 @@ impl Kernel {
         // Only what is routed to it goes in.
         let path = format!("/proc/sys/net/ipv6/conf/{name}/addr_gen_mode");
         let _ = std::fs::write(path, "1");
+        // What came by an uplink bears the guard's mark, also when GRE is off it: its source is looked for where the uplink's
+        // is, and not over this device.
+        self.route.add_address(index)?;
         self.route.raise_link(index)
     }
 
