@@ -8,7 +8,8 @@ PACKAGES_BENCH := iperf3 util-linux
 PACKAGES_PEERS := wireguard-go wireguard-tools strongswan-swanctl charon-systemd libcharon-extra-plugins \
 	libstrongswan-standard-plugins
 # A whole Linux kernel as an ordinary process, and what its scenarios run.
-PACKAGES_KERNEL := qemu-system-x86 kmod busybox-static strongswan-swanctl charon-systemd openssl
+PACKAGES_KERNEL := qemu-system-x86 kmod busybox-static strongswan-swanctl charon-systemd \
+	libstrongswan-standard-plugins openssl
 # libFuzzer is C++.
 PACKAGES_FUZZ := g++ python3
 CARGO ?= cargo

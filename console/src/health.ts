@@ -1,7 +1,7 @@
 // What a state means, in one place: a word, a shape, and how much it hurts.
 
 import { now } from "./api";
-import type { Edge, Path, Site } from "./types";
+import type { Edge, Gateway, Path, Site } from "./types";
 
 /** An edge that has told nothing for so long does not see the controller, whatever its connection says. */
 const SILENT_MS = 10_000;
@@ -33,6 +33,22 @@ export function ofTunnel(paths: Path[]): Mark {
   const up = paths.filter((path) => path.state === "up").length;
   if (up > 0) return up === paths.length ? "good" : "warn";
   return paths.some((path) => path.state === "down") ? "bad" : "off";
+}
+
+export function ofGateway({ state, manual }: Pick<Gateway, "state" | "manual">): Health {
+  switch (state) {
+    // Nobody tells what is at the other end of a manual tunnel.
+    case "up":
+      return manual ? { mark: "good", word: "ready" } : { mark: "good", word: "up" };
+    case "waiting":
+      return { mark: "off", word: "waits for a packet" };
+    case "authenticated":
+      return { mark: "warn", word: "authenticated" };
+    case "blocked":
+      return { mark: "bad", word: "blocked" };
+    default:
+      return { mark: "off", word: state };
+  }
 }
 
 export const at = (path: Path, edge: string, uplink: string): boolean =>

@@ -65,6 +65,22 @@ export interface Site {
   edges: Edge[];
 }
 
+/** A tunnel with a device that is not Hawser. */
+export interface Gateway {
+  edge: string;
+  name: string;
+  /** Under keys that people put at both ends: nobody negotiates. */
+  manual: boolean;
+  uplink: string;
+  state: "up" | "waiting" | "authenticated" | "connecting" | "blocked" | "unknown";
+  reason: string;
+  remote_address: string;
+  tx_bytes: number;
+  rx_bytes: number;
+  rekeys: number;
+  moves: number;
+}
+
 export type PathState = "up" | "connecting" | "down";
 
 export interface PathEnd {

@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { lineDiff } from "../src/diff.ts";
 import { bytes, ms, percent, span } from "../src/format.ts";
-import { carries, hurts, ofSite, ofTunnel, ofUplink } from "../src/health.ts";
+import { carries, hurts, ofGateway, ofSite, ofTunnel, ofUplink } from "../src/health.ts";
 import { sentence, verdict } from "../src/words.ts";
 
 const end = (site, uplink, more = {}) => ({ site, edge: `${site}-1`, uplink, selected_for: [], violates: [], ...more });
@@ -70,6 +70,13 @@ test("nothing goes over a path that is down, and what misses its SLA in use hurt
   const bad = path(1, "up", "isp-a", { selected_for: ["default"], violates: [{ sla_class: "business", reason: "loss 28 %" }] });
   const fine = path(2, "up", "isp-b");
   assert.deepEqual(hurts([site()], [bad, fine]).map((h) => [h.mark, h.detail]), [["warn", "loss 28 %"]]);
+});
+
+test("a tunnel with a gateway says how it is, and one under manual keys claims nothing about its peer", () => {
+  const words = (manual) => ["up", "waiting", "authenticated", "connecting", "blocked", "unknown"].map((state) => ofGateway({ state, manual }));
+  assert.deepEqual(words(false).map((h) => h.word), ["up", "waits for a packet", "authenticated", "connecting", "blocked", "unknown"]);
+  assert.deepEqual(words(false).map((h) => h.mark), ["good", "off", "warn", "off", "bad", "off"]);
+  assert.deepEqual(words(true)[0], { mark: "good", word: "ready" });
 });
 
 test("an edge that tells nothing is silent whatever its connection says", () => {

@@ -1,11 +1,11 @@
 import { ask, now } from "../api";
 import { ago, bytes, ms, percent, span, when } from "../format";
-import { carries, ofEdge, ofPath, ofSite, ofUplink, silent } from "../health";
+import { carries, ofEdge, ofGateway, ofPath, ofSite, ofUplink, silent } from "../health";
 import { useLive, useLoad } from "../live";
 import { Candidates, Evidence } from "../parts/why";
 import { Fact, Note, State, Table } from "../parts/state";
 import { link } from "../router";
-import type { Account, Decision, Edge, Explanations, Path, PathEnd } from "../types";
+import type { Account, Decision, Edge, Explanations, Gateway, Path, PathEnd } from "../types";
 import { sentence } from "../words";
 
 export function SitePage({ name }: { name: string }) {
@@ -13,6 +13,8 @@ export function SitePage({ name }: { name: string }) {
   const safe = encodeURIComponent(name);
   const why = useLoad(`why ${name}`, () => ask<Explanations>(`sites/${safe}/explanations?limit=100`), 3_000);
   const moves = useLoad(`decisions ${name}`, () => ask<{ decisions: Decision[] }>(`decisions?site=${safe}&limit=20`), 3_000);
+  // All of a site's are in the first page, however short that is.
+  const beyond = useLoad(`gateways ${name}`, () => ask<{ ike_tunnels: Gateway[] }>(`paths?site=${safe}&page_size=1`), 3_000);
   const fleet = live.fleet;
   if (!fleet) return <Note error={live.error}>Asking the controller…</Note>;
   const site = fleet.sites.find((s) => s.name === name);
@@ -31,6 +33,8 @@ export function SitePage({ name }: { name: string }) {
           {paths.map((path) => <PathRow key={path.id} path={path} site={name} />)}
         </Table>
       </section>
+      {beyond.error && <Note error={beyond.error} />}
+      {beyond.value && beyond.value.ike_tunnels.length > 0 && <Gateways of={beyond.value.ike_tunnels} />}
       <section class="panel">
         <h2>Traffic classes</h2>
         {why.error && <Note error={why.error} />}
@@ -83,6 +87,30 @@ function EdgePanel({ edge, paths }: { edge: Edge; paths: Path[] }) {
             <td>{uplink.used}{uplink.metered && ", metered"}</td>
             <td class="code">{uplink.addresses.join(" ") || "–"}</td>
             <td class="code">{uplink.public_endpoints.join(" ") || "–"}</td>
+          </tr>
+        ))}
+      </Table>
+    </section>
+  );
+}
+
+function Gateways({ of }: { of: Gateway[] }) {
+  return (
+    <section class="panel">
+      <h2>Tunnels with other gateways</h2>
+      <Table label="Tunnels with other gateways" head={["Tunnel", "Keys", "State", "Edge", "Uplink", "Gateway", "#Sent", "#Received", "#Rekeys", "Why"]}>
+        {of.map((tunnel) => (
+          <tr key={`${tunnel.edge}${tunnel.name}`}>
+            <th scope="row">{tunnel.name}</th>
+            <td>{tunnel.manual ? "manual" : "IKE"}</td>
+            <td><State {...ofGateway(tunnel)} /></td>
+            <td>{tunnel.edge}</td>
+            <td>{tunnel.uplink}</td>
+            <td class="code">{tunnel.remote_address || "–"}</td>
+            <td class="n">{bytes(tunnel.tx_bytes)}</td>
+            <td class="n">{bytes(tunnel.rx_bytes)}</td>
+            <td class="n">{tunnel.manual ? "–" : tunnel.rekeys}</td>
+            <td>{tunnel.reason}</td>
           </tr>
         ))}
       </Table>

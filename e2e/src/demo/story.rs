@@ -107,7 +107,11 @@ fn connect(
     }
     // The controller hears of it with the next report.
     let paths = all.and_then(|()| fleet.wait_all_up(limit));
-    outcome.paths_up = fleet.operator()?.status()?.paths_up as usize;
+    // The same look that saw them up: on slow processors a report may be too old to count a moment later.
+    outcome.paths_up = match &paths {
+        Ok(paths) => paths.len(),
+        Err(_) => fleet.operator()?.status()?.paths_up as usize,
+    };
     let paths = paths?;
     step.done(&format!("{} of {} up", outcome.paths_up, outcome.paths_expected));
     for path in paths {

@@ -5,12 +5,15 @@ use super::local;
 use super::spec::EdgePlace;
 use super::views::{PathView, StatusView, WhyView};
 use crate::lab::{Lab, Output, Process, Task};
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-const ENROL_LIMIT: Duration = Duration::from_secs(30);
+const ENROL_LIMIT: Duration = Duration::from_secs(120);
+/// It may load modules, and waits for controllers that do not answer.
+const DOCTOR_LIMIT: Duration = Duration::from_secs(120);
 
 pub struct Agent {
     place: EdgePlace,
@@ -198,6 +201,30 @@ impl Agent {
             kind: "path in use",
             name: format!("{} to {peer}, class {class}", self.place.edge),
         })
+    }
+
+    /// `hawser-edge doctor --json` at its node: codes and subjects of what it finds, the worst first.
+    ///
+    /// # Errors
+    /// It says something else.
+    pub fn doctor(&self, lab: &Lab) -> Result<Vec<(String, String)>, FleetError> {
+        #[derive(Deserialize)]
+        struct Report {
+            findings: Vec<Finding>,
+        }
+        #[derive(Deserialize)]
+        struct Finding {
+            code: String,
+            subject: String,
+        }
+        let (program, state) = (self.program.to_string_lossy(), self.state.to_string_lossy());
+        let driver = self.place.driver.unwrap_or("userspace");
+        let argv = [&*program, "--state-dir", &*state, "doctor", "--json", "--driver", driver];
+        // Its exit code tells of the worst.
+        let said = lab.exec_within(&self.place.node, &argv, DOCTOR_LIMIT)?.stdout_text();
+        let report: Report = serde_json::from_str(&said)
+            .map_err(|source| FleetError::Answer { command: argv.join(" "), source })?;
+        Ok(report.findings.into_iter().map(|found| (found.code, found.subject)).collect())
     }
 
     /// Asks over the local socket, which lies in the file system: no need to enter the node.

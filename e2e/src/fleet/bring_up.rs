@@ -239,7 +239,7 @@ impl Fleet {
     pub fn wait_edge_up(&self, edge: &str, limit: Duration) -> Result<(), FleetError> {
         let agent = self.agent(edge)?;
         wait::until(&format!("all paths of {edge} are up"), limit, || {
-            let paths = agent.paths()?;
+            let paths = agent.peek_paths()?;
             let down = paths.iter().filter(|path| !path.is_up());
             let down: Vec<String> = down
                 .map(|p| {

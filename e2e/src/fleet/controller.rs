@@ -8,7 +8,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-const START_LIMIT: Duration = Duration::from_secs(20);
+const START_LIMIT: Duration = Duration::from_secs(90);
 /// How often agents report: often, so that what the controller shows is fresh.
 const TELEMETRY_MS: &str = "500";
 

@@ -24,7 +24,7 @@ pub const GATEWAY_OTHER_ADDRESS: &str = "203.0.113.50";
 pub const GATEWAY_KEY: &str = "only for labs: 6d1f0c2a9b";
 /// The name under which the edge has it.
 pub const GATEWAY_SECRET: &str = "dc-psk";
-const LIMIT: Duration = Duration::from_secs(30);
+const LIMIT: Duration = Duration::from_secs(90);
 /// As its administrator would write it: one tunnel of the gateway's LAN to the site's.
 const BY_HAND: &str = r#"
 connections { left {
@@ -164,8 +164,8 @@ connections { left {
     certs = gateway.pem
     id = dc.example.net }
   remote { auth = pubkey
-    cacerts = ca.pem
-    id = left.example.net }
+    cacerts = PEER_CA
+    id = PEER_ID }
   children { net {
     local_ts = 10.9.0.0/24
     remote_ts = 10.1.0.0/24
@@ -235,11 +235,43 @@ impl Gateway {
     /// # Errors
     /// strongSwan is not installed, or does not take the configuration.
     pub fn by_certificates(fleet: &Fleet, pki: &Pki, group: &str) -> Result<Self, FleetError> {
+        Self::trusting(fleet, pki, group, ("ca.pem", "left.example.net"))
+    }
+
+    /// The same; but it knows the site's edge by the root that the edge itself has of the fleet.
+    ///
+    /// # Errors
+    /// strongSwan is not installed, or does not take the configuration.
+    pub fn by_fleet_root(
+        fleet: &Fleet,
+        pki: &Pki,
+        group: &str,
+        edge: &str,
+    ) -> Result<Self, FleetError> {
+        let (from, to) = (
+            fleet.agent(edge)?.state_dir().join("root-ca.pem"),
+            fleet.folder().join(NODE).join("x509ca/fleet.pem"),
+        );
+        if let Some(folder) = to.parent() {
+            fs::create_dir_all(folder).map_err(FleetError::file("made", folder))?;
+        }
+        fs::copy(&from, &to).map_err(FleetError::file("copied", &from))?;
+        let name = format!("{edge}.edge.{}.hawser", fleet.spec().fleet);
+        Self::trusting(fleet, pki, group, ("fleet.pem", &name))
+    }
+
+    fn trusting(
+        fleet: &Fleet,
+        pki: &Pki,
+        group: &str,
+        (ca, name): (&str, &str),
+    ) -> Result<Self, FleetError> {
         let folder = fleet.folder().join(NODE);
         pki.give("ca.pem", &folder.join("x509ca/ca.pem"))?;
         pki.give("gateway.pem", &folder.join("x509/gateway.pem"))?;
         pki.give("gateway.key", &folder.join("private/gateway.key"))?;
-        let text = BY_CERTIFICATES.replace("GROUP", group).replace("LOCAL", GATEWAY_ADDRESS);
+        let text = BY_CERTIFICATES.replace("PEER_CA", ca).replace("PEER_ID", name);
+        let text = text.replace("GROUP", group).replace("LOCAL", GATEWAY_ADDRESS);
         Self::start(fleet, &text.replace("REMOTE", "198.51.100.2"))
     }
 

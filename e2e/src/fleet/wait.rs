@@ -11,7 +11,7 @@ pub enum Look<T> {
     Not(String),
 }
 
-/// How often to look, unless said otherwise.
+/// How often to look, unless a look itself takes longer.
 pub const OFTEN: Duration = Duration::from_millis(100);
 
 /// Looks until it is done. An error of a look counts as "not yet": programs that start or die answer with errors.
@@ -25,6 +25,7 @@ pub fn until<T>(
 ) -> Result<T, FleetError> {
     let deadline = Instant::now() + limit;
     loop {
+        let began = Instant::now();
         let last = match look() {
             Ok(Look::Done(value)) => return Ok(value),
             Ok(Look::Not(why)) => why,
@@ -33,6 +34,7 @@ pub fn until<T>(
         if Instant::now() >= deadline {
             return Err(FleetError::NotInTime { what: what.to_owned(), limit, last });
         }
-        std::thread::sleep(OFTEN);
+        // Where programs start slowly, looking must not take the processor from what is waited for.
+        std::thread::sleep(OFTEN.max(began.elapsed()));
     }
 }

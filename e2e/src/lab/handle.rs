@@ -15,9 +15,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 /// How long [`Lab::exec`] lets a command run.
-const EXEC_LIMIT: Duration = Duration::from_secs(15);
+const EXEC_LIMIT: Duration = Duration::from_secs(60);
 /// A supervisor answers at once; this only ends the wait for one that is stuck.
-const REPLY_LIMIT: Duration = Duration::from_secs(20);
+const REPLY_LIMIT: Duration = Duration::from_secs(60);
 
 /// A running lab. Dropping the handle that brought it up takes it down.
 pub struct Lab {

@@ -60,6 +60,9 @@ pub struct Loss {
     pub reordered: u64,
     /// The longest run of lost sequence numbers.
     pub longest_run: u64,
+    /// The first of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first_lost: Option<u64>,
 }
 
 impl Record {
@@ -151,6 +154,9 @@ impl Record {
         for seq in seen.into_iter().chain([to_seq.max(from_seq)]) {
             let missing = seq.saturating_sub(next);
             loss.lost += missing;
+            if missing > 0 {
+                loss.first_lost.get_or_insert(next);
+            }
             loss.longest_run = loss.longest_run.max(missing);
             next = next.max(seq + 1);
         }

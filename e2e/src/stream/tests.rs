@@ -56,10 +56,29 @@ fn delays_are_those_of_the_window() {
 fn losses_duplicates_and_reordering_are_told_apart() {
     let all = record(&[(0, 0), (1, 1), (1, 2), (5, 3), (3, 4), (8, 5), (5, 6)]);
     for (from_seq, to_seq, expected) in [
-        (0, 9, Loss { expected: 9, lost: 4, duplicates: 2, reordered: 1, longest_run: 2 }),
+        (
+            0,
+            9,
+            Loss {
+                expected: 9,
+                lost: 4,
+                duplicates: 2,
+                reordered: 1,
+                longest_run: 2,
+                first_lost: Some(2),
+            },
+        ),
         (0, 2, Loss { expected: 2, duplicates: 1, ..Loss::default() }),
-        (6, 12, Loss { expected: 6, lost: 5, longest_run: 3, ..Loss::default() }),
-        (9, 12, Loss { expected: 3, lost: 3, longest_run: 3, ..Loss::default() }),
+        (
+            6,
+            12,
+            Loss { expected: 6, lost: 5, longest_run: 3, first_lost: Some(6), ..Loss::default() },
+        ),
+        (
+            9,
+            12,
+            Loss { expected: 3, lost: 3, longest_run: 3, first_lost: Some(9), ..Loss::default() },
+        ),
         (4, 4, Loss::default()),
         (5, 4, Loss::default()),
     ] {

@@ -4,6 +4,7 @@
 
 mod agent;
 mod controllers;
+mod gateways;
 mod host;
 mod identity;
 mod report;
@@ -75,6 +76,8 @@ async fn gather(state_dir: &Path, asked: &Asked) -> Facts {
         agent,
         uplinks: edge.is_some().then_some(uplinks),
         ike_tunnels,
+        gateways: edge.as_ref().map_or_else(Vec::new, |e| gateways::tunnels(state_dir, e)),
+        gateway_lacks: edge.as_ref().map_or_else(Vec::new, gateways::kernel_lacks),
         charon: agent::charon(state_dir, asked, ike_tunnels > 0).await,
     }
 }

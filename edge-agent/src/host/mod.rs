@@ -13,6 +13,7 @@ mod sysctl;
 pub(crate) mod tests;
 
 use hawser_edge_core::config::{EdgeState, Fault};
+use hawser_edge_core::ike::InterfaceKind;
 use hawser_edge_core::reconcile::{self, Observed, Step};
 
 pub use changes::{Carriers, Changes};
@@ -57,6 +58,18 @@ impl Host {
     /// It is missing, or what it said.
     pub async fn nft_usable() -> Result<(), HostError> {
         guard::usable().await
+    }
+
+    /// Makes an interface of a tunnel with a gateway, to see whether this namespace's kernel can.
+    ///
+    /// # Errors
+    /// What the kernel said.
+    pub async fn try_interface(&self, kind: InterfaceKind) -> Result<(), HostError> {
+        let name = match kind {
+            InterfaceKind::Xfrm { .. } => "hwx00000001",
+            InterfaceKind::Gre { .. } => "hwg00000001",
+        };
+        interfaces::add(&self.handle, name, kind).await
     }
 
     /// Whether this process may set the sysctl.

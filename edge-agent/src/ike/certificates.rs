@@ -26,7 +26,7 @@ const MAX_BYTES: u64 = 64 << 10;
 const FOR_FILES: &str = "put NAME.pem (the certificate, then those above it) and NAME.key there, and keep others from reading the key";
 
 /// A certificate of this edge, with what belongs to it.
-pub(super) struct Own {
+pub(crate) struct Own {
     /// DER.
     pub certificate: Vec<u8>,
     /// Those above it, DER.
@@ -40,7 +40,7 @@ pub(super) struct Own {
 }
 
 /// By name; `None`: the one that the edge has of the fleet's CA.
-pub(super) fn own(state_dir: &Path, name: Option<&str>) -> Result<Own, Blocked> {
+pub(crate) fn own(state_dir: &Path, name: Option<&str>) -> Result<Own, Blocked> {
     match name {
         None => of_fleet(state_dir),
         Some(name) => of_files(state_dir, name),
@@ -48,7 +48,7 @@ pub(super) fn own(state_dir: &Path, name: Option<&str>) -> Result<Own, Blocked> 
 }
 
 /// One or more, PEM or DER.
-pub(super) fn peer_cas(state_dir: &Path, peer_ca: &PeerCa) -> Result<Vec<Vec<u8>>, Blocked> {
+pub(crate) fn peer_cas(state_dir: &Path, peer_ca: &PeerCa) -> Result<Vec<Vec<u8>>, Blocked> {
     match peer_ca {
         PeerCa::Named(name) => chain(&file(state_dir, name, "pem")?, &format!("{name}.pem")),
         PeerCa::Pem(pem) => chain(pem.as_bytes(), "the gateway's CA in the fleet's document"),

@@ -9,7 +9,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use hawser_edge_core::ike::{Blocked, Change};
-use hawser_edge_core::manual::{Keys, Wanted, read};
+use hawser_edge_core::manual::{Keys, Wanted};
 use hawser_proto::agent::v1 as wire;
 use tokio::sync::watch;
 
@@ -17,7 +17,6 @@ use super::kernel::Kernel;
 use super::relays::Relays;
 use super::{Outcome, Traffic, no_address};
 use crate::engine::unix_ms;
-use crate::ike::secrets;
 
 /// Secrets may have been put here, others may have taken out what is ours, and counters grow.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
@@ -179,17 +178,7 @@ impl Keeper {
         if wanted.local.is_none() {
             return Err(no_address(wanted));
         }
-        let secret = |name: &str| {
-            secrets::read(&self.state_dir, name).map_err(|blocked| Blocked {
-                code: match blocked.code {
-                    "IKE_SECRET_MISSING" => "MANUAL_KEY_MISSING",
-                    _ => "MANUAL_KEY_UNREADABLE",
-                },
-                ..blocked
-            })
-        };
-        let tunnel = &wanted.tunnel;
-        read(tunnel, &secret(&tunnel.inbound.name)?, &secret(&tunnel.outbound.name)?)
+        super::keys(&self.state_dir, &wanted.tunnel)
     }
 
     /// Tells of what changed.

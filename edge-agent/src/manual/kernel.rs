@@ -33,7 +33,9 @@ impl Kernel {
         let mut wanted = Vec::new();
         for (tunnel, keys) in tunnels {
             let Some(algorithms) = xfrm::algorithms(tunnel, keys) else { continue };
-            let digests = [xfrm::digest(&algorithms[0]), xfrm::digest(&algorithms[1])];
+            let (protocol, peer) = (tunnel.tunnel.protocol, tunnel.tunnel.peer_address);
+            let alignment = xfrm::alignment(protocol, peer);
+            let digests = [0, 1].map(|at| xfrm::digest(&algorithms[at], alignment));
             for (id, algorithms) in ids(tunnel).into_iter().flatten().zip(algorithms) {
                 known.insert(id, algorithms);
             }
@@ -107,6 +109,9 @@ impl Kernel {
         // Only what is routed to it goes in.
         let path = format!("/proc/sys/net/ipv6/conf/{name}/addr_gen_mode");
         let _ = std::fs::write(path, "1");
+        // What came by an uplink bears the guard's mark, also when GRE is off it: its source is looked for where the uplink's
+        // is, and not over this device.
+        self.route.add_address(index)?;
         self.route.raise_link(index)
     }
 

@@ -9,11 +9,15 @@ mod relays;
 mod tests;
 mod xfrm;
 
+use std::path::Path;
+
+use hawser_edge_core::config::ManualTunnel;
 use hawser_edge_core::ike::Blocked;
-use hawser_edge_core::manual::Wanted;
+use hawser_edge_core::manual::{Keys, Wanted, read};
 
 pub use keeper::{ManualHandle, start};
 
+use crate::ike::secrets;
 use crate::kernel::Refusal;
 
 /// What a tunnel carried.
@@ -34,6 +38,23 @@ type Outcome = Result<Traffic, Blocked>;
 /// Something is left.
 pub fn clear() -> Result<usize, Refusal> {
     kernel::clear()
+}
+
+/// What the secrets of a tunnel hold.
+///
+/// # Errors
+/// One is missing, or no key of this tunnel.
+pub(crate) fn keys(state_dir: &Path, tunnel: &ManualTunnel) -> Result<Keys, Blocked> {
+    let secret = |name: &str| {
+        secrets::read(state_dir, name).map_err(|blocked| Blocked {
+            code: match blocked.code {
+                "IKE_SECRET_MISSING" => "MANUAL_KEY_MISSING",
+                _ => "MANUAL_KEY_UNREADABLE",
+            },
+            ..blocked
+        })
+    };
+    read(tunnel, &secret(&tunnel.inbound.name)?, &secret(&tunnel.outbound.name)?)
 }
 
 fn no_address(wanted: &Wanted) -> Blocked {

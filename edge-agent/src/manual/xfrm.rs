@@ -1,6 +1,7 @@
 //! Associations and policies of manual tunnels: from our words to the kernel's, and back.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 
 use hawser_edge_core::manual::{Direction, Keys, Policy, Protocol, State, StateId, Wanted, Way};
 use ipnet::IpNet;
@@ -20,6 +21,9 @@ const MODE_TRANSPORT: u8 = 0;
 const MODE_TUNNEL: u8 = 1;
 /// `XFRM_STATE_AF_UNSPEC` of `linux/xfrm.h`: packets of both families go through one tunnel.
 const STATE_AF_UNSPEC: u8 = 32;
+/// `XFRM_STATE_ALIGN4`: AH in IPv4 is a multiple of 4 octets long (RFC 4302 section 3.3.3.2.1). Linux left to itself takes 8,
+/// and refuses what any other system sends with an ICV of 16, 24 or 32 octets.
+const STATE_ALIGN4: u8 = 64;
 /// `XFRM_SA_XFLAG_OSEQ_MAY_WRAP`: without anti-replay nobody minds (RFC 4303 section 3.3.3).
 const NUMBERS_MAY_WRAP: u32 = 2;
 /// As those of the fabric's.
@@ -59,6 +63,7 @@ impl Xfrm {
         info.family = family_of(id.destination);
         (info.mode, info.flags) =
             if state.tunnel { (MODE_TUNNEL, STATE_AF_UNSPEC) } else { (MODE_TRANSPORT, 0) };
+        info.flags |= alignment(id.protocol, id.destination);
         // No replay window: a peer that starts again begins at 1 under the same key.
         let mut nlas = algorithms;
         nlas.push(XfrmAttrs::ExtraFlags(NUMBERS_MAY_WRAP));
@@ -144,9 +149,15 @@ pub(super) fn algorithms(wanted: &Wanted, keys: &Keys) -> Option<[Vec<XfrmAttrs>
     Some([of(&keys.inbound)?, of(&keys.outbound)?])
 }
 
-/// Of algorithms and keys: what the kernel tells of an association is compared by it, and no key is kept.
-pub(super) fn digest(algorithms: &[XfrmAttrs]) -> [u8; 32] {
+/// The flag for it, where there must be one.
+pub(super) fn alignment(protocol: Protocol, outer: IpAddr) -> u8 {
+    if protocol == Protocol::Ah && outer.is_ipv4() { STATE_ALIGN4 } else { 0 }
+}
+
+/// Of algorithms, keys and alignment: what the kernel tells of an association is compared by it, and no key is kept.
+pub(super) fn digest(algorithms: &[XfrmAttrs], alignment: u8) -> [u8; 32] {
     let mut context = ring::digest::Context::new(&ring::digest::SHA256);
+    context.update(&[alignment]);
     let mut add = |kind: u8, name: &[u8], cut: u32, key: &[u8]| {
         context.update(&[kind]);
         context.update(name);
@@ -188,7 +199,7 @@ fn state_of(message: &XfrmMessage) -> Option<(StateId, (State, Traffic))> {
     let state = State {
         source: ip(&info.saddr, info.family),
         tunnel: info.mode == MODE_TUNNEL,
-        digest: digest(&found),
+        digest: digest(&found, info.flags & STATE_ALIGN4),
     };
     let carried = Traffic { packets: info.lifetime_cur.packets, bytes: info.lifetime_cur.bytes };
     Some((id, (state, carried)))

@@ -121,7 +121,7 @@ fn site() -> Dashboard {
         lines("Jitter", "s").query(each(&PATH_JITTER, here), PATH),
         lines("Dropped packets per second, by reason", "pps")
             .query(rate(&EDGE_DROPS, here), "{{reason}}"),
-        states("Tunnels with other gateways (IKE)")
+        states("Tunnels with other gateways (IKE, manual keys)")
             .query(each(&IKE_STATE, here), "{{tunnel}}")
             .names(&IKE_STATES),
         lines("Their octets", "Bps").query(rate(&IKE_IO, here), "{{tunnel}} {{direction}}"),

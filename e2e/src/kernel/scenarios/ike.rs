@@ -10,11 +10,11 @@ use serde_json::{Value, json};
 use std::time::Duration;
 
 /// The lab's kernel has one slow processor for everything.
-const SOON: Duration = Duration::from_secs(150);
+pub(super) const SOON: Duration = Duration::from_secs(150);
 /// A cheap one, for the same reason.
-const GROUP: &str = "modp2048";
+pub(super) const GROUP: &str = "modp2048";
 /// So long traffic is offered to a tunnel that is not there.
-const WITHOUT: Duration = Duration::from_secs(5);
+pub(super) const WITHOUT: Duration = Duration::from_secs(5);
 
 /// IKEv2 with a pre-shared key, tunnel mode, policy based.
 pub fn v2_psk() -> Verdict {
@@ -172,7 +172,7 @@ fn passes(fleet: &mut Fleet, version: u8) -> Result<Value, FleetError> {
     }))
 }
 
-fn up(fleet: &Fleet, gateway: &Gateway) -> Result<(), FleetError> {
+pub(super) fn up(fleet: &Fleet, gateway: &Gateway) -> Result<(), FleetError> {
     let found = fleet.wait_ike("dc", SOON, |tunnel| tunnel.state == "up");
     found.map(drop).inspect_err(|_| eprintln!("── the gateway\n{}", gateway.log()))
 }

@@ -64,6 +64,9 @@ fn passes(fleet: &mut Fleet, led: Led, prefix: &str) -> Result<Value, FleetError
     let carried = fleet.wait_ike("dc", SOON, |t| t.tx_bytes > 10_000 && t.rx_bytes > 10_000)?;
     let during = at(fleet, "left", &["ip", "-d", "link"])?;
     assert!(during.contains(prefix), "{during}");
+    let found = fleet.agent(EDGE)?.doctor(fleet.lab())?;
+    let lacks = |code: &str| code.starts_with("GATEWAY_") || code.starts_with("IKE_");
+    assert!(!found.iter().any(|(code, _)| lacks(code)), "{found:?}");
 
     first.kill();
     // Kernels go on with what they have, whoever put it there.

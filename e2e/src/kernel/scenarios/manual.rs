@@ -171,11 +171,13 @@ fn by_hand(fleet: &Fleet, kind: &Kind, keys: &[String; 2]) -> Result<(), FleetEr
     ] {
         let (cipher, hmac) = key.split_at(2 * kind.cipher_octets);
         let cipher =
-            if cipher.is_empty() { String::new() } else { format!("enc cbc(aes) 0x{cipher} ") };
+            if cipher.is_empty() { String::new() } else { format!("enc cbc(aes) 0x{cipher}") };
+        // Without it Linux pads AH to 8 octets in IPv4 too, and refuses what is not (RFC 4302 section 3.3.3.2.1 has 4).
+        let align = if protocol == "ah" { "flag align4" } else { "" };
         ip(
             fleet,
             &format!(
-                "xfrm state add src {from} dst {to} proto {protocol} spi {spi} reqid 9 mode {mode} \
+                "xfrm state add src {from} dst {to} proto {protocol} spi {spi} reqid 9 mode {mode} {align} \
              auth-trunc hmac(sha256) 0x{hmac} 128 {cipher}"
             ),
         )?;

@@ -2,6 +2,7 @@
 
 mod fabric;
 mod ike;
+mod ike_fleet;
 mod ike_links;
 mod ike_routed;
 mod manual;
@@ -55,6 +56,7 @@ pub const ALL: &[Scenario] = &[
     long("ikev2-psk", ike::v2_psk),
     long("ikev1-psk", ike::v1_psk),
     long("ikev2-certificates", ike::v2_certificates),
+    long("ike-certificate-of-fleet", ike_fleet::by_fleet_certificate),
     long("ike-trap", ike::trap),
     long("ike-route-based", ike_routed::by_interface),
     long("ike-gre-over-ipsec", ike_routed::by_gre),

@@ -55,7 +55,7 @@ fn on_new(fleet: &Fleet) -> Result<Look<()>, FleetError> {
     let mut wanted: BTreeSet<&str> =
         ADDRESSES.iter().filter_map(|(_, new)| new.split('/').next()).collect();
     for agent in fleet.agents() {
-        for path in agent.paths()? {
+        for path in agent.peek_paths()? {
             let at = path.remote_endpoint.clone();
             if !path.is_up() {
                 return Ok(Look::Not(format!("{} to {at}: {}", agent.edge(), path.state)));

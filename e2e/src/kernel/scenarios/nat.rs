@@ -154,7 +154,7 @@ fn pin(fleet: &Fleet, [b1, b2]: [u16; 2]) -> Result<(), FleetError> {
 /// Where the hub sends to a branch.
 fn endpoint(fleet: &Fleet, branch: &str) -> Result<SocketAddr, FleetError> {
     let missing = || FleetError::Unknown { kind: "endpoint", name: branch.to_owned() };
-    let paths = fleet.agent("hq-1")?.paths()?;
+    let paths = fleet.agent("hq-1")?.peek_paths()?;
     let path = paths.iter().find(|path| path.peer_edge == branch).ok_or_else(missing)?;
     path.remote_endpoint.parse().map_err(|_| missing())
 }
@@ -172,7 +172,7 @@ fn moved(fleet: &Fleet, before: &[(&str, SocketAddr)]) -> Result<Look<()>, Fleet
         }
     }
     for agent in fleet.agents() {
-        if let Some(path) = agent.paths()?.iter().find(|path| !path.is_up()) {
+        if let Some(path) = agent.peek_paths()?.iter().find(|path| !path.is_up()) {
             return Ok(Look::Not(format!("{}: {} {}", agent.edge(), path.peer_edge, path.state)));
         }
     }

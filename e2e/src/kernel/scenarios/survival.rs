@@ -58,12 +58,17 @@ pub fn agent_killed() -> Verdict {
         let (to, to_back) = (flow.sent()?, back.sent()?);
         let packets = to - from + to_back - from_back;
         // The emulated processors stand still at times: what is late is not lost.
-        wait::until("all that was sent arrives", LATE, || {
+        let arrived = wait::until("all that was sent arrives", LATE, || {
             let (there, back) = (flow.loss(from, to)?, back.loss(from_back, to_back)?);
             let all = there.lost + back.lost == 0;
-            let seen = || format!("of {packets}: there {there:?}, back {back:?}");
+            let seen = || {
+                format!(
+                    "of {packets}: there from {from}: {there:?}, back from {from_back}: {back:?}"
+                )
+            };
             Ok(if all { Look::Done(()) } else { Look::Not(seen()) })
-        })?;
+        });
+        arrived.inspect_err(|_| eprintln!("{}", drops(fleet)))?;
         let after = spis(fleet, "left")?;
         let new: Vec<&String> = after.difference(&before).collect();
         assert!(!after.is_empty() && new.is_empty(), "{new:?} beside {before:?}");
@@ -73,6 +78,27 @@ pub fn agent_killed() -> Verdict {
             "spis": after.len(),
         }))
     })
+}
+
+/// What may tell where a packet was lost: counters of both edges, and of the emulated links.
+fn drops(fleet: &Fleet) -> String {
+    let counters = [
+        "cat /proc/net/xfrm_stat",
+        "cat /proc/net/softnet_stat",
+        "cat /proc/net/snmp",
+        "cat /proc/net/netstat",
+        "cat /proc/net/snmp6",
+        "ip -s -s link",
+        "nft list ruleset",
+    ];
+    let mut told = format!("── links\n{:?}\n", fleet.lab().status());
+    for node in ["left", "right", "left-host", "right-host", "isp-a", "isp-b"] {
+        for counter in counters {
+            let said = at(fleet, node, &counter.split(' ').collect::<Vec<_>>());
+            told.push_str(&format!("── {node}: {counter}\n{}\n", said.unwrap_or_default()));
+        }
+    }
+    told
 }
 
 /// All associations of a node.

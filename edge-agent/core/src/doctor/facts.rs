@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use crate::ike::Daemon;
+use crate::ike::{Daemon, KeyKind};
 
 /// Who is to forward packets.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -38,6 +38,10 @@ pub struct Facts {
     pub uplinks: Option<Vec<UplinkFacts>>,
     /// That this edge shall have.
     pub ike_tunnels: usize,
+    /// Those by IKE and those under manual keys.
+    pub gateways: Vec<GatewayTunnel>,
+    /// What the kernel lacks of the interfaces that they need, each tried; empty too where there is no right to try.
+    pub gateway_lacks: Vec<DriverLack>,
     pub charon: Charon,
 }
 
@@ -47,6 +51,20 @@ pub struct DriverLack {
     pub what: String,
     pub message: String,
     pub mend: String,
+}
+
+/// A tunnel with a device that is not Hawser.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct GatewayTunnel {
+    pub name: String,
+    /// Under keys that people put at both ends.
+    pub manual: bool,
+    /// Why its keys or certificates are no good, and what mends it.
+    pub ailment: Option<(String, String)>,
+    /// Which charon must sign with.
+    pub key_kind: Option<KeyKind>,
+    /// Groups of IKE, as strongSwan names them.
+    pub groups: Vec<String>,
 }
 
 /// Capabilities (capabilities(7)).

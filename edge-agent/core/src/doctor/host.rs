@@ -19,7 +19,9 @@ pub fn rights(facts: &Facts, found: &mut Vec<Finding>) {
     };
     // The doctor may be somebody else than the agent will be.
     let at_most = |level: Level| if rights.of_agent { level } else { level.min(Level::Warning) };
-    let raw = if facts.driver == Driver::Kernel { Level::Broken } else { Level::Warning };
+    // The userspace driver takes what is under manual keys from raw sockets.
+    let manual = facts.gateways.iter().any(|tunnel| tunnel.manual);
+    let raw = if facts.driver == Driver::Kernel || manual { Level::Broken } else { Level::Warning };
     lack(rights.net_admin, at_most(Level::Broken), "RIGHT_NET_ADMIN", "CAP_NET_ADMIN");
     lack(rights.net_raw, at_most(raw), "RIGHT_NET_RAW", "CAP_NET_RAW");
     if facts.ike_tunnels > 0 {

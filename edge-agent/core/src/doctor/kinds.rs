@@ -26,7 +26,7 @@ const RESTRICT: &str = "chmod -R go= DIR (the state directory)";
 const ADJUST: &str = "timedatectl set-ntp true";
 
 /// In the order in which things depend on each other.
-pub const KINDS: [Kind; 38] = [
+pub const KINDS: [Kind; 41] = [
     kind(
         "RIGHT_NET_ADMIN",
         "CAP_NET_ADMIN is missing",
@@ -36,7 +36,7 @@ pub const KINDS: [Kind; 38] = [
     kind(
         "RIGHT_NET_RAW",
         "CAP_NET_RAW is missing",
-        "no probes of the kernel driver, none by ICMP, and sockets may not be bound to an uplink",
+        "no probes of the kernel driver, none by ICMP, no manual tunnel of the userspace driver, and sockets may not be bound to an uplink",
         AS_UNIT,
     ),
     kind(
@@ -243,6 +243,24 @@ pub const KINDS: [Kind; 38] = [
         "strongSwan is missing, silent, too old, or has not its plugins, and there are IKE tunnels",
         "no IKE tunnel comes up",
         "apt-get install charon-systemd",
+    ),
+    kind(
+        "IKE_TUNNEL_PLUGIN",
+        "charon has loaded no plugin for the kind of a tunnel's key, or for a group of its own",
+        "this tunnel does not come up, or not with that group",
+        "apt-get install libstrongswan-standard-plugins",
+    ),
+    kind(
+        "GATEWAY_KERNEL_LACKS",
+        "the kernel lacks IPsec, xfrm interfaces or GRE, and a tunnel with a gateway needs it",
+        "no tunnel that needs it comes up",
+        "modprobe xfrm_user esp4 xfrm_interface ip_gre",
+    ),
+    kind(
+        "GATEWAY_KEYS",
+        "a key or a certificate of a tunnel with a gateway is missing, or no good",
+        "this tunnel is blocked; nothing for it leaves in clear",
+        "hawser-edge secret set NAME",
     ),
     kind(
         "IKE_NOT_NEEDED",

@@ -2,6 +2,7 @@
 
 mod date;
 mod facts;
+mod gateways;
 mod host;
 mod kinds;
 mod network;
@@ -12,8 +13,8 @@ use serde::{Deserialize, Serialize};
 
 pub use date::http_date_unix_s;
 pub use facts::{
-    Agent, Certificate, Charon, Clock, Controller, Driver, DriverLack, Facts, PathFacts, Rights,
-    Setting, Sockets, StateDir, UplinkFacts,
+    Agent, Certificate, Charon, Clock, Controller, Driver, DriverLack, Facts, GatewayTunnel,
+    PathFacts, Rights, Setting, Sockets, StateDir, UplinkFacts,
 };
 pub use kinds::{KINDS, Kind};
 
@@ -78,7 +79,8 @@ pub fn judge(facts: &Facts) -> Vec<Finding> {
     network::controllers(facts, &mut found);
     network::agent(facts, &mut found);
     network::uplinks(facts, &mut found);
-    network::ike(facts, &mut found);
+    gateways::ike(facts, &mut found);
+    gateways::tunnels(facts, &mut found);
     found.sort_by_key(|finding| std::cmp::Reverse(finding.level));
     found
 }

@@ -3,7 +3,6 @@
 use std::net::IpAddr;
 
 use super::{Certificate, Facts, Finding, Level, UplinkFacts};
-use crate::ike::lacks;
 
 /// RFC 8200, section 5.
 const LEAST_IPV6_MTU_BYTES: u32 = 1280;
@@ -129,34 +128,5 @@ fn is_private(address: &IpAddr) -> bool {
             v4.is_private() || (a == 100 && b & 0xc0 == 64)
         }
         IpAddr::V6(v6) => v6.is_unique_local(),
-    }
-}
-
-pub fn ike(facts: &Facts, found: &mut Vec<Finding>) {
-    if facts.ike_tunnels == 0 {
-        let message = "strongSwan may be there or not";
-        found.push(Finding::new(Level::Note, "IKE_NOT_NEEDED", "", message));
-        return;
-    }
-    let charon = &facts.charon;
-    let broken = |message: &str| Finding::new(Level::Broken, "IKE_UNAVAILABLE", "", message);
-    match &charon.answer {
-        Some(Ok(daemon)) => {
-            let lacks = lacks(daemon).into_iter();
-            found.extend(lacks.map(|lack| broken(&lack.message).mended_by(lack.mend)));
-        }
-        Some(Err(error)) if charon.foreign => {
-            let finding = broken(&format!("the charon that others run does not answer: {error}"));
-            found.push(finding.mended_by("systemctl start strongswan"));
-        }
-        _ if !charon.program_exists => {
-            found.push(broken(&format!("there is no {}", charon.program)));
-        }
-        Some(Err(error)) if facts.agent.is_some() => {
-            let finding = broken(&format!("the agent's charon does not answer: {error}"));
-            found.push(finding.mended_by("hawser-edge status says why under its IKE tunnels"));
-        }
-        // The agent will start it.
-        _ => {}
     }
 }

@@ -1,7 +1,7 @@
 use std::collections::BTreeSet;
 
 use super::*;
-use crate::ike::Daemon;
+use crate::ike::{Daemon, KeyKind};
 
 const DAY_S: i64 = 86_400;
 const NOW: i64 = 1_800_000_000;
@@ -76,6 +76,10 @@ fn lack(what: &str) -> DriverLack {
     DriverLack { what: what.into(), message: "no".into(), mend: "modprobe it".into() }
 }
 
+fn gateway(manual: bool) -> GatewayTunnel {
+    GatewayTunnel { name: "dc".into(), manual, ..GatewayTunnel::default() }
+}
+
 fn failure(code: &str) -> Vec<Controller> {
     vec![Controller { address: "c1:4443".into(), failure: Some((code.into(), "no".into())) }]
 }
@@ -96,7 +100,7 @@ fn nothing_is_found_where_nothing_is_wrong() {
 type Change = fn(&mut Facts);
 
 /// What is changed in an edge that lacks nothing, and what is found then, worst first.
-const TABLE: [(Change, &[(&str, Level)]); 48] = {
+const TABLE: [(Change, &[(&str, Level)]); 54] = {
     use Level::{Broken, Note, Warning};
     [
         (|f| f.rights.net_admin = false, &[("RIGHT_NET_ADMIN", Broken)]),
@@ -241,6 +245,41 @@ const TABLE: [(Change, &[(&str, Level)]); 48] = {
         (
             |f| (f.agent, f.charon.answer) = (None, Some(Err("nobody".into()))),
             &[("AGENT_NOT_RUNNING", Warning), ("PATH_MTU_UNKNOWN", Note)],
+        ),
+        (|f| f.gateways = vec![gateway(false)], &[]),
+        (
+            |f| {
+                let ecdsa = Some(KeyKind::Ecdsa);
+                let groups = vec!["ecp256".into(), "x25519".into()];
+                f.gateways = vec![GatewayTunnel { key_kind: ecdsa, groups, ..gateway(false) }];
+            },
+            &[
+                ("IKE_TUNNEL_PLUGIN", Broken),
+                ("IKE_TUNNEL_PLUGIN", Broken),
+                ("IKE_TUNNEL_PLUGIN", Broken),
+            ],
+        ),
+        (
+            |f| {
+                let ailment = Some(("there is none".into(), "put it there".into()));
+                f.gateways = vec![GatewayTunnel { ailment, ..gateway(true) }];
+            },
+            &[("GATEWAY_KEYS", Broken)],
+        ),
+        (
+            |f| {
+                (f.gateways, f.gateway_lacks) =
+                    (vec![gateway(false)], vec![lack("xfrm interfaces")])
+            },
+            &[("GATEWAY_KERNEL_LACKS", Broken)],
+        ),
+        (
+            |f| (f.gateways, f.driver_lacks) = (vec![gateway(false)], Some(vec![lack("XFRM")])),
+            &[("GATEWAY_KERNEL_LACKS", Broken), ("KERNEL_DRIVER_LACKS", Note)],
+        ),
+        (
+            |f| (f.gateways, f.rights.net_raw) = (vec![gateway(true)], false),
+            &[("RIGHT_NET_RAW", Broken)],
         ),
     ]
 };

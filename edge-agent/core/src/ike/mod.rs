@@ -25,7 +25,7 @@ pub use monitor::{Attempt, Blocked, Change, Monitor, Sample, State, Traffic, Wat
 pub use plan::{Credential, Observed, Step, Wanted, plan};
 pub use proposal::{esp_proposal, ike_proposal};
 pub use sas::{ChildSa, IkeSa, ike_sas};
-pub use version::{Daemon, KeyKind, Lack, MIN_VERSION, lacks, lacks_for_key};
+pub use version::{Daemon, KeyKind, Lack, MIN_VERSION, lacks, lacks_for_group, lacks_for_key};
 
 #[cfg(test)]
 pub(crate) use tests::test_tunnel;

@@ -314,6 +314,13 @@ fn a_daemon_that_can_not_sign_with_a_kind_of_key_says_what_mends_it() {
     assert_eq!(lacks_for_key(&daemon("gmp"), KeyKind::Rsa), None);
     let lack = lacks_for_key(&daemon("gmp"), KeyKind::Ecdsa).expect("it can't");
     assert!(lack.mend.contains("libstrongswan-standard-plugins"), "{}", lack.mend);
+    for (group, plugin, other) in
+        [("ecp256", "openssl", "gmp"), ("modp2048", "gmp", "aes"), ("x25519", "curve25519", "gmp")]
+    {
+        assert_eq!(lacks_for_group(&daemon(plugin), group), None);
+        let lack = lacks_for_group(&daemon(other), group).expect("it can't");
+        assert!(lack.message.contains(group), "{}", lack.message);
+    }
 }
 
 #[test]

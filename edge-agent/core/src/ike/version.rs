@@ -56,13 +56,32 @@ pub fn lacks_for_key(daemon: &Daemon, kind: KeyKind) -> Option<Lack> {
             (&["curve25519", "openssl", "wolfssl", "botan"], "libstrongswan-extra-plugins")
         }
     };
+    lacks_all(daemon, any_of, package, &format!("sign with a key of {kind:?}"))
+}
+
+/// Whether it can do the Diffie-Hellman group of that name.
+#[must_use]
+pub fn lacks_for_group(daemon: &Daemon, group: &str) -> Option<Lack> {
+    let (any_of, package): (&[&str], _) = match group {
+        "x25519" => {
+            (&["curve25519", "openssl", "wolfssl", "botan"], "libstrongswan-standard-plugins")
+        }
+        _ if group.starts_with("ecp") => {
+            (&["openssl", "wolfssl", "botan"], "libstrongswan-standard-plugins")
+        }
+        _ => (&["gmp", "openssl", "wolfssl", "botan", "gcrypt"], "libstrongswan"),
+    };
+    lacks_all(daemon, any_of, package, &format!("do {group}"))
+}
+
+fn lacks_all(daemon: &Daemon, any_of: &[&str], package: &str, what: &str) -> Option<Lack> {
     if daemon.plugins.iter().any(|loaded| any_of.contains(&loaded.as_str())) {
         return None;
     }
     let all = any_of.join(", ");
     Some(Lack {
         code: "IKE_PLUGIN",
-        message: format!("charon can't sign with a key of {kind:?}: it has loaded none of {all}"),
+        message: format!("charon can't {what}: it has loaded none of {all}"),
         mend: format!("apt-get install {package}, and restart the agent"),
     })
 }

@@ -154,7 +154,8 @@ impl Shared {
     /// From the device to the peer.
     fn run_out(&self, mut outbound: Outbound) {
         let mut buffer = vec![0; BUFFER_BYTES];
-        loop {
+        // Told also where packets never cease, so that it never waits.
+        while !self.stop.told() {
             match self.tun.read(&mut buffer[HEADROOM - VIRTIO_BYTES..BUFFER_BYTES - TAILROOM]) {
                 Ok(length) if length > VIRTIO_BYTES => {
                     let inner = HEADROOM..HEADROOM + length - VIRTIO_BYTES;
@@ -182,7 +183,7 @@ impl Shared {
     fn run_in(&self, inbound: &Inbound) {
         let mut buffer = vec![0; BUFFER_BYTES];
         let before = inbound.header_bytes();
-        loop {
+        while !self.stop.told() {
             match io::Read::read(&mut &self.socket, &mut buffer[before..]) {
                 Ok(length) => match inbound.open(&mut buffer[..before + length]) {
                     Ok(inner) => {
