@@ -1,7 +1,7 @@
 # One target a task; CI runs the same ones.
 PACKAGES_LAB := iproute2 nftables procps iputils-ping python3
 # They check packets of ours without our code.
-PACKAGES_TEST := tshark openssl python3-scapy python3-cryptography prometheus
+PACKAGES_TEST := tshark openssl python3-scapy python3-cryptography prometheus etcd-server
 PACKAGES_TELEMETRY := prometheus python3-venv
 PACKAGES_CONSOLE := chromium fonts-inter
 PACKAGES_BENCH := iperf3 util-linux

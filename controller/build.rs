@@ -1,11 +1,25 @@
-//! Puts what `make console` made into the binary. Without it the controller is built all the same, and says that it has
-//! no console.
+//! Compiles etcd's contract, and puts what `make console` made into the binary. Without a console the controller is built
+//! all the same, and says that it has none.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::{env, fs, io};
 
-fn main() {
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    contract_of_etcd()?;
+    embed_console();
+    Ok(())
+}
+
+/// By protox, as Hawser's own contracts are: no protoc needs to be installed.
+fn contract_of_etcd() -> Result<(), Box<dyn std::error::Error>> {
+    println!("cargo::rerun-if-changed=proto");
+    let descriptors = protox::compile(["etcd.proto"], ["proto"])?;
+    tonic_prost_build::configure().build_server(false).compile_fds(descriptors)?;
+    Ok(())
+}
+
+fn embed_console() {
     let dist = Path::new(env!("CARGO_MANIFEST_DIR")).join("../console/dist");
     // The folder is in the repository, empty: so that it can be watched before there is a console.
     println!("cargo::rerun-if-changed={}", dist.display());

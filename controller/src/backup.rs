@@ -3,14 +3,17 @@
 //! A file is: magic, number of entries (u32), for each entry name length (u16), data length (u64), name, data; then the
 //! SHA-256 of all before it. Integers are big-endian.
 
+mod in_etcd;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::audit;
 use crate::files::{self, Access, FileError};
+use crate::init::{self, InitError};
 use crate::secret;
 use crate::service::check_store;
-use crate::store::{SledStore, Store as _, StoreError, exports};
+use crate::store::{SledStore, Store, StoreChoice, StoreError, exports};
 
 const MAGIC: &[u8; 8] = b"HAWSBAK1";
 const DIGEST_BYTES: usize = 32;
@@ -40,6 +43,8 @@ pub enum BackupError {
     File(#[from] FileError),
     #[error(transparent)]
     Store(#[from] StoreError),
+    #[error(transparent)]
+    Setup(#[from] InitError),
 }
 
 /// What was found.
@@ -53,19 +58,16 @@ pub struct Checked {
     pub faults: Vec<String>,
 }
 
-/// Writes a backup. Of a controller that runs it has the newest export: at most a minute old, and never before the last
-/// revision.
-pub async fn backup(data: &Path, to: &Path) -> Result<u64, BackupError> {
+/// Writes a backup. Of a controller that runs with its store in its folder it has the newest export: at most a minute old,
+/// and never before the last revision. Of one in etcd it has what is there now.
+pub async fn backup(data: &Path, choice: &StoreChoice, to: &Path) -> Result<u64, BackupError> {
     if !data.join("controller.json").exists() {
         return Err(BackupError::NoController(data.to_owned()));
     }
-    match SledStore::open(data) {
-        Ok((store, _)) => store.checkpoint().await?,
-        Err(StoreError::Locked { .. }) => {}
-        Err(error) => return Err(error.into()),
-    }
-    let export = exports::newest(&data.join("exports"))?;
-    let (path, revision) = export.ok_or_else(|| BackupError::NoExport(data.to_owned()))?;
+    let (file, export, revision) = match choice {
+        StoreChoice::Sled => newest_export(data).await?,
+        StoreChoice::Etcd(options) => in_etcd::export(data, options).await?,
+    };
     let mut entries = Vec::new();
     for folder in FOLDERS {
         for path in files_of(&data.join(folder))? {
@@ -75,14 +77,35 @@ pub async fn backup(data: &Path, to: &Path) -> Result<u64, BackupError> {
             }
         }
     }
-    let file = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    entries.push((format!("{EXPORT}{file}"), read(&path)?));
+    entries.push((format!("{EXPORT}{file}"), export));
     files::write_atomic(to, &encode(&entries), Access::Secret)?;
     Ok(revision)
 }
 
+/// Its name, what is in it, the store's revision.
+async fn newest_export(data: &Path) -> Result<(String, Vec<u8>, u64), BackupError> {
+    match SledStore::open(data) {
+        Ok((store, _)) => store.checkpoint().await?,
+        Err(StoreError::Locked { .. }) => {}
+        Err(error) => return Err(error.into()),
+    }
+    let export = exports::newest(&data.join("exports"))?;
+    let (path, revision) = export.ok_or_else(|| BackupError::NoExport(data.to_owned()))?;
+    let file = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    Ok((file, read(&path)?, revision))
+}
+
+/// What a restored controller's store is made of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Restored<'a> {
+    /// In its folder or in an etcd that has none, with what the backup has.
+    Filled(&'a StoreChoice),
+    /// In etcd already: the controller is to stand by.
+    There,
+}
+
 /// Makes a controller of a backup. At its first start it tells agents numbers that none of them can have seen.
-pub fn restore(from: &Path, data: &Path) -> Result<(), BackupError> {
+pub async fn restore(from: &Path, data: &Path, store: Restored<'_>) -> Result<(), BackupError> {
     let entries = decode(&read(from)?).ok_or_else(|| BackupError::Damaged(from.to_owned()))?;
     files::create_private_dir(data)?;
     if !files_of(data)?.is_empty() || data.join("store").exists() {
@@ -91,34 +114,52 @@ pub fn restore(from: &Path, data: &Path) -> Result<(), BackupError> {
     for folder in ["pki", "exports"] {
         files::create_private_dir(&data.join(folder))?;
     }
+    let (exports, entries): (Vec<_>, Vec<_>) =
+        entries.into_iter().partition(|(name, _)| name.starts_with(EXPORT));
     // What says that it is a controller comes last.
     let (last, first): (Vec<_>, Vec<_>) =
         entries.into_iter().partition(|(name, _)| name == "controller.json");
-    for (name, bytes) in first.into_iter().chain(last) {
-        files::write_atomic(&data.join(&name), &bytes, Access::Secret)?;
+    let write = |(name, bytes): &(String, Vec<u8>)| {
+        files::write_atomic(&data.join(name), bytes, Access::Secret)
+    };
+    first.iter().try_for_each(write)?;
+    match store {
+        Restored::Filled(StoreChoice::Sled) => exports.iter().try_for_each(write)?,
+        Restored::Filled(StoreChoice::Etcd(options)) => {
+            let setup =
+                last.first().map(|(_, bytes)| init::parse_setup(data, bytes)).transpose()?;
+            let fleet = setup.ok_or_else(|| BackupError::Damaged(from.to_owned()))?.fleet;
+            in_etcd::fill(data, options, &fleet, &exports).await?;
+        }
+        Restored::There => {}
     }
-    Ok(())
+    Ok(last.iter().try_for_each(write)?)
 }
 
 /// Reads everything once: the store, every revision's document, what the edges are given, the audit log's chain.
-pub async fn check(data: &Path) -> Result<Checked, BackupError> {
+pub async fn check(data: &Path, choice: &StoreChoice) -> Result<Checked, BackupError> {
     if !data.join("controller.json").exists() {
         return Err(BackupError::NoController(data.to_owned()));
     }
-    let scratch;
-    let (store, opened) = match SledStore::open(data) {
-        Ok((store, _)) => (store, true),
+    if let StoreChoice::Etcd(options) = choice {
+        return check_whole(&in_etcd::reader(data, options).await?, true).await;
+    }
+    match SledStore::open(data) {
+        Ok((store, _)) => check_whole(&store, true).await,
         Err(StoreError::Locked { .. }) => {
-            scratch = Scratch::of(data)?;
-            (SledStore::open(&scratch.0)?.0, false)
+            let scratch = Scratch::of(data)?;
+            check_whole(&SledStore::open(&scratch.0)?.0, false).await
         }
-        Err(error) => return Err(error.into()),
-    };
-    let (revisions, mut faults) = check_store(&store).await?;
+        Err(error) => Err(error.into()),
+    }
+}
+
+async fn check_whole(store: &dyn Store, opened: bool) -> Result<Checked, BackupError> {
+    let (revisions, mut faults) = check_store(store).await?;
     let mut verifier = hawser_controller_core::audit::Verifier::default();
     let mut after = 0;
     loop {
-        let entries = audit::read_after(&store, after, 1_000).await?;
+        let entries = audit::read_after(store, after, 1_000).await?;
         let Some(last) = entries.last().map(|entry| entry.sequence) else { break };
         if let Some(broken) = entries.iter().find_map(|entry| verifier.take(entry).err()) {
             faults.push(format!("the audit log: {broken}"));
@@ -129,22 +170,27 @@ pub async fn check(data: &Path) -> Result<Checked, BackupError> {
     Ok(Checked { opened, revisions, audit_entries: verifier.checked, faults })
 }
 
-/// A copy of the newest export, to be opened beside a controller that runs. Removed when dropped.
+/// A folder for a copy of an export. Removed when dropped.
 struct Scratch(PathBuf);
 
 impl Scratch {
     fn of(data: &Path) -> Result<Self, BackupError> {
         let newest = exports::newest(&data.join("exports"))?;
         let (path, _) = newest.ok_or_else(|| BackupError::NoExport(data.to_owned()))?;
-        let scratch = Self(data.join(format!("check-{}", secret::random_hex::<8>())));
-        let exports = scratch.0.join("exports");
-        files::create_private_dir(&exports)?;
-        files::write_atomic(
-            &exports.join(path.file_name().unwrap_or_default()),
-            &read(&path)?,
-            Access::Secret,
-        )?;
+        let scratch = Self::new(data)?;
+        let copy = scratch.exports().join(path.file_name().unwrap_or_default());
+        files::write_atomic(&copy, &read(&path)?, Access::Secret)?;
         Ok(scratch)
+    }
+
+    fn new(data: &Path) -> Result<Self, BackupError> {
+        let scratch = Self(data.join(format!("check-{}", secret::random_hex::<8>())));
+        files::create_private_dir(&scratch.exports())?;
+        Ok(scratch)
+    }
+
+    fn exports(&self) -> PathBuf {
+        self.0.join("exports")
     }
 }
 

@@ -14,12 +14,13 @@ use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, Layer as _};
 
-use crate::backup;
+use crate::backup::{self, Restored};
 use crate::files::{self, Access};
 use crate::init::{self, Setup};
 use crate::pki::{self, Advertised, EDGE_LIFETIME};
 use crate::server::{self, Options};
 use crate::service::AdviceMode;
+use crate::store::{StoreChoice, StoreFlags};
 
 /// Longest file that sign-ca reads, in bytes.
 const MAX_SIGNED_BYTES: u64 = 64 * 1024;
@@ -54,6 +55,8 @@ enum Command {
         /// Where agents and operators reach this controller, in order of preference.
         #[arg(long, value_name = "HOST:PORT", required = true, num_args = 1..)]
         advertise: Vec<Advertised>,
+        #[command(flatten)]
+        store: Box<StoreFlags>,
     },
     /// Write all that makes the controller into one file; it may run meanwhile. Keep it as you keep keys.
     Backup {
@@ -63,18 +66,27 @@ enum Command {
         /// Replaced if it is there.
         #[arg(long, value_name = "FILE")]
         to: PathBuf,
+        #[command(flatten)]
+        store: Box<StoreFlags>,
     },
-    /// Make a controller of a backup, in an empty folder.
+    /// Make a controller of a backup, in an empty folder; with --store etcd its store is filled there, if it has none.
     Restore {
         #[arg(long, value_name = "FILE")]
         from: PathBuf,
         #[arg(long, value_name = "DIR")]
         data: PathBuf,
+        /// Only the folder, of a controller that is to stand by: the store is in etcd already.
+        #[arg(long)]
+        standby: bool,
+        #[command(flatten)]
+        store: Box<StoreFlags>,
     },
     /// Read the whole store and say whether it is whole; of a controller that runs, its newest export.
     Check {
         #[arg(long, value_name = "DIR")]
         data: PathBuf,
+        #[command(flatten)]
+        store: Box<StoreFlags>,
     },
     /// Sign a fleet's next CA with its root key. Run it where that key is, which need not be where the controller is.
     SignCa {
@@ -118,6 +130,8 @@ enum Command {
         )]
         edge_certificate_s: u64,
         #[command(flatten)]
+        store: Box<StoreFlags>,
+        #[command(flatten)]
         metrics: Box<TelemetryFlags>,
         #[command(flatten)]
         past: Box<PastFlags>,
@@ -141,18 +155,22 @@ pub fn main() -> ExitCode {
 
 async fn run(command: Command, logs: &LogSink) -> Result<(), Box<dyn Error>> {
     match command {
-        Command::Init { data, fleet, advertise } => make(&data, fleet, advertise).await,
-        Command::Backup { data, to } => {
-            let revision = backup::backup(&data, &to).await?;
+        Command::Init { data, fleet, advertise, store } => {
+            make(&data, fleet, advertise, &store.choice()).await
+        }
+        Command::Backup { data, to, store } => {
+            let revision = backup::backup(&data, &store.choice(), &to).await?;
             println!("{} holds the controller at store revision {revision}.", to.display());
             Ok(())
         }
-        Command::Restore { from, data } => {
-            backup::restore(&from, &data)?;
+        Command::Restore { from, data, standby, store } => {
+            let choice = store.choice();
+            let store = if standby { Restored::There } else { Restored::Filled(&choice) };
+            backup::restore(&from, &data, store).await?;
             println!("Then: hawser-controller run --data {}", data.display());
             Ok(())
         }
-        Command::Check { data } => check(&data).await,
+        Command::Check { data, store } => check(&data, &store.choice()).await,
         Command::SignCa { root, root_key, request, to } => {
             let read = |path: &Path| files::read_text(path, MAX_SIGNED_BYTES);
             let signed = pki::sign_next(&read(&root)?, &read(&root_key)?, &read(&request)?)?;
@@ -167,11 +185,13 @@ async fn run(command: Command, logs: &LogSink) -> Result<(), Box<dyn Error>> {
             telemetry_interval_ms,
             advice,
             edge_certificate_s,
+            store,
             metrics,
             past,
         } => {
             let options = Options {
                 data,
+                store: store.choice(),
                 listen,
                 telemetry_interval: Duration::from_millis(telemetry_interval_ms),
                 advice,
@@ -182,8 +202,8 @@ async fn run(command: Command, logs: &LogSink) -> Result<(), Box<dyn Error>> {
     }
 }
 
-async fn check(data: &Path) -> Result<(), Box<dyn Error>> {
-    let checked = backup::check(data).await?;
+async fn check(data: &Path, choice: &StoreChoice) -> Result<(), Box<dyn Error>> {
+    let checked = backup::check(data, choice).await?;
     let what = if checked.opened { "store" } else { "newest export (a controller runs)" };
     println!("{what}: {} revisions, {} audit entries", checked.revisions, checked.audit_entries);
     for fault in &checked.faults {
@@ -199,9 +219,10 @@ async fn make(
     data: &Path,
     fleet: String,
     advertised: Vec<Advertised>,
+    choice: &StoreChoice,
 ) -> Result<(), Box<dyn Error>> {
     let setup = Setup { fleet, advertised };
-    let made = init::init(data, &setup).await?;
+    let made = init::init_in(data, &setup, choice).await?;
     println!("The fleet {} has a controller in {}.", setup.fleet, data.display());
     println!("  admin's access   {}", made.admin_context.display());
     println!("  root key         {}", made.root_key.display());
@@ -219,7 +240,12 @@ async fn serve(
 ) -> Result<(), Box<dyn Error>> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    let running = server::start(options).await?;
+    let running = tokio::select! {
+        running = server::start(options) => running?,
+        // One that stands by is told to stop, too.
+        _ = terminate.recv() => return Ok(()),
+        _ = interrupt.recv() => return Ok(()),
+    };
     running.tell(metrics, logs).await?;
     running.reach_back(past)?;
     let address = running.address();

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::files::{self, Access, FileError};
 use crate::pki::{self, Advertised, AdvertisedError, PkiError};
 use crate::service::create_first_admin;
-use crate::store::{SledStore, Store as _, StoreError};
+use crate::store::{OpenReport, StoreChoice, StoreError};
 
 const SETUP_FILE: &str = "controller.json";
 const CONTEXT_FILE: &str = "admin-context.json";
@@ -68,9 +68,14 @@ pub enum InitError {
     Store(#[from] StoreError),
 }
 
-/// Makes the CA, the store and the first admin token. An unfinished one is no controller: remove
+/// Makes the CA, the store in the folder and the first admin token. An unfinished one is no controller: remove
 /// the folder.
 pub async fn init(data: &Path, setup: &Setup) -> Result<Made, InitError> {
+    init_in(data, setup, &StoreChoice::Sled).await
+}
+
+/// The same with a store of one's choice.
+pub async fn init_in(data: &Path, setup: &Setup, choice: &StoreChoice) -> Result<Made, InitError> {
     let lower = setup.fleet.bytes().all(|b| !b.is_ascii_uppercase());
     if !lower || !pki::is_label(&setup.fleet) {
         return Err(InitError::FleetName(setup.fleet.clone()));
@@ -85,13 +90,16 @@ pub async fn init(data: &Path, setup: &Setup) -> Result<Made, InitError> {
     if entries.next().is_some() {
         return Err(InitError::NotEmpty(data.to_owned()));
     }
+    let (store, report) = choice.open(data, &setup.fleet, false).await?;
+    if report != OpenReport::Created {
+        store.close().await;
+        return Err(StoreError::NotEmpty.into());
+    }
     let made = pki::create(data, &setup.fleet, &setup.advertised)?;
-    let token = {
-        let (store, _) = SledStore::open(data)?;
-        let token = create_first_admin(&store, &setup.fleet).await?;
-        store.checkpoint().await?;
-        token
-    };
+    let token = create_first_admin(store.as_ref(), &setup.fleet).await?;
+    store.checkpoint().await?;
+    store.close().await;
+    drop(store);
     let context = AdminContext {
         controller: format!("https://{first}"),
         ca_pem: made.root_pem(),
@@ -116,10 +124,15 @@ pub fn read_setup(data: &Path) -> Result<Setup, InitError> {
         return Err(InitError::NotInitialised(data.to_owned()));
     }
     let text = files::read_text(&path, MAX_SETUP_BYTES)?;
-    let setup: SetupFile = serde_json::from_str(&text)
+    parse_setup(data, text.as_bytes())
+}
+
+/// Of the controller whose folder it is for.
+pub fn parse_setup(data: &Path, text: &[u8]) -> Result<Setup, InitError> {
+    let setup: SetupFile = serde_json::from_slice(text)
         .ok()
         .filter(|setup: &SetupFile| setup.format == FORMAT)
-        .ok_or(InitError::Setup { path })?;
+        .ok_or_else(|| InitError::Setup { path: data.join(SETUP_FILE) })?;
     let advertised = setup.advertise.iter().map(|text| text.parse());
     Ok(Setup { fleet: setup.fleet, advertised: advertised.collect::<Result<_, _>>()? })
 }

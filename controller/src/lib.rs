@@ -1,7 +1,7 @@
 //! The controller's shell: store, certificates, tokens, sessions with agents, the operator's API.
 //!
 //! ```text
-//! listener ┬ grpc ┬ service ─┬─ store (sled)      what must outlive the process
+//! listener ┬ grpc ┬ service ─┬─ store (sled, etcd) what must outlive the process
 //!          └ rest ┘          ├─ pki               the fleet's certificates
 //!                            ├─ index             what is live: sessions, samples, decisions
 //!                            └─ controller/core   what a document means

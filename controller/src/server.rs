@@ -15,7 +15,7 @@ use crate::init::{self, InitError};
 use crate::listener::{self, ListenError};
 use crate::pki::{Pki, PkiError};
 use crate::service::{AdviceMode, Controller, ServiceError, Settings, metrics_source};
-use crate::store::{OpenReport, SledStore, Store, StoreError};
+use crate::store::{OpenReport, Store, StoreChoice, StoreError};
 
 /// The store is exported this often, if it changed.
 const EXPORT_EVERY: Duration = Duration::from_secs(60);
@@ -32,6 +32,7 @@ const RELEASE_CHECK_EVERY: Duration = Duration::from_millis(10);
 #[derive(Debug, Clone)]
 pub struct Options {
     pub data: PathBuf,
+    pub store: StoreChoice,
     pub listen: SocketAddr,
     pub telemetry_interval: Duration,
     pub advice: AdviceMode,
@@ -65,7 +66,7 @@ pub struct Running {
     address: SocketAddr,
     opened: OpenReport,
     controller: Arc<Controller>,
-    store: Arc<SledStore>,
+    store: Arc<dyn Store>,
     server: JoinHandle<Result<(), tonic::transport::Error>>,
     timers: JoinHandle<()>,
     data: PathBuf,
@@ -76,16 +77,14 @@ pub async fn start(options: Options) -> Result<Running, RunError> {
     let setup = init::read_setup(&options.data)?;
     let pki = Pki::load(&options.data, &setup.fleet, &setup.advertised)?;
     let pki = Arc::new(pki.with_edge_lifetime(options.edge_lifetime));
-    let (store, opened) = open_store(&options.data).await?;
-    let store = Arc::new(store);
+    let (store, opened) = options.store.open(&options.data, &setup.fleet, true).await?;
     let settings = Settings {
         fleet: setup.fleet,
         controllers: setup.advertised.iter().map(ToString::to_string).collect(),
         telemetry_interval: options.telemetry_interval,
         advice: options.advice,
     };
-    let shared: Arc<dyn Store> = store.clone();
-    let controller = Controller::open(settings, shared, pki).await?;
+    let controller = Controller::open(settings, Arc::clone(&store), pki).await?;
     controller.load_trends(&options.data);
     let listener = listener::bind(options.listen).await?;
     let address = listener
@@ -189,16 +188,9 @@ impl Running {
     }
 }
 
-async fn open_store(data: &Path) -> Result<(SledStore, OpenReport), RunError> {
-    let data = data.to_owned();
-    tokio::task::spawn_blocking(move || SledStore::open(&data))
-        .await
-        .map_err(|_| RunError::Panicked)?
-        .map_err(RunError::from)
-}
-
 /// Sessions and timers end by themselves; the store's folder is free once they have.
-async fn release(store: Arc<SledStore>) {
+async fn release(store: Arc<dyn Store>) {
+    store.close().await;
     let end = tokio::time::Instant::now() + STOP_WITHIN;
     while Arc::strong_count(&store) > 1 && tokio::time::Instant::now() < end {
         tokio::time::sleep(RELEASE_CHECK_EVERY).await;

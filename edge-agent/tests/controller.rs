@@ -12,6 +12,7 @@ use hawser_controller::init::{Setup, init};
 use hawser_controller::pki::{Advertised, Host};
 use hawser_controller::server::{self, Options, Running};
 use hawser_controller::service::AdviceMode;
+use hawser_controller::store::StoreChoice;
 use hawser_edge::control::{
     Control, ControlEvent, EnrolOptions, Identity, Order, enrol, start as start_link,
 };
@@ -65,6 +66,7 @@ impl World {
     async fn start(&mut self) {
         let options = Options {
             data: self.data.path().join("controller"),
+            store: StoreChoice::Sled,
             listen: self.address,
             telemetry_interval: Duration::from_millis(500),
             advice: AdviceMode::On,

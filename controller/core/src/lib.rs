@@ -36,7 +36,7 @@ mod waiver;
 pub use allocate::{
     Allocations, CorruptAllocations, EdgePair, Exhausted, NotAllocated, PathKey, allocate,
 };
-pub use compile::{PathPlan, Plan, Role, TunnelPlan, compile};
+pub use compile::{Affected, PathPlan, Plan, Role, TunnelPlan, affected, compile};
 pub use date::Date;
 pub use diff::{Diff, diff};
 pub use fault::{Fault, code};

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::time::Instant;
 
-use hawser_controller_core::{Allocations, allocate, compile, parse};
+use hawser_controller_core::{Allocations, Fleet, Plan, affected, allocate, compile, parse};
 
 pub const SITES: usize = 1_000;
 const RUNS: usize = 5;
@@ -12,25 +12,53 @@ const RUNS: usize = 5;
 pub struct Compiled {
     pub all_ms: f64,
     pub one_changed_ms: f64,
+    /// Of each of them: reading the document.
+    pub reading_ms: f64,
 }
 
-/// Median of some runs: reading, checking, numbering and compiling the whole document, first and with one site changed.
+/// Median of some runs: reading, checking and numbering the whole document, and compiling all of it, or with one site
+/// changed what that concerns.
 pub fn measure() -> Result<Compiled, String> {
-    let (mut all, mut changed) = (Vec::new(), Vec::new());
+    let (mut all, mut changed, mut reading) = (Vec::new(), Vec::new(), Vec::new());
     for run in 0..RUNS {
         let mut numbers = Allocations::default();
-        all.push(once(&hub_and_spokes(SITES, 0), &mut numbers)?);
-        changed.push(once(&hub_and_spokes(SITES, run + 1), &mut numbers)?);
+        let (first, _, whole) = once(&hub_and_spokes(SITES, 0), &mut numbers, None)?;
+        let document = hub_and_spokes(SITES, run + 1);
+        let (_, read, part) = once(&document, &mut numbers, Some(&first))?;
+        all.push(whole);
+        changed.push(part);
+        reading.push(read);
     }
-    Ok(Compiled { all_ms: median(all), one_changed_ms: median(changed) })
+    Ok(Compiled {
+        all_ms: median(all),
+        one_changed_ms: median(changed),
+        reading_ms: median(reading),
+    })
 }
 
-fn once(document: &str, numbers: &mut Allocations) -> Result<f64, String> {
+/// The fleet, how long reading it took, and how long everything did. `standing`: what was compiled before.
+fn once(
+    document: &str,
+    numbers: &mut Allocations,
+    standing: Option<&Fleet>,
+) -> Result<(Fleet, f64, f64), String> {
     let start = Instant::now();
+    let ms = || start.elapsed().as_secs_f64() * 1_000.0;
     let fleet = parse(document.as_bytes()).map_err(|faults| faults[0].to_string())?;
+    let read = ms();
     allocate(&fleet, numbers).map_err(|error| format!("{error:?}"))?;
-    compile(&fleet, numbers).map_err(|error| error.to_string())?;
-    Ok(start.elapsed().as_secs_f64() * 1_000.0)
+    match standing {
+        None => drop(compile(&fleet, numbers).map_err(|error| error.to_string())?),
+        Some(standing) => {
+            let concerned = affected(standing, &fleet);
+            let plan = Plan::new(&fleet, numbers).map_err(|error| error.to_string())?;
+            for (_, edge) in plan.edges().filter(|(_, edge)| concerned.has(&edge.name)) {
+                plan.config_of(&edge.name).map_err(|error| error.to_string())?;
+            }
+        }
+    }
+    let whole = ms();
+    Ok((fleet, read, whole))
 }
 
 fn median(mut figures: Vec<f64>) -> f64 {

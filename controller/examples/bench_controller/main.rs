@@ -27,6 +27,18 @@ const CHANGE_PCT_GOAL: f64 = 10.0;
 
 #[tokio::main]
 async fn main() -> ExitCode {
+    if std::env::args().nth(1).as_deref() == Some("compile") {
+        return match compile::measure() {
+            Ok(compiled) => {
+                println!("{compiled:?}");
+                ExitCode::SUCCESS
+            }
+            Err(error) => {
+                eprintln!("bench_controller: {error}");
+                ExitCode::FAILURE
+            }
+        };
+    }
     let agents = std::env::args().nth(1).and_then(|n| n.parse().ok()).unwrap_or(AGENTS);
     match run(agents / 2 * 2).await {
         Ok(report) => {
@@ -42,7 +54,10 @@ async fn main() -> ExitCode {
 
 async fn run(count: usize) -> Result<Value, String> {
     let compiled = compile::measure()?;
-    eprintln!("1,000 sites compiled in {} ms", compiled.all_ms);
+    eprintln!(
+        "1,000 sites compiled in {:.0} ms, one changed in {:.0} ms, of which reading {:.0} ms",
+        compiled.all_ms, compiled.one_changed_ms, compiled.reading_ms
+    );
     let (mut off, mut on) = (Rounds::default(), Rounds::default());
     for round in 1..=ROUNDS {
         off.add(count, false).await?;
@@ -81,7 +96,7 @@ fn report(count: usize, compiled: &compile::Compiled, off: &Rounds, on: &Rounds)
         "telemetry_points_per_s": off.points_per_s.mean(),
         "samples_dropped": dropped,
         "agents_connected_at_end": connected,
-        "compile_ms": {"sites": compile::SITES, "all": compiled.all_ms, "one_changed": compiled.one_changed_ms},
+        "compile_ms": {"sites": compile::SITES, "all": compiled.all_ms, "one_changed": compiled.one_changed_ms, "reading": compiled.reading_ms},
         "goals": {
             "push_one_others": goal("= 0", &json!(others), others == 0),
             "samples_dropped": goal("= 0", &json!(dropped), dropped == 0),

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use hawser_controller::server::{self, Options};
 use hawser_controller::service::AdviceMode;
-use hawser_controller::store::{OpenReport, failpoint};
+use hawser_controller::store::{OpenReport, StoreChoice, failpoint};
 
 const START_WITHIN: Duration = Duration::from_secs(60);
 
@@ -41,6 +41,7 @@ pub async fn serve(arguments: &[String]) -> ExitCode {
     }
     let options = Options {
         data: data.clone(),
+        store: StoreChoice::Sled,
         listen: "127.0.0.1:0".parse().expect("an address"),
         telemetry_interval: Duration::from_secs(1),
         advice: AdviceMode::Off,

@@ -8,7 +8,7 @@ use super::PeerInfo;
 use crate::service::{Kind, ServiceError};
 
 pub fn status(error: &ServiceError) -> Status {
-    if error.kind() == Kind::Internal {
+    if matches!(error.kind(), Kind::Internal | Kind::Unavailable) {
         log_internal(error);
     }
     let code = match error.kind() {
@@ -18,6 +18,7 @@ pub fn status(error: &ServiceError) -> Status {
         Kind::NotFound => Code::NotFound,
         Kind::Conflict => Code::Aborted,
         Kind::Limited => Code::ResourceExhausted,
+        Kind::Unavailable => Code::Unavailable,
         Kind::Internal => Code::Internal,
     };
     Status::new(code, format!("{}: {error}; {}", error.code(), error.mend()))

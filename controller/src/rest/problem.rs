@@ -73,6 +73,10 @@ impl From<ServiceError> for Problem {
             Kind::NotFound => StatusCode::NOT_FOUND,
             Kind::Conflict => StatusCode::CONFLICT,
             Kind::Limited => StatusCode::TOO_MANY_REQUESTS,
+            Kind::Unavailable => {
+                crate::grpc::log_internal(&error);
+                StatusCode::SERVICE_UNAVAILABLE
+            }
             Kind::Internal => {
                 crate::grpc::log_internal(&error);
                 StatusCode::INTERNAL_SERVER_ERROR

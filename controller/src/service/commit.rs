@@ -63,6 +63,7 @@ pub(super) async fn next_state(
         manifest_blob: None,
         revision,
         fleet: Some(compiled.fleet),
+        basis: Some(compiled.basis),
         allocations: compiled.allocations,
         ..state.clone()
     };
@@ -100,6 +101,7 @@ pub(super) async fn staged_state(
         manifest_blob: None,
         revision,
         fleet: Some(compiled.fleet),
+        basis: Some(compiled.basis),
         allocations: compiled.allocations,
         ..state.clone()
     };

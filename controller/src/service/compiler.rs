@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use hawser_controller_core::{
-    Allocations, Fleet, Plan, Role, SiteName, allocate, expired_waivers, parse,
+    Affected, Allocations, Fleet, Plan, Role, SiteName, affected, allocate, expired_waivers, parse,
 };
 use hawser_proto::agent::v1::Fault;
 use hawser_proto::config::v1::EdgeConfig;
@@ -18,6 +18,8 @@ use crate::clock::now_unix_ms;
 /// What a document means for the whole fleet.
 pub struct Compiled {
     pub fleet: Fleet,
+    /// The fleet with its drains, which the edges' configurations were compiled from.
+    pub basis: Arc<Fleet>,
     pub allocations: Allocations,
     /// Every edge of the fleet.
     pub edges: BTreeSet<String>,
@@ -54,20 +56,31 @@ pub fn read(document: &[u8], name: &str) -> Result<Fleet, Vec<Fault>> {
     Ok(fleet)
 }
 
-/// Blocks for as long as a big fleet takes. `drained`: sites, edges and `EDGE/UPLINK` that traffic is led away from,
-/// whatever the document says. `present`: what the edges have now.
+/// What edges have now.
+pub struct Standing {
+    pub edges: BTreeMap<String, Arc<EdgeState>>,
+    /// What this very process has compiled all of them from; none: some may be of elsewhere.
+    pub basis: Option<Arc<Fleet>>,
+}
+
+/// Blocks for as long as a big fleet takes, if the change concerns all of it. `drained`: sites, edges and `EDGE/UPLINK` that traffic is led away from,
+/// whatever the document says.
 pub fn run(
     fleet: Fleet,
     mut allocations: Allocations,
     controllers: &[String],
     drained: &BTreeSet<String>,
-    present: &BTreeMap<String, Arc<EdgeState>>,
+    standing: &Standing,
 ) -> Result<Result<Compiled, Vec<Fault>>, ServiceError> {
     if let Err(exhausted) = allocate(&fleet, &mut allocations) {
         let fault: hawser_controller_core::Fault = exhausted.into();
         return Ok(Err(vec![fault.into()]));
     }
-    let led_away = with_drains(&fleet, drained);
+    let led_away = Arc::new(with_drains(&fleet, drained));
+    let concerned = match &standing.basis {
+        Some(basis) => affected(basis, &led_away),
+        None => Affected::All,
+    };
     let failed =
         |error: hawser_controller_core::NotAllocated| ServiceError::Compile(error.to_string());
     let plan = Plan::new(&led_away, &allocations).map_err(failed)?;
@@ -75,18 +88,23 @@ pub fn run(
     // One at a time: all configurations of a large fleet take a lot of room.
     for (_, edge) in plan.edges() {
         let name = edge.name.to_string();
+        let present = standing.edges.get(&name);
+        if present.is_some() && !concerned.has(&edge.name) {
+            edges.insert(name);
+            continue;
+        }
         let mut config = plan.config_of(&edge.name).map_err(failed)?;
         if config.controllers.is_empty() {
             config.controllers = controllers.to_vec();
         }
         let bytes = config.encode_to_vec();
-        if present.get(&name).is_none_or(|state| state.bytes != bytes) {
+        if present.is_none_or(|state| state.bytes != bytes) {
             changed.insert(name.clone(), CompiledEdge { config: own_part(config), bytes });
         }
         edges.insert(name);
     }
     drop(plan);
-    Ok(Ok(Compiled { fleet, allocations, edges, changed }))
+    Ok(Ok(Compiled { fleet, basis: led_away, allocations, edges, changed }))
 }
 
 /// The fleet with these drained too.

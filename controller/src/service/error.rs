@@ -12,6 +12,8 @@ pub enum Kind {
     NotFound,
     Conflict,
     Limited,
+    /// It may work a little later.
+    Unavailable,
     Internal,
 }
 
@@ -134,6 +136,11 @@ impl ServiceError {
     fn facts(&self) -> (Kind, &'static str, &'static str) {
         use Kind::*;
         match self {
+            Self::Store(StoreError::Unavailable { .. }) => (
+                Unavailable,
+                "STORE_UNAVAILABLE",
+                "look whether it was done, then try again; look at etcd's members and the way there",
+            ),
             Self::Store(_) => (Internal, "STORE_FAILED", "look at the controller's log and disk"),
             Self::Pki(_) => (Internal, "PKI_FAILED", "look at the controller's log and pki folder"),
             Self::Compile(_) => {

@@ -9,7 +9,7 @@ use hawser_proto::agent::v1::Fault;
 use hawser_telemetry::TraceContext;
 
 use super::commit::{Named, Plan, next_state, staged_state};
-use super::compiler::{self, Compiled};
+use super::compiler::{self, Compiled, Standing};
 use super::events::event;
 use super::generation::Generation;
 use super::manifest::{self, Desired, REVISIONS_KEPT, RevisionRecord};
@@ -266,8 +266,10 @@ impl Controller {
         let allocations = state.allocations.clone();
         let controllers = self.settings.controllers.clone();
         let drained: BTreeSet<String> = state.drains.keys().cloned().collect();
-        let present = state.edges.clone();
-        let compile = move || compiler::run(fleet, allocations, &controllers, &drained, &present);
+        // While a rollout runs some edges have what they had before it.
+        let basis = state.basis.clone().filter(|_| state.running_rollout().is_none());
+        let standing = Standing { edges: state.edges.clone(), basis };
+        let compile = move || compiler::run(fleet, allocations, &controllers, &drained, &standing);
         tokio::task::spawn_blocking(compile)
             .await
             .map_err(|_| ServiceError::Compile("the compiler panicked".into()))?

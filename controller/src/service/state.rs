@@ -79,6 +79,9 @@ pub struct FleetState {
     pub floor: Generation,
     /// `None` before the first apply, or if this version can't read the stored document.
     pub fleet: Option<Fleet>,
+    /// What this process has compiled every edge's configuration from, once no rollout runs. None: they were read from
+    /// the store, and may be of another version.
+    pub basis: Option<Arc<Fleet>>,
     pub allocations: Allocations,
     pub edges: BTreeMap<String, Arc<EdgeState>>,
     pub retired: BTreeMap<String, Generation>,
@@ -95,6 +98,7 @@ impl FleetState {
             revision: 0,
             floor: Generation::default(),
             fleet: None,
+            basis: None,
             allocations: Allocations::default(),
             edges: BTreeMap::new(),
             retired: BTreeMap::new(),
@@ -131,6 +135,7 @@ impl FleetState {
             revision: manifest.revision,
             floor: manifest.floor,
             fleet,
+            basis: None,
             allocations: manifest.allocations,
             paths: paths_of(&edges),
             edges,

@@ -14,7 +14,7 @@ const PREFIX: &str = "blob/";
 /// Largest value of many chunks.
 pub const MAX_BLOB_BYTES: usize = 64 << 20;
 /// Bytes written in one transaction.
-const MAX_BATCH_BYTES: usize = 1 << 20;
+pub(super) const MAX_BATCH_BYTES: usize = 1 << 20;
 
 /// Where a big value is, and what it must hash to.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]

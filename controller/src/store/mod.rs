@@ -5,6 +5,8 @@
 //! are at most [`MAX_VALUE_BYTES`]; what is bigger is cut into chunks by [`blob`].
 
 pub mod blob;
+mod choice;
+mod etcd;
 mod export;
 pub mod exports;
 pub mod failpoint;
@@ -17,6 +19,8 @@ use std::path::PathBuf;
 use async_trait::async_trait;
 use tokio::sync::broadcast;
 
+pub use self::choice::{StoreChoice, StoreFlags};
+pub use self::etcd::{Access, EtcdOptions, EtcdStore};
 pub use self::recovery::OpenReport;
 pub use self::sled::SledStore;
 pub use self::timed::{StoreTimes, TimedStore};
@@ -28,12 +32,14 @@ pub const MAX_VALUE_BYTES: usize = 60 * 1024;
 pub const MAX_KEY_BYTES: usize = 512;
 /// Most operations in one transaction, compares included.
 pub const MAX_TXN_OPS: usize = 100;
+/// Most octets of keys and values in one transaction: etcd takes requests of 1.5 MiB.
+pub const MAX_TXN_BYTES: usize = 1_280 * 1024;
 /// There after a restore until its owner deletes it: the reason, under the revision restored to.
 pub const RESTORED_KEY: &str = "store/restored";
 /// Changes that a slow watcher may be behind before it misses some.
-const WATCH_DEPTH: usize = 1024;
+pub const WATCH_DEPTH: usize = 1024;
 
-/// Rises by one with each transaction that writes. 0: nothing was ever written.
+/// Rises with each transaction that changes something. 0: nothing was ever written.
 pub type Revision = u64;
 
 /// One key's value and the revision that wrote it.
@@ -104,22 +110,31 @@ pub enum WatchItem {
     Missed(u64),
 }
 
-/// Durable changes under a prefix, from the moment of the call of [`Store::watch`].
+/// What a store tells all of its watchers.
+#[derive(Debug, Clone)]
+enum Note {
+    Change(Change),
+    /// The store itself missed so many.
+    Missed(u64),
+}
+
+/// Durable changes under a prefix, from the moment of the call of [`Store::watch`] at the latest.
 #[derive(Debug)]
 pub struct Watcher {
     prefix: String,
-    changes: broadcast::Receiver<Change>,
+    notes: broadcast::Receiver<Note>,
 }
 
 impl Watcher {
     /// `None` once the store is closed.
     pub async fn next(&mut self) -> Option<WatchItem> {
         loop {
-            match self.changes.recv().await {
-                Ok(change) if change.key.starts_with(&self.prefix) => {
+            match self.notes.recv().await {
+                Ok(Note::Change(change)) if change.key.starts_with(&self.prefix) => {
                     return Some(WatchItem::Change(change));
                 }
-                Ok(_) => {}
+                Ok(Note::Change(_)) => {}
+                Ok(Note::Missed(missed)) => return Some(WatchItem::Missed(missed)),
                 Err(broadcast::error::RecvError::Lagged(missed)) => {
                     return Some(WatchItem::Missed(missed));
                 }
@@ -141,7 +156,8 @@ pub trait Store: Send + Sync + std::fmt::Debug + 'static {
         limit: usize,
     ) -> Result<Vec<Entry>, StoreError>;
 
-    /// Durable when it returns.
+    /// Durable when it returns. Reads are of what was before its writes; of two writes of a key the last counts. After
+    /// [`StoreError::Unavailable`] it may or may not have happened; if it has, [`Store::has_failed`] becomes true.
     async fn txn(&self, txn: Txn) -> Result<TxnOutcome, StoreError>;
 
     fn watch(&self, prefix: &str) -> Watcher;
@@ -152,6 +168,9 @@ pub trait Store: Send + Sync + std::fmt::Debug + 'static {
     /// Copies the whole store to a place from which a damaged one is restored. Does nothing if
     /// nothing changed.
     async fn checkpoint(&self) -> Result<(), StoreError>;
+
+    /// Lets another one write. Nothing can be written any more.
+    async fn close(&self);
 }
 
 /// Why the store can't serve.
@@ -184,6 +203,18 @@ pub enum StoreError {
     Contended,
     #[error("the store is closed")]
     Closed,
+    #[error("etcd could not be reached, or has no quorum, while {doing}: {reason}")]
+    Unavailable { doing: &'static str, reason: String },
+    #[error("etcd refused {doing}: {reason}")]
+    Refused { doing: &'static str, reason: String },
+    #[error("another controller leads: {by}")]
+    Led { by: String },
+    #[error("the store was opened for reading only")]
+    ReadOnly,
+    #[error("{flag} {problem}")]
+    Setting { flag: &'static str, problem: &'static str },
+    #[error("there is a controller's store in etcd already")]
+    NotEmpty,
     #[error("{what} is over its limit of {limit}")]
     Limit { what: &'static str, limit: usize },
     #[error("the stored {what} is not what was written")]
@@ -208,6 +239,18 @@ fn check_limits(txn: &Txn) -> Result<(), StoreError> {
     }
     if ops().any(|op| matches!(op, Op::Put { value, .. } if value.len() > MAX_VALUE_BYTES)) {
         return limit("a value's bytes", MAX_VALUE_BYTES);
+    }
+    let of_compare = |compare: &Compare| match compare {
+        Compare::Absent { key } | Compare::Revision { key, .. } => key.len(),
+        Compare::Value { key, value } => key.len() + value.len(),
+    };
+    let of_op = |op: &Op| match op {
+        Op::Put { key, value } => key.len() + value.len(),
+        Op::Delete { key } | Op::Get { key } => key.len(),
+    };
+    let bytes = txn.compare.iter().map(of_compare).sum::<usize>() + ops().map(of_op).sum::<usize>();
+    if bytes > MAX_TXN_BYTES {
+        return limit("a transaction's bytes", MAX_TXN_BYTES);
     }
     Ok(())
 }

@@ -18,8 +18,8 @@ use super::export::{self, file_error};
 use super::failpoint;
 use super::recovery::{self, OpenReport};
 use super::{
-    Change, Compare, Entry, Op, Revision, Store, StoreError, Txn, TxnOutcome, WATCH_DEPTH, Watcher,
-    check_limits,
+    Change, Compare, Entry, Note, Op, Revision, Store, StoreError, Txn, TxnOutcome, WATCH_DEPTH,
+    Watcher, check_limits,
 };
 
 /// Not a key of anybody's: text keys never start with a zero octet.
@@ -41,7 +41,7 @@ enum Request {
 pub struct SledStore {
     db: sled::Db,
     requests: Option<mpsc::Sender<Request>>,
-    changes: broadcast::Sender<Change>,
+    notes: broadcast::Sender<Note>,
     failed: Arc<AtomicBool>,
     writer: Option<JoinHandle<()>>,
     _lock: File,
@@ -65,7 +65,7 @@ impl SledStore {
         export::sync_dir(&dir).map_err(|e| file_error("syncing", &dir, e))?;
         let revision = read_revision(&db)?;
         let (requests, inbox) = mpsc::channel(QUEUE_DEPTH);
-        let (changes, _) = broadcast::channel(WATCH_DEPTH);
+        let (notes, _) = broadcast::channel(WATCH_DEPTH);
         let failed = Arc::new(AtomicBool::new(false));
         let writer = Writer {
             db: db.clone(),
@@ -73,21 +73,15 @@ impl SledStore {
             revision,
             exported: None,
             exports,
-            changes: changes.clone(),
+            notes: notes.clone(),
             failed: Arc::clone(&failed),
         };
         let writer = std::thread::Builder::new()
             .name("store-writer".into())
             .spawn(move || writer.run(inbox))
             .map_err(|e| file_error("starting the writer of", &dir, e))?;
-        let store = Self {
-            db,
-            requests: Some(requests),
-            changes,
-            failed,
-            writer: Some(writer),
-            _lock: lock,
-        };
+        let store =
+            Self { db, requests: Some(requests), notes, failed, writer: Some(writer), _lock: lock };
         Ok((store, report))
     }
 
@@ -126,7 +120,7 @@ impl Store for SledStore {
     async fn get(&self, key: &str) -> Result<Option<Entry>, StoreError> {
         let owned = key.to_owned();
         let raw = self.read(move |db| db.get(owned)).await?;
-        raw.map(|value| entry(key.as_bytes(), &value)).transpose()
+        raw.map(|value| decode_entry(key.as_bytes(), &value)).transpose()
     }
 
     async fn range(
@@ -146,6 +140,7 @@ impl Store for SledStore {
                     _ => std::ops::Bound::Included(prefix.clone().into_bytes()),
                 };
                 db.range::<Vec<u8>, _>((from, std::ops::Bound::Unbounded))
+                    .filter(|pair| !matches!(pair, Ok((key, _)) if *key == REVISION_KEY))
                     .take_while(|pair| match pair {
                         Ok((key, _)) => key.starts_with(prefix.as_bytes()),
                         Err(_) => true,
@@ -154,7 +149,7 @@ impl Store for SledStore {
                     .collect::<sled::Result<Vec<_>>>()
             })
             .await?;
-        raw.iter().map(|(key, value)| entry(key, value)).collect()
+        raw.iter().map(|(key, value)| decode_entry(key, value)).collect()
     }
 
     async fn txn(&self, txn: Txn) -> Result<TxnOutcome, StoreError> {
@@ -163,7 +158,7 @@ impl Store for SledStore {
     }
 
     fn watch(&self, prefix: &str) -> Watcher {
-        Watcher { prefix: prefix.to_owned(), changes: self.changes.subscribe() }
+        Watcher { prefix: prefix.to_owned(), notes: self.notes.subscribe() }
     }
 
     fn has_failed(&self) -> bool {
@@ -173,6 +168,9 @@ impl Store for SledStore {
     async fn checkpoint(&self) -> Result<(), StoreError> {
         self.ask(Request::Checkpoint).await
     }
+
+    /// The folder is free once the store is dropped.
+    async fn close(&self) {}
 }
 
 struct Writer {
@@ -183,7 +181,7 @@ struct Writer {
     /// Revision of the newest export of this run.
     exported: Option<Revision>,
     exports: PathBuf,
-    changes: broadcast::Sender<Change>,
+    notes: broadcast::Sender<Note>,
     failed: Arc<AtomicBool>,
 }
 
@@ -226,7 +224,7 @@ impl Writer {
         if durable.is_ok() {
             for change in changes {
                 // An error only says that nobody watches.
-                let _ = self.changes.send(change);
+                let _ = self.notes.send(Note::Change(change));
             }
         }
         for (outcome, reply) in done {
@@ -302,7 +300,7 @@ impl Writer {
 
     fn get(&self, key: &str) -> Result<Option<Entry>, StoreError> {
         let raw = self.db.get(key).map_err(database("reading"))?;
-        raw.map(|value| entry(key.as_bytes(), &value)).transpose()
+        raw.map(|value| decode_entry(key.as_bytes(), &value)).transpose()
     }
 
     fn sync(&mut self) -> Result<(), StoreError> {
@@ -350,7 +348,7 @@ pub fn encode(revision: Revision, value: &[u8]) -> Vec<u8> {
     raw
 }
 
-fn entry(key: &[u8], raw: &[u8]) -> Result<Entry, StoreError> {
+pub fn decode_entry(key: &[u8], raw: &[u8]) -> Result<Entry, StoreError> {
     let (revision, value) =
         raw.split_first_chunk::<REVISION_BYTES>().ok_or_else(|| garbled(key))?;
     Ok(Entry {

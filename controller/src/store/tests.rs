@@ -3,7 +3,6 @@ use std::path::Path;
 
 use proptest::prelude::*;
 
-use super::blob::{BlobWriter, MAX_BLOB_BYTES};
 use super::*;
 
 fn open(dir: &Path) -> (SledStore, OpenReport) {
@@ -21,125 +20,6 @@ fn put(key: &str, value: &str) -> Txn {
 async fn value(store: &dyn Store, key: &str) -> Option<String> {
     let entry = store.get(key).await.unwrap();
     entry.map(|entry| String::from_utf8(entry.value).unwrap())
-}
-
-#[tokio::test]
-async fn then_happens_if_every_compare_holds_else_otherwise() {
-    let dir = tempfile::tempdir().unwrap();
-    let (store, report) = open(dir.path());
-    assert_eq!(report, OpenReport::Created);
-    let first = store.txn(put("a", "1")).await.unwrap();
-    assert_eq!((first.succeeded, first.revision), (true, 1));
-    let key = || "a".to_owned();
-    let unless = |compare| Txn {
-        compare: vec![compare],
-        then: vec![Op::put("a", "then"), Op::Get { key: key() }],
-        otherwise: vec![Op::Get { key: key() }, Op::put("b", "otherwise")],
-    };
-    for compare in [
-        Compare::Absent { key: key() },
-        Compare::Revision { key: key(), revision: 7 },
-        Compare::Value { key: key(), value: b"2".to_vec() },
-        Compare::Value { key: "none".into(), value: Vec::new() },
-    ] {
-        let outcome = store.txn(unless(compare)).await.unwrap();
-        assert!(!outcome.succeeded);
-        assert_eq!(outcome.gets[0].as_ref().unwrap().value, b"1");
-        assert_eq!(value(&store, "b").await.as_deref(), Some("otherwise"));
-    }
-    let holds = Compare::Revision { key: key(), revision: 1 };
-    let outcome = store.txn(unless(holds)).await.unwrap();
-    assert!(outcome.succeeded);
-    assert_eq!(outcome.gets[0].as_ref().unwrap().value, b"1", "a get sees what was before");
-    assert_eq!(value(&store, "a").await.as_deref(), Some("then"));
-    assert_eq!(store.get("a").await.unwrap().unwrap().revision, outcome.revision);
-}
-
-#[tokio::test]
-async fn a_range_is_in_order_and_comes_in_pages() {
-    let dir = tempfile::tempdir().unwrap();
-    let (store, _) = open(dir.path());
-    for key in ["p/b", "p/a", "p/c", "o/z", "q/a"] {
-        store.txn(put(key, key)).await.unwrap();
-    }
-    let keys = async |after: Option<&str>, limit| {
-        let entries = store.range("p/", after, limit).await.unwrap();
-        entries.into_iter().map(|e| e.key).collect::<Vec<_>>()
-    };
-    assert_eq!(keys(None, 10).await, ["p/a", "p/b", "p/c"]);
-    assert_eq!(keys(None, 2).await, ["p/a", "p/b"]);
-    assert_eq!(keys(Some("p/b"), 2).await, ["p/c"]);
-    assert_eq!(keys(Some("a"), 1).await, ["p/a"]);
-}
-
-#[tokio::test]
-async fn a_watcher_sees_its_prefix_only_and_is_told_when_it_missed_some() {
-    let dir = tempfile::tempdir().unwrap();
-    let (store, _) = open(dir.path());
-    let mut watcher = store.watch("w/");
-    store.txn(put("other", "1")).await.unwrap();
-    store.txn(put("w/a", "2")).await.unwrap();
-    let delete = Txn { then: vec![Op::delete("w/a")], ..Txn::default() };
-    store.txn(delete).await.unwrap();
-    let change = |value: Option<&str>, revision| {
-        WatchItem::Change(Change {
-            key: "w/a".into(),
-            value: value.map(|v| v.as_bytes().to_vec()),
-            revision,
-        })
-    };
-    assert_eq!(watcher.next().await, Some(change(Some("2"), 2)));
-    assert_eq!(watcher.next().await, Some(change(None, 3)));
-    for n in 0..WATCH_DEPTH / 90 + 2 {
-        let then = (0..90).map(|k| Op::put(format!("w/{k}"), format!("{n}"))).collect();
-        store.txn(Txn { then, ..Txn::default() }).await.unwrap();
-    }
-    assert!(matches!(watcher.next().await, Some(WatchItem::Missed(n)) if n > 0));
-    drop(store);
-    while let Some(item) = watcher.next().await {
-        assert!(matches!(item, WatchItem::Change(_)));
-    }
-}
-
-#[tokio::test]
-async fn what_is_too_big_is_refused_before_anything_happens() {
-    let dir = tempfile::tempdir().unwrap();
-    let (store, _) = open(dir.path());
-    let big = vec![0; MAX_VALUE_BYTES + 1];
-    let ops = vec![Op::delete("k"); MAX_TXN_OPS + 1];
-    for then in [vec![Op::put("k", big)], ops, vec![Op::put("k".repeat(MAX_KEY_BYTES + 1), "v")]] {
-        let refused = store.txn(Txn { then, ..Txn::default() }).await;
-        assert!(matches!(refused, Err(StoreError::Limit { .. })), "{refused:?}");
-    }
-    assert_eq!(store.txn(put("k", "v")).await.unwrap().revision, 1);
-    let blob = vec![0; MAX_BLOB_BYTES + 1];
-    let refused = BlobWriter::new(&store).put(&blob).await;
-    assert!(matches!(refused, Err(StoreError::Limit { .. })));
-}
-
-#[tokio::test]
-async fn blobs_of_any_size_come_back_and_unnamed_ones_are_swept() {
-    let dir = tempfile::tempdir().unwrap();
-    let (store, _) = open(dir.path());
-    let mut kept = Vec::new();
-    for size in [0, 1, MAX_VALUE_BYTES, MAX_VALUE_BYTES + 1, 5 << 20] {
-        let bytes: Vec<u8> = (0..size).map(|n| (n % 251) as u8).collect();
-        let mut writer = BlobWriter::new(&store);
-        let blob = writer.put(&bytes).await.unwrap();
-        writer.finish().await.unwrap();
-        assert_eq!(blob::read(&store, &blob).await.unwrap(), bytes);
-        kept.push((blob, bytes));
-    }
-    let (gone, _) = kept.pop().unwrap();
-    let named: Vec<_> = kept.iter().map(|(blob, _)| blob.clone()).collect();
-    let swept = blob::sweep(&store, &named).await.unwrap();
-    assert_eq!(swept, (5_usize << 20).div_ceil(MAX_VALUE_BYTES));
-    assert!(blob::read(&store, &gone).await.is_err());
-    for (blob, bytes) in &kept {
-        assert_eq!(blob::read(&store, blob).await.unwrap(), *bytes);
-    }
-    blob::remove(&store, &named).await.unwrap();
-    assert_eq!(store.range("blob/", None, 10).await.unwrap(), []);
 }
 
 #[tokio::test]

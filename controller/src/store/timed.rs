@@ -69,6 +69,10 @@ impl Store for TimedStore {
         self.inner.watch(prefix)
     }
 
+    async fn close(&self) {
+        self.inner.close().await;
+    }
+
     async fn checkpoint(&self) -> Result<(), StoreError> {
         self.inner.checkpoint().await
     }

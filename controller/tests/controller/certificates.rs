@@ -1,5 +1,7 @@
 //! Renewed over the stream, revoked everywhere, learned back from agents after a restore.
 
+use hawser_controller::backup::{self, Restored};
+use hawser_controller::store::StoreChoice;
 use hawser_proto::agent::v1::agent_message::Message as FromAgent;
 use hawser_proto::agent::v1::controller_message::Message as ToAgent;
 use hawser_proto::agent::v1::*;
@@ -167,7 +169,7 @@ async fn what_a_restored_controller_has_forgotten_comes_back_from_an_agent_and_f
     let mut at_hub = lab.connect(&hub, GenerationState::default()).await;
     at_hub.take_generation().await;
     let backup = lab.dir.path().join("backup");
-    hawser_controller::backup::backup(&lab.data(), &backup).await.expect("a backup");
+    backup::backup(&lab.data(), &StoreChoice::Sled, &backup).await.expect("a backup");
     revoke(&lab, "b1-1").await;
     let ToAgent::RevocationList(newest) = at_hub.next().await else { panic!("no list") };
     drop(at_hub);
@@ -175,7 +177,8 @@ async fn what_a_restored_controller_has_forgotten_comes_back_from_an_agent_and_f
     let mut lab = lab;
     lab.stop().await;
     std::fs::remove_dir_all(lab.data()).expect("the folder goes");
-    hawser_controller::backup::restore(&backup, &lab.data()).expect("a restore");
+    let filled = Restored::Filled(&StoreChoice::Sled);
+    backup::restore(&backup, &lab.data(), filled).await.expect("a restore");
     lab.running = Some(start(&lab.data()).await);
     let state = GenerationState::default();
     let restored = lab.connect(&hub, state).await;

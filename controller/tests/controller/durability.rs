@@ -4,12 +4,14 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use hawser_controller::backup;
-use hawser_controller::store::OpenReport;
+use hawser_controller::backup::{self, Restored};
+use hawser_controller::store::{OpenReport, StoreChoice};
 use hawser_proto::agent::v1::GenerationState;
 use hawser_proto::operator::v1::*;
 
 use crate::harness::*;
+
+const SLED: StoreChoice = StoreChoice::Sled;
 
 /// The real binary; killed when dropped.
 struct Process {
@@ -141,20 +143,21 @@ async fn an_old_backup_restored_brings_every_agent_back_under_numbers_that_nobod
     // While it runs.
     lab.apply(&fleet(&[("cost: 21", "cost: 22")])).await;
     let kept = agent.take_generation().await;
-    backup::backup(&lab.data(), &file).await.unwrap();
+    backup::backup(&lab.data(), &SLED, &file).await.unwrap();
     let mode = std::fs::metadata(&file).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
-    let checked = backup::check(&lab.data()).await.unwrap();
+    let checked = backup::check(&lab.data(), &SLED).await.unwrap();
     assert_eq!((checked.opened, checked.revisions, checked.faults.len()), (false, 2, 0));
     lab.apply(&fleet(&[("cost: 21", "cost: 23")])).await;
     let newest = agent.take_generation().await;
     lab.stop().await;
-    let checked = backup::check(&lab.data()).await.unwrap();
+    let checked = backup::check(&lab.data(), &SLED).await.unwrap();
     assert_eq!((checked.opened, checked.revisions, checked.faults.len()), (true, 3, 0));
 
-    assert!(backup::restore(&file, &lab.data()).is_err(), "it never overwrites");
+    let refused = backup::restore(&file, &lab.data(), Restored::Filled(&SLED)).await;
+    assert!(refused.is_err(), "it never overwrites");
     std::fs::rename(lab.data(), lab.dir.path().join("lost")).unwrap();
-    backup::restore(&file, &lab.data()).unwrap();
+    backup::restore(&file, &lab.data(), Restored::Filled(&SLED)).await.unwrap();
     lab.restart().await;
     let opened = lab.running.as_ref().unwrap().opened().clone();
     assert!(matches!(opened, OpenReport::Restored { .. }), "{opened:?}");

@@ -6,6 +6,7 @@ use std::time::Duration;
 use hawser_controller::init::{self, Setup};
 use hawser_controller::server::{self, Options, Running};
 use hawser_controller::service::AdviceMode;
+use hawser_controller::store::StoreChoice;
 use hawser_proto::agent::v1::agent_link_client::AgentLinkClient;
 use hawser_proto::agent::v1::agent_message::Message as FromAgent;
 use hawser_proto::agent::v1::controller_message::Message as ToAgent;
@@ -305,14 +306,18 @@ pub async fn initialise(dir: &Path, fleet: &str) -> (std::path::PathBuf, Admin) 
 }
 
 pub async fn start(data: &Path) -> Running {
-    let options = Options {
+    server::start(options(data)).await.expect("the controller starts")
+}
+
+pub fn options(data: &Path) -> Options {
+    Options {
         data: data.to_owned(),
+        store: StoreChoice::Sled,
         listen: "127.0.0.1:0".parse().expect("an address"),
         telemetry_interval: Duration::from_millis(200),
         advice: AdviceMode::On,
         edge_lifetime: hawser_controller::pki::EDGE_LIFETIME,
-    };
-    server::start(options).await.expect("the controller starts")
+    }
 }
 
 pub async fn operator(admin: &Admin, port: u16, token: &str) -> Operator {

@@ -6,6 +6,10 @@ mod certificates;
 mod console;
 mod durability;
 mod enrolment;
+mod etcd;
+#[allow(dead_code, reason = "of another test")]
+#[path = "../store/server.rs"]
+mod etcd_server;
 mod explain;
 mod generations;
 mod harness;

@@ -152,8 +152,7 @@ fn tunnel(plan: &Plan<'_>, planned: &PlannedEdge, tunnel: &TunnelPlan) -> wire::
     let of_peer = &plan.edge_at(peer.place).uplinks;
     let peer_uplinks = peer_uplinks.into_iter().filter_map(|(id, name)| {
         let uplink = of_peer.iter().find(|uplink| uplink.name == *name)?;
-        let shared = uplink.probe_budget_bytes_per_s > 0 || uplink.usage == UplinkUse::Standby;
-        let paths = if shared { plan.paths_over(id) } else { 0 };
+        let paths = if tells_paths(uplink) { plan.paths_over(id) } else { 0 };
         Some(wire::PeerUplink { paths, ..peer_uplink(id.0, uplink, plan.fleet) })
     });
     wire::Tunnel {
@@ -169,6 +168,11 @@ fn tunnel(plan: &Plan<'_>, planned: &PlannedEdge, tunnel: &TunnelPlan) -> wire::
             .collect(),
         peer_uplinks: peer_uplinks.collect(),
     }
+}
+
+/// What all of its paths share must be divided by as many at both ends.
+pub(super) fn tells_paths(uplink: &Uplink) -> bool {
+    uplink.probe_budget_bytes_per_s > 0 || uplink.usage == UplinkUse::Standby
 }
 
 fn peer_uplink(id: u32, uplink: &Uplink, fleet: &Fleet) -> wire::PeerUplink {

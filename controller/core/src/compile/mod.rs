@@ -1,5 +1,6 @@
 //! An intent and its numbers to what each edge must make true. The same input gives the same octets.
 
+mod affected;
 mod config;
 mod ike;
 mod manual;
@@ -13,6 +14,7 @@ use crate::allocate::{Allocations, EdgePair, NotAllocated, PathKey};
 use crate::graph::{Graph, paths};
 use crate::id::{EdgeId, PathId, TunnelId, UplinkId};
 use crate::intent::{Edge, EdgeName, Family, Fleet, ProfileName, Site, SiteName, UplinkName};
+pub use affected::{Affected, affected};
 use overlay::Overlay;
 
 /// One configuration for each edge of the fleet.
