@@ -23,7 +23,7 @@ use tokio::task::JoinSet;
 use self::dial::Dialler;
 use self::links::Link;
 use self::revocation::Rests;
-use super::api::{KeyFingerprint, PeerConfig, PeerEvent};
+use super::api::{KeyFingerprint, PathKeying, PeerConfig, PeerEvent};
 use super::close::{Close, Ended};
 use super::link::Greeted;
 use super::shared::Shared;
@@ -206,8 +206,9 @@ impl Actor {
         let now = self.shared.now();
         for (path, keying) in &self.config.paths {
             let Some(agreement) = self.agreements.get_mut(path) else { continue };
-            agreement.set_suite(keying.suite, now);
-            if old.paths.get(path).is_some_and(|old| old.suite == keying.suite && old != keying) {
+            agreement.set_terms(keying.terms(), now);
+            let same = |old: &PathKeying| old.terms() == keying.terms() && old != keying;
+            if old.paths.get(path).is_some_and(same) {
                 agreement.rekey(now);
             }
         }

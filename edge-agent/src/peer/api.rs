@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hawser_edge_core::id::{EdgeId, PathId, Spi, TunnelId, UplinkId};
-use hawser_edge_core::keys::{KeySuite, SaUsage, SpiPair};
+use hawser_edge_core::keys::{KeySuite, SaTerms, SaUsage, SpiPair};
 use hawser_proto::peer::v1::{Reachability, RevocationPart, Selections};
 use hawser_proto::revocation::RevocationList;
 use tokio::sync::oneshot;
@@ -80,7 +80,7 @@ pub struct PeerConfig {
     pub kept: BTreeMap<PathId, SpiPair>,
 }
 
-/// How one path is keyed. Both ends must have the same suite and ESN.
+/// How one path is keyed. While the ends differ in suite or ESN they go on with what they have in common.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PathKeying {
     /// The cipher.
@@ -91,6 +91,13 @@ pub struct PathKeying {
     pub replay_window_packets: u32,
     /// A new epoch after so many bytes under one outbound SA; 0: no limit.
     pub rekey_after_bytes: u64,
+}
+
+impl PathKeying {
+    /// What both ends must agree on.
+    pub fn terms(&self) -> SaTerms {
+        SaTerms { suite: self.suite, esn: self.esn }
+    }
 }
 
 /// What this edge tells its peers of itself, in `PeerHello`.

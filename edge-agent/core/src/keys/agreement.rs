@@ -11,116 +11,29 @@
 //! confirm, at the client with the server's. Until then nothing but its replacement ends it, however long a connection is
 //! away: without the server's confirm a client could not tell whether its own one ever arrived.
 //!
+//! Ends may be a generation apart, so that one wants other terms than its peer. A server takes what it wants and what the
+//! path is keyed with; a client offers what it wants, and after a refusal for its terms what the path is keyed with. So
+//! keys go on being renewed under the old terms until both ends want the new ones, and once those have keyed the path
+//! nothing old is taken any more.
+//!
 //! Messages of one connection arrive in order or not at all; those of different connections in any order. Only the
 //! adopted connection keys anything.
 
 mod steps;
+mod words;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use hawser_proto::peer::v1::{KeyAnswer, KeyConfirm, KeyOffer, KeyRefusal, RekeyRequest};
 
-use super::KeySuite;
 use super::inbound::{Dropped, InboundSas};
 use super::message::KeyMessage;
 use super::schedule::{Nonce, SaContext};
-use crate::id::{EdgeId, PathId, Spi};
+use crate::id::{EdgeId, Spi};
 use crate::time::Micros;
 
-/// A connection of the peer, numbered by the shell; numbers are not used again.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ConnectionNo(pub u64);
-
-/// Which end of the adopted connection this edge is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Role {
-    /// It opened the connection, and begins every epoch.
-    Client,
-    /// It accepted the connection.
-    Server,
-}
-
-/// What both ends must hold alike.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Terms {
-    /// The fleet's name.
-    pub fleet: String,
-    /// This edge.
-    pub local: EdgeId,
-    /// The other.
-    pub peer: EdgeId,
-    /// The path.
-    pub path: PathId,
-    /// The cipher.
-    pub suite: KeySuite,
-}
-
-/// What the shell must do, in order.
-#[derive(Debug, PartialEq)]
-pub enum Effect {
-    /// Pick an SPI for this edge and a nonce, and call [`Agreement::reserved`].
-    ReserveInbound {
-        /// The connection.
-        connection: ConnectionNo,
-        /// The epoch.
-        epoch: u64,
-    },
-    /// Install an inbound SA and call [`Agreement::inbound_installed`].
-    InstallInbound {
-        /// Export from this one.
-        connection: ConnectionNo,
-        /// Its SPI.
-        spi: Spi,
-        /// Its key.
-        context: SaContext,
-    },
-    /// Replace the outbound SA and call [`Agreement::outbound_installed`].
-    InstallOutbound {
-        /// Export from this one.
-        connection: ConnectionNo,
-        /// The peer's SPI.
-        spi: Spi,
-        /// Its key.
-        context: SaContext,
-    },
-    /// Send on that connection.
-    Send {
-        /// The adopted one.
-        connection: ConnectionNo,
-        /// What.
-        message: KeyMessage,
-    },
-    /// The reserved SPI is free again; it never had an SA.
-    ReleaseInbound(Spi),
-    /// The inbound SA has drained, or can't be in use: remove it.
-    RetireInbound(Spi),
-    /// Both directions are keyed.
-    Keyed {
-        /// By this connection.
-        connection: ConnectionNo,
-        /// The epoch.
-        epoch: u64,
-    },
-    /// An epoch was refused, here or there. It is tried again.
-    Refused {
-        /// A stable code.
-        code: String,
-    },
-}
-
-/// Why a message or an answer of the shell changed nothing. Harmless: to be counted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Ignored {
-    /// It came on a connection that is not adopted.
-    OtherConnection,
-    /// Its epoch is over, or has not begun.
-    Stale,
-    /// It is not this role's to receive.
-    WrongRole,
-    /// Its epoch is at another step.
-    OutOfStep,
-}
+pub use self::words::{ConnectionNo, Effect, Ignored, Role, SaTerms, SpiPair, Terms};
 
 /// How long a client waits for an answer before it offers anew.
 pub const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
@@ -144,6 +57,15 @@ struct Pair {
     theirs: Spi,
     nonce_client: Nonce,
     nonce_server: Nonce,
+    terms: SaTerms,
+}
+
+/// What a client asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Offered {
+    theirs: Spi,
+    nonce_client: Nonce,
+    terms: SaTerms,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -152,13 +74,14 @@ enum Phase {
     /// Waits for an SPI; the server has the offer.
     Reserving {
         epoch: u64,
-        offer: Option<(Spi, Nonce)>,
+        offer: Option<Offered>,
     },
     /// Client: waits for the answer.
     Offered {
         epoch: u64,
         ours: Spi,
         nonce_client: Nonce,
+        terms: SaTerms,
         until: Micros,
     },
     /// Waits for the data plane.
@@ -171,6 +94,7 @@ enum Phase {
     Confirming {
         epoch: u64,
         ours: Spi,
+        terms: SaTerms,
     },
 }
 
@@ -192,23 +116,13 @@ pub struct Agreement {
     failures: u32,
     /// What both directions were keyed with last.
     pair: Option<SpiPair>,
+    /// The terms of the last epoch that was keyed.
+    in_use: Option<SaTerms>,
+    /// Client: the peer has refused what is wanted, so what is in use is offered.
+    falls_back: bool,
+    /// Server: to ask for an epoch when the one under way is over.
+    to_request: bool,
     effects: VecDeque<Effect>,
-}
-
-/// The SPIs of a path's two newest SAs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct SpiPair {
-    /// This edge receives with it.
-    pub ours: Spi,
-    /// The peer receives with it.
-    pub theirs: Spi,
-}
-
-impl SpiPair {
-    /// As the peer sees it.
-    pub fn reversed(self) -> SpiPair {
-        SpiPair { ours: self.theirs, theirs: self.ours }
-    }
 }
 
 impl Agreement {
@@ -225,6 +139,9 @@ impl Agreement {
             requested: None,
             failures: 0,
             pair: None,
+            in_use: None,
+            falls_back: false,
+            to_request: false,
             effects: VecDeque::new(),
         }
     }
@@ -267,6 +184,7 @@ impl Agreement {
         self.failures = 0;
         self.began = None;
         self.begin_at = None;
+        self.falls_back = false;
         true
     }
 
@@ -299,17 +217,20 @@ impl Agreement {
         }
     }
 
-    /// The intent asks for another cipher. What is under way is finished first.
-    pub fn set_suite(&mut self, suite: KeySuite, now: Micros) {
-        if self.terms.suite == suite {
+    /// The intent asks for other terms. What is under way is finished first.
+    pub fn set_terms(&mut self, terms: SaTerms, now: Micros) {
+        if self.terms.sa == terms {
             return;
         }
-        self.terms.suite = suite;
-        if let Some((_, Role::Client)) = self.adopted {
-            self.begin_at.get_or_insert(now);
-            self.handle_timeout(now);
-        } else {
-            self.rekey(now);
+        self.terms.sa = terms;
+        self.falls_back = false;
+        match self.adopted {
+            Some((_, Role::Client)) => {
+                self.begin_at.get_or_insert(now);
+                self.handle_timeout(now);
+            }
+            Some((_, Role::Server)) if self.phase != Phase::Idle => self.to_request = true,
+            _ => self.rekey(now),
         }
     }
 
@@ -346,10 +267,12 @@ impl Agreement {
         self.inbound.reserve(spi);
         match offer {
             None => {
+                let terms = self.to_offer();
                 self.phase = Phase::Offered {
                     epoch,
                     ours: spi,
                     nonce_client: nonce,
+                    terms,
                     until: now + ANSWER_TIMEOUT,
                 };
                 let offer = KeyOffer {
@@ -357,12 +280,13 @@ impl Agreement {
                     epoch,
                     spi: spi.0,
                     nonce: nonce.to_vec(),
-                    suite: self.terms.suite.name().to_owned(),
+                    suite: terms.name(),
                 };
                 self.send(connection, KeyMessage::Offer(offer));
             }
-            Some((theirs, nonce_client)) => {
-                let pair = Pair { epoch, ours: spi, theirs, nonce_client, nonce_server: nonce };
+            Some(Offered { theirs, nonce_client, terms }) => {
+                let nonce_server = nonce;
+                let pair = Pair { epoch, ours: spi, theirs, nonce_client, nonce_server, terms };
                 self.install_inbound(connection, pair);
             }
         }
@@ -448,9 +372,10 @@ impl Agreement {
         self.send(connection, KeyMessage::Confirm(confirm));
         match role {
             Role::Client => {
-                self.phase = Phase::Confirming { epoch: pair.epoch, ours: pair.ours };
+                let Pair { epoch, ours, terms, .. } = pair;
+                self.phase = Phase::Confirming { epoch, ours, terms };
             }
-            Role::Server => self.keyed(connection, pair.epoch),
+            Role::Server => self.keyed(connection, pair.epoch, pair.terms, now),
         }
         Ok(())
     }

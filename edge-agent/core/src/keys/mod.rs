@@ -14,7 +14,7 @@ mod tests;
 
 pub use agreement::{
     ANSWER_TIMEOUT, Agreement, ConnectionNo, EPOCH_INTERVAL, Effect, Ignored, MAX_RETRY, Role,
-    SpiPair, Terms,
+    SaTerms, SpiPair, Terms,
 };
 /// How an SA's packets are protected, as the intent, `KeyOffer` and the key schedule name it.
 pub use hawser_esp::Suite as KeySuite;

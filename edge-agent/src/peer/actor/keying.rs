@@ -26,7 +26,7 @@ impl Actor {
                     local: self.shared.settings.edge,
                     peer: self.config.edge,
                     path,
-                    suite: keying.suite,
+                    sa: keying.terms(),
                 };
                 let mut agreement = match self.config.kept.get(&path) {
                     Some(kept) => {
@@ -115,17 +115,17 @@ impl Actor {
                 let now = self.shared.now();
                 self.agree(path, |a| a.reserved(connection, epoch, spi, nonce, now));
             }
-            Effect::InstallInbound { connection, spi, context } => {
+            Effect::InstallInbound { connection, spi, context, esn } => {
                 let inputs = self.myself.clone();
-                let answer = self.install_inbound(path, connection, context).await;
+                let answer = self.install_inbound(path, connection, context, esn).await;
                 self.tasks.spawn(async move {
                     let ok = installed(answer).await;
                     let _ = inputs.send(Input::InboundInstalled(path, spi, ok)).await;
                 });
             }
-            Effect::InstallOutbound { connection, spi, context } => {
+            Effect::InstallOutbound { connection, spi, context, esn } => {
                 let inputs = self.myself.clone();
-                let answer = self.install_outbound(path, connection, context).await;
+                let answer = self.install_outbound(path, connection, context, esn).await;
                 self.tasks.spawn(async move {
                     let ok = installed(answer).await;
                     let _ = inputs.send(Input::OutboundInstalled(path, connection, spi, ok)).await;
@@ -159,11 +159,11 @@ impl Actor {
         path: PathId,
         connection: ConnectionNo,
         context: SaContext,
+        esn: bool,
     ) -> Option<Answer> {
-        let keying = *self.config.paths.get(&path)?;
+        let replay_window_packets = self.config.paths.get(&path)?.replay_window_packets;
         let (spi, suite) = (context.spi, context.suite);
         let key_material = self.export(connection, context)?;
-        let (esn, replay_window_packets) = (keying.esn, keying.replay_window_packets);
         let sa = InboundSaSpec { spi, path, suite, key_material, esn, replay_window_packets };
         let (done, answer) = oneshot::channel();
         let tunnel = self.config.tunnel;
@@ -176,8 +176,8 @@ impl Actor {
         path: PathId,
         connection: ConnectionNo,
         context: SaContext,
+        esn: bool,
     ) -> Option<Answer> {
-        let esn = self.config.paths.get(&path)?.esn;
         let (spi, suite) = (context.spi, context.suite);
         let key_material = self.export(connection, context)?;
         let sa = OutboundSaSpec { path, spi, suite, key_material, esn };

@@ -4,6 +4,8 @@ use super::*;
 
 /// RFC 4303 section 2.1: 1 to 255 are reserved, 0 is local.
 const MIN_SPI: u32 = 256;
+/// The code of a refusal for an offer's terms.
+const TERMS_REFUSED: &str = "suite_mismatch";
 
 impl Agreement {
     pub(super) fn begin(&mut self, now: Micros) {
@@ -50,8 +52,8 @@ impl Agreement {
             }
         }
         match self.judge(&offer) {
-            Ok((theirs, nonce)) => {
-                self.phase = Phase::Reserving { epoch: offer.epoch, offer: Some((theirs, nonce)) };
+            Ok(offered) => {
+                self.phase = Phase::Reserving { epoch: offer.epoch, offer: Some(offered) };
                 self.effects.push_back(Effect::ReserveInbound { connection, epoch: offer.epoch });
             }
             Err(code) => self.refuse(connection, offer.epoch, code),
@@ -60,20 +62,25 @@ impl Agreement {
     }
 
     /// May this offer be answered?
-    fn judge(&mut self, offer: &KeyOffer) -> Result<(Spi, Nonce), &'static str> {
-        let nonce = Nonce::try_from(offer.nonce.as_slice()).map_err(|_| "bad_nonce")?;
+    fn judge(&mut self, offer: &KeyOffer) -> Result<Offered, &'static str> {
+        let nonce_client = Nonce::try_from(offer.nonce.as_slice()).map_err(|_| "bad_nonce")?;
         if offer.spi < MIN_SPI {
             return Err("bad_spi");
         }
-        if offer.suite != self.terms.suite.name() {
-            return Err("suite_mismatch");
-        }
+        let taken = [Some(self.terms.sa), self.in_use].into_iter().flatten();
+        let terms = taken.into_iter().find(|terms| terms.name() == offer.suite);
+        let terms = terms.ok_or(TERMS_REFUSED)?;
         if self.phase != Phase::Idle {
             return Err("busy");
         }
         let dropped = self.inbound.make_room().map_err(|_| "too_many_sas")?;
         dropped.into_iter().for_each(|d| self.drop_inbound(d));
-        Ok((Spi(offer.spi), nonce))
+        Ok(Offered { theirs: Spi(offer.spi), nonce_client, terms })
+    }
+
+    /// What is wanted, or after the peer has refused that what is in use.
+    pub(super) fn to_offer(&self) -> SaTerms {
+        self.in_use.filter(|_| self.falls_back).unwrap_or(self.terms.sa)
     }
 
     pub(super) fn on_answer(
@@ -82,9 +89,9 @@ impl Agreement {
         answer: KeyAnswer,
         now: Micros,
     ) -> Result<(), Ignored> {
-        let (epoch, ours, nonce_client) = match self.phase {
-            Phase::Offered { epoch, ours, nonce_client, .. } if epoch == answer.epoch => {
-                (epoch, ours, nonce_client)
+        let (epoch, ours, nonce_client, terms) = match self.phase {
+            Phase::Offered { epoch, ours, nonce_client, terms, .. } if epoch == answer.epoch => {
+                (epoch, ours, nonce_client, terms)
             }
             _ => return Err(self.out_of_step(answer.epoch)),
         };
@@ -94,7 +101,8 @@ impl Agreement {
             self.failed(connection, Role::Client, epoch, "bad_answer", now);
             return Ok(());
         };
-        let pair = Pair { epoch, ours, theirs: Spi(answer.spi), nonce_client, nonce_server };
+        let theirs = Spi(answer.spi);
+        let pair = Pair { epoch, ours, theirs, nonce_client, nonce_server, terms };
         self.install_inbound(connection, pair);
         Ok(())
     }
@@ -122,14 +130,14 @@ impl Agreement {
         confirm: KeyConfirm,
         now: Micros,
     ) -> Result<(), Ignored> {
-        let Phase::Confirming { epoch, ours } = self.phase else {
+        let Phase::Confirming { epoch, ours, terms } = self.phase else {
             return Err(self.out_of_step(confirm.epoch));
         };
         if epoch != confirm.epoch {
             return Err(Ignored::Stale);
         }
         self.inbound.peer_moved_to(ours, now);
-        self.keyed(connection, epoch);
+        self.keyed(connection, epoch, terms, now);
         self.handle_timeout(now);
         Ok(())
     }
@@ -144,6 +152,10 @@ impl Agreement {
             _ => return Err(self.out_of_step(refusal.epoch)),
         }
         self.phase = Phase::Idle;
+        if refusal.code == TERMS_REFUSED {
+            // In turns: the peer may have changed its mind.
+            self.falls_back = !self.falls_back && self.in_use.is_some();
+        }
         // It is shown to people: the peer does not choose how much.
         let code = refusal.code.chars().filter(|c| c.is_ascii_graphic()).take(32).collect();
         self.effects.push_back(Effect::Refused { code });
@@ -157,7 +169,8 @@ impl Agreement {
         };
         self.inbound.installing(pair.ours);
         self.phase = Phase::InstallingInbound(pair);
-        self.effects.push_back(Effect::InstallInbound { connection, spi: pair.ours, context });
+        let (spi, esn) = (pair.ours, pair.terms.esn);
+        self.effects.push_back(Effect::InstallInbound { connection, spi, context, esn });
     }
 
     pub(super) fn install_outbound(&mut self, connection: ConnectionNo, pair: Pair) {
@@ -165,7 +178,8 @@ impl Agreement {
             return;
         };
         self.phase = Phase::InstallingOutbound(pair);
-        self.effects.push_back(Effect::InstallOutbound { connection, spi: pair.theirs, context });
+        let (spi, esn) = (pair.theirs, pair.terms.esn);
+        self.effects.push_back(Effect::InstallOutbound { connection, spi, context, esn });
     }
 
     /// The context of one direction: once for each connection, epoch and sender. The phases never ask twice; should
@@ -200,17 +214,28 @@ impl Agreement {
             path: self.terms.path,
             sender,
             spi,
-            suite: self.terms.suite,
+            suite: pair.terms.suite,
             epoch: pair.epoch,
             nonce_client: pair.nonce_client,
             nonce_server: pair.nonce_server,
         })
     }
 
-    pub(super) fn keyed(&mut self, connection: ConnectionNo, epoch: u64) {
+    pub(super) fn keyed(
+        &mut self,
+        connection: ConnectionNo,
+        epoch: u64,
+        terms: SaTerms,
+        now: Micros,
+    ) {
         self.phase = Phase::Idle;
         self.failures = 0;
+        self.in_use = Some(terms);
+        self.falls_back = false;
         self.effects.push_back(Effect::Keyed { connection, epoch });
+        if std::mem::take(&mut self.to_request) && terms != self.terms.sa {
+            self.rekey(now);
+        }
     }
 
     /// This end can't go on with the epoch.

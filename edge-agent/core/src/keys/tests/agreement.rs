@@ -16,9 +16,12 @@ pub(super) fn terms(local: u32, peer: u32) -> Terms {
         local: EdgeId(local),
         peer: EdgeId(peer),
         path: PathId(7),
-        suite: KeySuite::Aes128Gcm,
+        sa: STANDARD,
     }
 }
+
+const STANDARD: SaTerms = SaTerms { suite: KeySuite::Aes128Gcm, esn: true };
+const OTHER: SaTerms = SaTerms { suite: KeySuite::Aes256Gcm, esn: true };
 
 fn machine() -> Agreement {
     Agreement::new(terms(1, 2))
@@ -80,7 +83,7 @@ fn a_client_confirms_only_after_inbound_and_then_outbound_are_installed() {
             if o.epoch == 1 && o.spi == 300 && o.nonce == [1; 32] && o.suite == "aes-128-gcm"));
     m.received(A, answer(1), T0).unwrap();
     match &effects(&mut m)[..] {
-        [Effect::InstallInbound { connection: A, spi: Spi(300), context }] => {
+        [Effect::InstallInbound { connection: A, spi: Spi(300), context, esn: true }] => {
             assert_eq!((context.client, context.server), (EdgeId(1), EdgeId(2)));
             assert_eq!((context.sender, context.spi), (EdgeId(2), Spi(300)));
             assert_eq!((context.nonce_client, context.nonce_server), ([1; 32], [4; 32]));
@@ -89,7 +92,7 @@ fn a_client_confirms_only_after_inbound_and_then_outbound_are_installed() {
     }
     m.inbound_installed(Spi(300), true, T0).unwrap();
     match &effects(&mut m)[..] {
-        [Effect::InstallOutbound { connection: A, spi: Spi(8001), context }] => {
+        [Effect::InstallOutbound { connection: A, spi: Spi(8001), context, esn: true }] => {
             assert_eq!((context.sender, context.spi), (EdgeId(1), Spi(8001)));
         }
         other => panic!("{other:?}"),
@@ -208,6 +211,7 @@ fn an_offer_that_cannot_be_keyed_is_refused_with_a_code_and_changes_nothing() {
         (KeyOffer { nonce: vec![0; 31], ..valid.clone() }, "bad_nonce"),
         (KeyOffer { spi: 255, ..valid.clone() }, "bad_spi"),
         (KeyOffer { suite: "aes-256-gcm".into(), ..valid.clone() }, "suite_mismatch"),
+        (KeyOffer { suite: "aes-128-gcm no-esn".into(), ..valid.clone() }, "suite_mismatch"),
     ];
     for (bad, code) in table {
         let mut m = machine();
@@ -351,7 +355,7 @@ fn a_new_suite_is_keyed_at_once_and_the_path_that_goes_takes_its_sas_along() {
     key_as_client(&mut m, A, 1, 300, T0);
     effects(&mut m);
     let now = T0 + EPOCH_INTERVAL;
-    m.set_suite(KeySuite::Aes256Gcm, now);
+    m.set_terms(OTHER, now);
     m.reserved(A, 2, Spi(301), [1; 32], now).unwrap();
     assert!(effects(&mut m).iter().any(|e| matches!(
         e,
@@ -376,4 +380,94 @@ fn a_connection_that_is_adopted_again_goes_on_with_its_epochs() {
     effects(&mut m);
     m.adopt(A, Role::Client, T0);
     assert_eq!(effects(&mut m), [Effect::ReserveInbound { connection: A, epoch: 2 }]);
+}
+
+fn offered(m: &mut Agreement) -> Option<String> {
+    effects(m).into_iter().find_map(|effect| match effect {
+        Effect::Send { message: KeyMessage::Offer(offer), .. } => Some(offer.suite),
+        _ => None,
+    })
+}
+
+fn offer_of(epoch: u64, terms: SaTerms) -> KeyMessage {
+    match offer(epoch) {
+        KeyMessage::Offer(offer) => KeyMessage::Offer(KeyOffer { suite: terms.name(), ..offer }),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_client_whose_peer_is_a_generation_behind_goes_on_with_what_is_in_use() {
+    let mut m = machine();
+    m.adopt(A, Role::Client, T0);
+    key_as_client(&mut m, A, 1, 300, T0);
+    effects(&mut m);
+    let mut now = T0 + EPOCH_INTERVAL;
+    m.set_terms(OTHER, now);
+    let mut epoch = 1;
+    for expected in ["aes-256-gcm", "aes-128-gcm", "aes-256-gcm", "aes-128-gcm"] {
+        epoch += 1;
+        m.reserved(A, epoch, Spi(300 + epoch as u32), [1; 32], now).unwrap();
+        assert_eq!(offered(&mut m).as_deref(), Some(expected));
+        m.received(A, refusal(epoch, "suite_mismatch"), now).unwrap();
+        now = m.next_deadline().unwrap();
+        m.handle_timeout(now);
+    }
+    // A refusal for another reason changes nothing.
+    m.reserved(A, 6, Spi(306), [1; 32], now).unwrap();
+    m.received(A, refusal(6, "busy"), now).unwrap();
+    now = m.next_deadline().unwrap();
+    m.handle_timeout(now);
+    m.reserved(A, 7, Spi(307), [1; 32], now).unwrap();
+    assert_eq!(offered(&mut m).as_deref(), Some("aes-256-gcm"));
+    m.received(A, refusal(7, "suite_mismatch"), now).unwrap();
+    now = m.next_deadline().unwrap();
+    m.handle_timeout(now);
+    m.reserved(A, 8, Spi(308), [1; 32], now).unwrap();
+    m.received(A, answer(8), now).unwrap();
+    let context = effects(&mut m).into_iter().find_map(|effect| match effect {
+        Effect::InstallInbound { context, .. } => Some(context.suite),
+        _ => None,
+    });
+    assert_eq!(context, Some(KeySuite::Aes128Gcm), "as was agreed, not as is wanted");
+}
+
+#[test]
+fn a_server_takes_the_old_terms_until_the_new_ones_have_keyed_the_path() {
+    let mut m = machine();
+    m.adopt(A, Role::Server, T0);
+    key_as_server(&mut m, A, 1, 300, T0);
+    let now = T0 + EPOCH_INTERVAL;
+    m.set_terms(OTHER, now);
+    key_as_server(&mut m, A, 2, 301, now);
+    effects(&mut m);
+    m.received(A, offer_of(3, OTHER), now).unwrap();
+    m.reserved(A, 3, Spi(302), [1; 32], now).unwrap();
+    m.inbound_installed(Spi(302), true, now).unwrap();
+    m.received(A, confirm(3), now).unwrap();
+    m.outbound_installed(A, Spi(9_003), true, now).unwrap();
+    effects(&mut m);
+    m.received(A, offer(4), now).unwrap();
+    let refused = Effect::Refused { code: "suite_mismatch".into() };
+    assert_eq!(effects(&mut m).first(), Some(&refused), "what is old is gone");
+}
+
+#[test]
+fn a_server_whose_terms_change_in_the_middle_of_an_epoch_asks_when_it_is_over_and_once() {
+    let mut m = machine();
+    m.adopt(A, Role::Server, T0);
+    m.received(A, offer(1), T0).unwrap();
+    m.reserved(A, 1, Spi(300), [1; 32], T0).unwrap();
+    m.set_terms(OTHER, T0);
+    m.inbound_installed(Spi(300), true, T0).unwrap();
+    m.received(A, confirm(1), T0).unwrap();
+    m.outbound_installed(A, Spi(9_001), true, T0).unwrap();
+    let asks = |m: &mut Agreement| {
+        let asks = |e: &Effect| matches!(e, Effect::Send { message: KeyMessage::Request(_), .. });
+        effects(m).iter().filter(|effect| asks(effect)).count()
+    };
+    assert_eq!(asks(&mut m), 1);
+    // The client has nothing else: to ask again would only repeat it.
+    key_as_server(&mut m, A, 2, 301, T0 + EPOCH_INTERVAL * 3);
+    assert_eq!(asks(&mut m), 0);
 }

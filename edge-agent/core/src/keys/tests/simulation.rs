@@ -272,7 +272,7 @@ impl World {
                     let key = end.export(&context);
                     end.jobs.push_back(Job::Inbound(spi, key));
                 }
-                Effect::InstallOutbound { connection, spi, context } => {
+                Effect::InstallOutbound { connection, spi, context, .. } => {
                     let key = end.export(&context);
                     end.jobs.push_back(Job::Outbound(connection, spi, key));
                 }
