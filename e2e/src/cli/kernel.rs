@@ -12,7 +12,7 @@ use std::time::Duration;
 pub(super) enum Kernel {
     /// Run scenarios, each in a kernel of its own; writes target/reports/kernel.json
     Run {
-        /// Names; without any, all that are expected to pass
+        /// Names; without any, all of them
         names: Vec<String>,
         /// Only those that are part of `make test`
         #[arg(long)]

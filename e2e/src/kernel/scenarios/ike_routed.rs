@@ -30,12 +30,22 @@ pub fn by_gre() -> Verdict {
     routed("gre", Led::ByGre, "hwg")
 }
 
+/// By either driver of the fabric at the edge: such tunnels are the kernel's with both.
 fn routed(mode: &str, led: Led, prefix: &str) -> Verdict {
+    let by = |driver| {
+        let passed = with_driver(mode, led, prefix, driver);
+        passed.map_err(|failure| format!("{driver} driver: {failure}"))
+    };
+    Ok(json!({"userspace": by("userspace")?, "kernel": by("kernel")?}))
+}
+
+fn with_driver(mode: &str, led: Led, prefix: &str, driver: &'static str) -> Verdict {
     for module in ["xfrm_interface", "ip_gre"] {
         run(&format!("modprobe {module}"))?;
     }
     let fields = format!(", dh_groups: [{GROUP}], mode: {mode}");
     let spec = FleetSpec::with_gateway(&fields).map_err(|error| error.line())?.left_alone();
+    let spec = spec.with_driver(EDGE, driver);
     let mut fleet = Fleet::up(spec).map_err(|error| error.line())?;
     passes(&mut fleet, led, prefix).map_err(|error| {
         eprintln!("{}", fleet.log_tails());

@@ -69,7 +69,13 @@ fn each(kinds: &[Kind], driver: &'static str) -> Verdict {
         let mut fleet = Fleet::up(spec).map_err(|error| format!("{name}: {}", error.line()))?;
         let passed = passes(&mut fleet, kind).map_err(|error| {
             eprintln!("{}", fleet.log_tails());
-            for command in ["ip -s xfrm state", "ip xfrm policy", "cat /proc/net/xfrm_stat"] {
+            for command in [
+                "ip -s xfrm state",
+                "ip xfrm policy",
+                "cat /proc/net/xfrm_stat",
+                "ip -s link",
+                "nft list ruleset",
+            ] {
                 for node in ["left", PEER] {
                     let words: Vec<&str> = command.split(' ').collect();
                     eprintln!("── {node}: {command}\n{:?}", at(&fleet, node, &words));

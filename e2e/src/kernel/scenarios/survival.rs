@@ -11,6 +11,8 @@ use std::time::Duration;
 /// Longer than a look of the driver at the kernel.
 const DEAD: Duration = Duration::from_secs(5);
 
+/// With the driver's next look.
+const LONG: Duration = Duration::from_secs(90);
 const LATE: Duration = Duration::from_secs(10);
 
 /// A program may have to be read, and a module to be loaded, by a processor that has much else to do.
@@ -32,6 +34,8 @@ pub fn flush() -> Verdict {
         fleet.wait_edges_up(SOON)?;
         let after = spis(fleet, "left")?;
         assert!(before.is_disjoint(&after), "what was flushed came back: {before:?} {after:?}");
+        remove_interfaces(fleet, "right")?;
+        flow.wait_flowing(LONG)?;
         let seen = guards.look()?;
         assert_eq!(seen.on_wan, 0, "in clear on {:?}", seen.leaking);
         assert!(seen.on_lan > 100, "the search finds what it looks for: {seen:?}");
@@ -39,6 +43,22 @@ pub fn flush() -> Verdict {
         let loss = flow.loss(sent_before, flow.sent()?)?;
         Ok(json!({"marked_on_wan": 0, "lost_meanwhile": loss.lost}))
     })
+}
+
+/// What arrives for them is decrypted and belongs to nothing: the kernel answers such packets with errors that quote them.
+fn remove_interfaces(fleet: &Fleet, node: &str) -> Result<(), FleetError> {
+    let listing = at(fleet, node, &["ip", "-o", "link"])?;
+    let names =
+        listing.lines().filter_map(|line| line.split_whitespace().nth(1)?.split('@').next());
+    let carrying: Vec<&str> =
+        names.filter(|name| name.starts_with("hw") && name.ends_with("s1")).collect();
+    assert!(!carrying.is_empty(), "no interface of a path in {listing}");
+    for name in carrying {
+        at(fleet, node, &["ip", "link", "del", name])?;
+    }
+    // So long their packets find none, unless they are back before.
+    std::thread::sleep(Duration::from_secs(1));
+    Ok(())
 }
 
 /// Its agent dead, a site goes on; the next agent takes over what it finds.

@@ -7,8 +7,9 @@ use ring::digest::{SHA256, digest};
 use super::TunnelMode;
 use crate::config::IkeTunnel;
 
-const XFRM: &str = "hwx";
-const GRE: &str = "hwg";
+/// What names of interfaces to gateways begin with.
+pub(crate) const XFRM: &str = "hwx";
+pub(crate) const GRE: &str = "hwg";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum InterfaceKind {

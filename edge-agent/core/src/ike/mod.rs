@@ -5,7 +5,7 @@
 
 mod connection;
 mod desired;
-mod interface;
+pub(crate) mod interface;
 pub mod links;
 mod monitor;
 mod plan;

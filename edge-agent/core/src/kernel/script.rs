@@ -8,9 +8,14 @@ use ipnet::IpNet;
 use super::{Inputs, MARK_MASK, class_mark, link_name};
 use crate::config::Match;
 use crate::id::{PathId, SegmentId, TunnelId, gre_key};
+use crate::ike::interface::{GRE, XFRM};
+use crate::manual::LINK_PREFIX;
 
 /// The name of our table, family inet.
 pub const TABLE: &str = "hawser_paths";
+
+/// Interfaces of tunnels with gateways, which are none of the paths'.
+const GATEWAY_INTERFACES: [&str; 3] = [GRE, LINK_PREFIX, XFRM];
 
 /// Protocols with ports.
 const WITH_PORTS: [u8; 4] = [6, 17, 33, 132];
@@ -171,8 +176,13 @@ fn add_source_check(
 }
 
 /// Before routing. What comes by one of our interfaces that is not in the table any more is dropped, and so is what is
-/// not a probe in segment 0: probes are taken before this.
+/// not a probe in segment 0: probes are taken before this. What tunnels with gateways let in is the guard's matter.
 fn add_prerouting(text: &mut String, inputs: &Inputs, jumps: &BTreeMap<String, String>) {
+    text.push_str("\tchain strangers {\n");
+    for prefix in GATEWAY_INTERFACES {
+        let _ = writeln!(text, "\t\tiifname \"{prefix}*\" accept");
+    }
+    text.push_str("\t\tcounter drop\n\t}\n");
     text.push_str(
         "\tchain prerouting {\n\t\ttype filter hook prerouting priority mangle; policy accept;\n",
     );
@@ -180,7 +190,7 @@ fn add_prerouting(text: &mut String, inputs: &Inputs, jumps: &BTreeMap<String, S
         let jumps = jumps.iter().map(|(name, chain)| format!("\"{name}\" : goto {chain}"));
         let _ = writeln!(text, "\t\tiifname vmap {}", list(jumps));
     }
-    text.push_str("\t\tiifname \"hw*\" counter drop\n");
+    text.push_str("\t\tiifname \"hw*\" goto strangers\n");
     if let Some(main) = inputs.main_segment() {
         let _ = writeln!(text, "\t\tgoto {}", classes_chain(main));
     }
@@ -193,6 +203,9 @@ fn add_prerouting(text: &mut String, inputs: &Inputs, jumps: &BTreeMap<String, S
 fn add_output(text: &mut String, inputs: &Inputs) {
     text.push_str("\tchain output {\n\t\ttype route hook output priority mangle; policy accept;\n");
     text.push_str("\t\toifname != \"hw*\" return\n\t\tip6 daddr ff00::/8 drop\n");
+    for prefix in GATEWAY_INTERFACES {
+        let _ = writeln!(text, "\t\toifname \"{prefix}*\" return");
+    }
     if let Some(main) = inputs.main_segment() {
         let _ = writeln!(text, "\t\tgoto {}", classes_chain(main));
     }

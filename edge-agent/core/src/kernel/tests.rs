@@ -315,7 +315,9 @@ fn the_script_marks_checks_sources_and_keeps_segments_apart() {
         "\"hw1s1\" : goto from_1_1",
         "\"lan1\" : goto classes_2",
         "ip saddr != @sources_1_1_4 counter drop",
-        "iifname \"hw*\" counter drop",
+        "iifname \"hw*\" goto strangers",
+        "chain strangers {\n\t\tiifname \"hwg*\" accept\n\t\tiifname \"hwm*\" accept\n\t\tiifname \"hwx*\" accept\n\t\tcounter drop\n\t}",
+        "oifname \"hwm*\" return",
         "tcp option maxseg size set rt mtu",
         "iifname { \"hw1s1\", \"hw2s1\", \"hw3s1\", \"lan0\" } oifname { \"hw1s2\", \"hw2s2\", \"hw3s2\", \"lan1\" } counter drop",
     ] {

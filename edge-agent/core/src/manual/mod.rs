@@ -22,7 +22,7 @@ pub use plan::{Direction, Held, Link, Policy, State, StateId, Step, Way, desired
 use crate::config::ManualTunnel;
 
 /// Before the names of our interfaces; then the inbound SPI.
-const LINK_PREFIX: &str = "hwm";
+pub(crate) const LINK_PREFIX: &str = "hwm";
 /// Octets that GRE without a key adds.
 pub const GRE_BYTES: u32 = 4;
 /// No IPv6 link may have a shorter one, and every path on the way takes it.

@@ -141,6 +141,7 @@ fn add_own_traffic(script: &mut String, uplinks: &str, ipsec: bool, edge: &EdgeS
         writeln!(script, "\t\toifname {uplinks} ip6 saddr @own6 ip6 daddr @overlay6 counter drop");
     // By number: a minimal system has no /etc/protocols to look names up in.
     let _ = writeln!(script, "\t\toifname {uplinks} meta l4proto 47 {sent}counter drop");
+    add_quotes(script, uplinks);
     if beyond {
         add_beyond(script, uplinks, ipsec, &[Way::Out]);
     }
@@ -153,6 +154,18 @@ fn add_own_traffic(script: &mut String, uplinks: &str, ipsec: bool, edge: &EdgeS
     }
     edge.manual_tunnels.iter().for_each(|tunnel| add_sources(script, tunnel, false));
     script.push_str("\t}\n");
+}
+
+/// Where the kernel has decrypted GRE that belongs to none of its interfaces (one that moves, or is gone), it answers with an
+/// ICMP error which quotes what it has decrypted, and goes out in clear. The protocol that is quoted stands behind 8 octets of
+/// ICMP in the header quoted.
+fn add_quotes(script: &mut String, uplinks: &str) {
+    for (errors, protocol_at) in
+        [("icmp type { 3, 11, 12 }", 8 * (8 + 9)), ("icmpv6 type { 1, 2, 3, 4 }", 8 * (8 + 6))]
+    {
+        let _ =
+            writeln!(script, "\t\toifname {uplinks} {errors} @th,{protocol_at},8 47 counter drop");
+    }
 }
 
 /// What comes by an uplink for this host itself is marked, for the check of where its source is. After the kernel driver's
