@@ -422,6 +422,11 @@ pub struct IkeTunnel {
     pub sla: Option<SlaName>,
     /// 0: as usual.
     pub failback_hold_ms: u32,
+    pub protocol: ManualProtocol,
+    /// RFC 4555; IKEv2 only.
+    pub mobike: bool,
+    /// The second best link has an association, too.
+    pub warm: bool,
 }
 
 /// How the links of a tunnel with a gateway are probed.
