@@ -423,8 +423,6 @@ pub struct IkeTunnel {
     /// 0: as usual.
     pub failback_hold_ms: u32,
     pub protocol: ManualProtocol,
-    /// RFC 4555; IKEv2 only.
-    pub mobike: bool,
     /// The second best link has an association, too.
     pub warm: bool,
 }

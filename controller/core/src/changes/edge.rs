@@ -239,7 +239,6 @@ fn ike(old: &IkeTunnel, new: &IkeTunnel) -> Vec<String> {
     let (was, is) = (old.failback_hold_ms, new.failback_hold_ms);
     differs(&mut texts, "hold before fail-back ms", &was, &is);
     differs(&mut texts, "AH", &old.ah, &new.ah);
-    differs(&mut texts, "MOBIKE", &old.mobike, &new.mobike);
     differs(&mut texts, "warm standby", &old.warm, &new.warm);
     texts
 }

@@ -50,7 +50,6 @@ pub(super) fn tunnels(plan: &Plan<'_>, edge: &Edge) -> Result<Vec<wire::IkeTunne
             certificate: certificate(&tunnel.auth),
             mode: mode(tunnel.mode).into(),
             ah: tunnel.protocol == ManualProtocol::Ah,
-            mobike: tunnel.mobike,
             warm: tunnel.warm,
         });
     }

@@ -42,7 +42,6 @@ pub(super) const IKE_FIELDS: &[&str] = &[
     "sla",
     "failback_hold_s",
     "protocol",
-    "mobike",
     "standby",
 ];
 
@@ -102,12 +101,6 @@ pub(super) fn ike_tunnel(
         let mend = "write `mode: route` and two `uplinks`, or leave `standby` out";
         reader.faults.add(code::IKE_MODE_CONFLICT, fields.at("standby"), message, mend);
     }
-    let mobike = reader.flag(&fields, "mobike", false);
-    if mobike && version == IkeVersion::V1 {
-        let message = "IKEv1 has no MOBIKE";
-        let mend = "write `version: ikev2`, or leave `mobike` out";
-        reader.faults.add(code::IKE_MODE_CONFLICT, fields.at("mobike"), message, mend);
-    }
     IkeTunnel {
         name,
         version,
@@ -130,7 +123,6 @@ pub(super) fn ike_tunnel(
             .number(&fields, "failback_hold_s", 1.0..=86_400.0)
             .map_or(0, |seconds| (seconds * 1_000.0).round() as u32),
         protocol: reader.word(&fields, "protocol", &PROTOCOLS).unwrap_or_default(),
-        mobike,
         warm,
     }
 }

@@ -193,7 +193,6 @@ fn ike_tunnel() -> Part {
         ("sla", label()),
         ("failback_hold_s", number(1.0, 86_400.0)),
         ("protocol", words(&PROTOCOLS.map(|(word, _)| word))),
-        ("mobike", flag()),
         ("standby", words(&STANDBYS.map(|(word, _)| word))),
     ])
     .but(json!({

@@ -127,8 +127,6 @@ pub struct IkeTunnel {
     pub failback_hold_ms: u32,
     /// Of its packets.
     pub protocol: crate::ike::Protocol,
-    /// RFC 4555.
-    pub mobike: bool,
     /// The best two links have an association and an interface each. Of [`TunnelMode::Route`] only.
     pub warm: bool,
     /// Of a warm tunnel: the link that routes lead to, by its place. The engine's word, and not the controller's.

@@ -36,8 +36,8 @@ pub fn connection(tunnel: &IkeTunnel, local: &[IpAddr], proof: Proof) -> Option<
         local_id: tunnel.local_id.clone(),
         remote_id: tunnel.remote_id.clone(),
         proposals: vec![format!("{}-{groups}", ike_proposal(suite))],
-        // With it charon follows an address that changes; which link is taken is never left to it.
-        mobike: tunnel.mobike,
+        // The link is chosen by the edge: charon must not move the tunnel by itself.
+        mobike: false,
         several: tunnel.warm,
         force_udp: false,
         dpd_delay_s: tunnel.dpd_delay_s,

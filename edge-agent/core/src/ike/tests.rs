@@ -91,7 +91,6 @@ pub(crate) fn test_tunnel() -> IkeTunnel {
         sla: SlaLimits::default(),
         failback_hold_ms: 0,
         protocol: Protocol::Esp,
-        mobike: false,
         warm: false,
         taken: 0,
     }
@@ -422,11 +421,9 @@ fn each_link_of_a_warm_tunnel_is_a_connection_and_an_interface_of_its_own() {
 }
 
 #[test]
-fn ah_takes_the_integrity_of_a_suite_that_encrypts_nothing_and_mobike_is_said_by_ikev2_only() {
+fn ah_takes_the_integrity_of_a_suite_that_encrypts_nothing() {
     let local: Vec<IpAddr> = vec!["192.0.2.1".parse().expect("an address")];
     let mut tunnel = test_tunnel();
-    tunnel.mobike = true;
-    assert!(connection(&tunnel, &local, Proof::Psk).expect("made").mobike);
     tunnel.protocol = Protocol::Ah;
     assert_eq!(connection(&tunnel, &local, Proof::Psk), None, "an AEAD is nothing for AH");
     tunnel.profile.suite = Suite::NullSha256;

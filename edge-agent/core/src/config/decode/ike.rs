@@ -118,7 +118,6 @@ impl Decoder {
             sla: SlaLimits::default(),
             failback_hold_ms: tunnel.failback_hold_ms,
             protocol: if tunnel.ah { Protocol::Ah } else { Protocol::Esp },
-            mobike: tunnel.mobike,
             warm: tunnel.warm,
             taken: 0,
         };
@@ -149,15 +148,11 @@ impl Decoder {
         typed
     }
 
-    /// AH, MOBIKE and the second association, each with what it needs.
+    /// AH and the second association, each with what it needs.
     fn more(&mut self, tunnel: &IkeTunnel, path: &str) {
         if tunnel.protocol == Protocol::Ah && tunnel.profile.suite.encrypts() {
             let message = format!("AH does not encrypt, as {} would", tunnel.profile.suite);
             self.fault("BAD_VALUE", format!("{path}.ah"), message, MEND_CONTROLLER);
-        }
-        if tunnel.mobike && tunnel.version == IkeVersion::V1 {
-            let message = "IKEv1 has no MOBIKE";
-            self.fault("BAD_VALUE", format!("{path}.mobike"), message, MEND_CONTROLLER);
         }
         if tunnel.warm && (tunnel.mode != TunnelMode::Route || tunnel.uplinks.len() < 2) {
             let message = "a warm standby is for route-based tunnels of two uplinks";
