@@ -9,7 +9,7 @@ use std::sync::Arc;
 use crate::fault::{Fault, code};
 use crate::graph::each_link;
 use crate::intent::{
-    Edge, EdgeName, Fleet, IkeAuth, IkeMode, IkeTunnel, ProfileName, TunnelProfile,
+    Edge, EdgeName, Fleet, IkeAuth, IkeMode, IkeTunnel, ManualProtocol, ProfileName, TunnelProfile,
 };
 
 /// What one agent says of itself and its host, e.g. `ike` or `suite:aes-128-gcm`.
@@ -26,6 +26,8 @@ pub const IKE_CERTIFICATES: &str = "ike-certificates";
 pub const IKE_INTERFACES: &str = "ike-interfaces";
 /// Such tunnels with several links, a probe or an SLA class.
 pub const IKE_LINKS: &str = "ike-links";
+/// Such tunnels with AH or a second association that is kept warm.
+pub const IKE_MORE: &str = "ike-more";
 /// Tunnels whose keys people have put at both ends.
 pub const MANUAL_KEYS: &str = "manual-keys";
 /// The host has strongSwan.
@@ -120,6 +122,7 @@ fn of_edge<'a>(edge: &'a Edge, place: &str, asks: &mut BTreeSet<Ask<'a>>) {
             (needs_certificates(tunnel), IKE_CERTIFICATES),
             (needs_interface(tunnel), IKE_INTERFACES),
             (needs_links(tunnel), IKE_LINKS),
+            (needs_more(tunnel), IKE_MORE),
         ] {
             if needed {
                 ask(&path, feature);
@@ -149,6 +152,11 @@ pub(crate) fn needs_certificates(tunnel: &IkeTunnel) -> bool {
 /// It can't be had from an agent that knows policies only.
 pub(crate) fn needs_interface(tunnel: &IkeTunnel) -> bool {
     tunnel.mode != IkeMode::Policy
+}
+
+/// It can't be had from an agent of before these were there.
+pub(crate) fn needs_more(tunnel: &IkeTunnel) -> bool {
+    tunnel.protocol == ManualProtocol::Ah || tunnel.warm
 }
 
 fn fault(path: &str, feature: &str, edges: &[&str]) -> Fault {

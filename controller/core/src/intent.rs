@@ -422,6 +422,9 @@ pub struct IkeTunnel {
     pub sla: Option<SlaName>,
     /// 0: as usual.
     pub failback_hold_ms: u32,
+    pub protocol: ManualProtocol,
+    /// The second best link has an association, too.
+    pub warm: bool,
 }
 
 /// How the links of a tunnel with a gateway are probed.

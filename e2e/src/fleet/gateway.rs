@@ -293,7 +293,63 @@ impl Gateway {
     pub fn lay_out(fleet: &Fleet, led: Led) -> Result<(), FleetError> {
         let guard = "nft table inet clear { chain output { type filter hook output priority 0; \
                      oifname wan meta l4proto 47 rt ipsec missing drop; }; }";
-        for command in led.commands().iter().map(String::as_str).chain([guard]) {
+        let mut commands = led.commands().to_vec();
+        commands.push(guard.to_owned());
+        Self::typed(fleet, &commands)
+    }
+
+    /// Starts it with a connection and an interface for each of its addresses, once [`Gateway::lay_out_of_two`] made these.
+    ///
+    /// # Errors
+    /// strongSwan is not installed, or does not take the configuration.
+    pub fn routed_of_two(fleet: &Fleet, group: &str) -> Result<Self, FleetError> {
+        let policies = "local_ts = 10.9.0.0/24\n    remote_ts = 10.1.0.0/24";
+        let one = |name: &str, if_id: u32, local: &str, remote: &str| {
+            let any = format!(
+                "local_ts = 0.0.0.0/0\n remote_ts = 0.0.0.0/0\n if_id_in = {if_id}\n if_id_out = {if_id}"
+            );
+            let text = by_hand(2, group, local, remote).replace(policies, &any);
+            text.replace("connections { left {", &format!("connections {{ {name} {{"))
+        };
+        let first = one("left-a", 42, GATEWAY_ADDRESS, "198.51.100.2");
+        let second = one("left-b", 43, GATEWAY_OTHER_ADDRESS, "203.0.113.2");
+        // The key is in the first.
+        let second = second.split("secrets {").next().unwrap_or_default();
+        Self::start(fleet, &format!("{second}\n{first}"))
+    }
+
+    /// Both interfaces, and what answers each computer of the site by the interface that it was heard by last.
+    ///
+    /// # Errors
+    /// The kernel or nft refuses it.
+    pub fn lay_out_of_two(fleet: &Fleet) -> Result<(), FleetError> {
+        let follow = "nft table inet follow { \
+            set by_b { type ipv4_addr; size 1024; flags dynamic,timeout; timeout 1h; }; \
+            chain prerouting { type filter hook prerouting priority mangle; \
+            iifname site-b ip saddr 10.1.0.0/24 add @by_b { ip saddr }; \
+            iifname site-a ip saddr 10.1.0.0/24 delete @by_b { ip saddr }; \
+            iifname lan ip daddr @by_b meta mark set 43; }; }";
+        let mut commands: Vec<String> = Vec::new();
+        for (name, uplink, if_id) in [("site-a", "wan", 42), ("site-b", "wan-b", 43)] {
+            commands.extend([
+                format!("ip link add {name} type xfrm dev {uplink} if_id {if_id}"),
+                format!("ip link set {name} mtu 1400 up"),
+                // Linux takes nothing from an interface without one but where its best route goes.
+                format!("ip addr add 192.0.0.8/32 dev {name} scope host"),
+                format!("sysctl -w net.ipv4.conf.{name}.rp_filter=2"),
+            ]);
+        }
+        commands.extend([
+            "ip route add 10.1.0.0/24 dev site-a".to_owned(),
+            "ip route add 10.1.0.0/24 dev site-b table 43".to_owned(),
+            "ip rule add fwmark 43 table 43".to_owned(),
+            follow.to_owned(),
+        ]);
+        Self::typed(fleet, &commands)
+    }
+
+    fn typed(fleet: &Fleet, commands: &[String]) -> Result<(), FleetError> {
+        for command in commands {
             let argv: Vec<&str> = match command.strip_prefix("nft ") {
                 Some(script) => vec!["nft", script],
                 None => command.split(' ').collect(),
@@ -301,7 +357,7 @@ impl Gateway {
             let output = fleet.lab().exec(NODE, &argv)?;
             if !output.status.success() {
                 let (code, said) = (output.status.code(), output.stderr_text());
-                return Err(FleetError::Command { command: command.to_owned(), code, said });
+                return Err(FleetError::Command { command: command.clone(), code, said });
             }
         }
         Ok(())

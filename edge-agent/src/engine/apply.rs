@@ -79,8 +79,9 @@ impl Engine {
         spans: ApplySpans,
     ) {
         let (host, internal) = (self.host.clone(), self.internal.clone());
+        let of_host = self.as_taken(&edge);
         tokio::spawn(async move {
-            let result = guard(&host, &edge, strict).await;
+            let result = guard(&host, &of_host, strict).await;
             let stage = Stage::Guarded;
             let _ = internal.send(Done { id, edge, reply, spans, stage, result }).await;
         });
@@ -105,8 +106,9 @@ impl Engine {
                     return refuse(id, reply, faults);
                 }
                 let (host, internal) = (self.host.clone(), self.internal.clone());
+                let of_host = self.as_taken(&edge);
                 tokio::spawn(async move {
-                    let result = host.hold(edge.clone()).await;
+                    let result = host.hold(of_host).await;
                     let stage = Stage::Complete;
                     let _ = internal.send(Done { id, edge, reply, spans, stage, result }).await;
                 });

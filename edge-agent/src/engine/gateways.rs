@@ -8,12 +8,13 @@ use std::time::Duration;
 
 use hawser_edge_core::config::{EdgeState, IkeProbeKind, IkeTunnel};
 use hawser_edge_core::id::UplinkId;
-use hawser_edge_core::ike::State;
 use hawser_edge_core::ike::links::{Asked, Link, LinkSettings, Links, are_watched, links};
+use hawser_edge_core::ike::{State, lanes, tunnel_of};
 use hawser_edge_core::select::{Decision, DecisionContext};
 use hawser_edge_core::time::Micros;
 use hawser_proto::agent::v1 as wire;
 
+use super::ike::lane;
 use super::{Engine, Timer, clock};
 use crate::ike::held;
 use crate::ike::{Echo, ProbeSocket, ProbeSpec};
@@ -64,6 +65,10 @@ impl Engine {
         let former = self.held_links.get(&name);
         if let Some(link) = former.and_then(|(uplink, remote)| links.find(uplink, *remote)) {
             links.start_on(link, now);
+        }
+        let former = self.held_links.get(&spare_key(&name));
+        if let Some(link) = former.and_then(|(uplink, remote)| links.find(uplink, *remote)) {
+            links.start_spare_on(link, now);
         }
         Gateway {
             name: name.into(),
@@ -145,9 +150,9 @@ impl Engine {
         let now = self.clock.now();
         let samples = self.ike.samples();
         let Some(gateway) = self.gateways.get_mut(name) else { return };
-        let sample = samples.iter().find(|sample| sample.name == name);
-        gateway.links.handle_ike(state(sample, gateway.links.held()), now);
-        let place = |links: &Links| (links.is_settled(), links.held().cloned());
+        gateway.hear_charon(&samples, now);
+        let place =
+            |links: &Links| (links.is_settled(), links.held().cloned(), links.spare().cloned());
         let (was, mut decisions) = (place(&gateway.links), Vec::new());
         while let Some(decision) = gateway.links.poll(now) {
             gateway.since_unix_ms = clock::unix_ms();
@@ -163,8 +168,9 @@ impl Engine {
             self.count("ike_probe_unsent");
         }
         if moved {
-            self.tell_charon();
             self.remember_links();
+            self.lead_routes();
+            self.tell_charon();
         }
         for decision in &decisions {
             self.record_link(name, decision);
@@ -185,9 +191,14 @@ impl Engine {
     }
 
     fn remember_links(&mut self) {
-        let held = self.gateways.iter().filter_map(|(name, gateway)| {
-            let link = gateway.links.held()?;
-            Some((name.clone(), (link.uplink_name.clone(), link.remote)))
+        let held = self.gateways.iter().flat_map(|(name, gateway)| {
+            let links =
+                [(name.clone(), gateway.links.held()), (spare_key(name), gateway.links.spare())];
+            let named = |(key, link): (String, Option<&Link>)| {
+                let link = link?;
+                Some((key, (link.uplink_name.clone(), link.remote)))
+            };
+            links.into_iter().filter_map(named).collect::<Vec<_>>()
         });
         self.held_links = held.collect();
         let (state_dir, held) = (self.state_dir.clone(), self.held_links.clone());
@@ -199,11 +210,43 @@ impl Engine {
         });
     }
 
+    /// The kernel's routes to what is beyond a warm tunnel, to the link that it has now.
+    fn lead_routes(&self) {
+        let Some(edge) = self.edge.clone() else { return };
+        if !edge.ike_tunnels.iter().any(|tunnel| tunnel.warm) {
+            return;
+        }
+        let (host, edge) = (self.host.clone(), self.as_taken(&edge));
+        tokio::spawn(async move {
+            for fault in host.hold(edge).await.err().unwrap_or_default() {
+                tracing::warn!(code = fault.code, "{}", fault.message);
+            }
+        });
+    }
+
+    /// A generation for the host: with the links that routes of warm tunnels lead to.
+    pub(super) fn as_taken(&self, edge: &Arc<EdgeState>) -> Arc<EdgeState> {
+        let mut edge = edge.clone();
+        if edge.ike_tunnels.iter().any(|tunnel| tunnel.warm) {
+            let changed = Arc::make_mut(&mut edge);
+            for tunnel in changed.ike_tunnels.iter_mut().filter(|tunnel| tunnel.warm) {
+                let Some((uplink, remote)) = self.held_links.get(&tunnel.name) else { continue };
+                let of_name = changed.uplinks.values().find(|known| known.name == *uplink);
+                let fits = |lane: &IkeTunnel| {
+                    of_name.is_some_and(|uplink| lane.uplinks.contains(&uplink.id))
+                        && lane.peer_addresses.contains(remote)
+                };
+                tunnel.taken = lanes(tunnel).iter().position(fits).unwrap_or_default();
+            }
+        }
+        edge
+    }
+
     /// Tunnels as charon tells of them, with what is known of their links.
     /// Of all tunnels with devices that are not Hawser, however they are keyed.
     pub(super) fn ike_samples(&self) -> Vec<wire::IkeSample> {
         let now = self.clock.now();
-        let mut samples = self.ike.samples().to_vec();
+        let mut samples = self.whole_tunnels();
         for sample in &mut samples {
             let Some(gateway) = self.gateways.get(&sample.name) else { continue };
             sample.moves = gateway.moves;
@@ -214,7 +257,54 @@ impl Engine {
     }
 }
 
+impl Engine {
+    /// A warm tunnel is what the link is that it has; what it carried, all of them did.
+    fn whole_tunnels(&self) -> Vec<wire::IkeSample> {
+        let mut whole: BTreeMap<String, wire::IkeSample> = BTreeMap::new();
+        for sample in self.ike.samples().iter() {
+            let name = tunnel_of(&sample.name).to_owned();
+            let gateway = self.gateways.get(&name).filter(|_| name != sample.name);
+            let has = gateway.is_none_or(|gateway| gateway.taken().as_ref() == Some(&sample.name));
+            let mut told = sample.clone();
+            if let Some(other) = whole.remove(&name) {
+                let (chosen, rest) = if has { (sample, &other) } else { (&other, sample) };
+                told = chosen.clone();
+                told.tx_packets += rest.tx_packets;
+                told.tx_bytes += rest.tx_bytes;
+                told.rx_packets += rest.rx_packets;
+                told.rx_bytes += rest.rx_bytes;
+                told.rekeys += rest.rekeys;
+                told.retries += rest.retries;
+            }
+            told.name.clone_from(&name);
+            whole.insert(name, told);
+        }
+        whole.into_values().collect()
+    }
+}
+
 impl Gateway {
+    /// What charon says of each association.
+    fn hear_charon(&mut self, samples: &[wire::IkeSample], now: Micros) {
+        let find = |name: &str| samples.iter().find(|sample| sample.name == name);
+        if !self.links.settings().tunnel.warm {
+            self.links.handle_ike(state(find(&self.name), self.links.held()), now);
+            return;
+        }
+        let settings = self.links.settings().clone();
+        for link in &settings.links {
+            let Some(lane) = lane(&settings.tunnel, link) else { continue };
+            if let Some(id) = self.links.find(&link.uplink_name, link.remote) {
+                self.links.handle_lane(id, state(find(&lane.name), Some(link)), now);
+            }
+        }
+    }
+
+    /// By its name in charon.
+    fn taken(&self) -> Option<String> {
+        Some(lane(&self.links.settings().tunnel, self.links.held()?)?.name)
+    }
+
     /// False: it did not leave this host.
     fn send(
         &mut self,
@@ -266,6 +356,11 @@ impl Gateway {
             }
         }
     }
+}
+
+/// Beside the tunnel's own name, which has no dot.
+fn spare_key(name: &str) -> String {
+    format!("{name}.spare")
 }
 
 /// What charon says of this very link: what it says of the one before is over.

@@ -1,6 +1,7 @@
 //! Tunnels with gateways that are not Hawser: what the IKE task must hold.
 
 use hawser_edge_core::config::{EdgeState, IkeTunnel};
+use hawser_edge_core::ike::lanes;
 use hawser_edge_core::ike::links::Link;
 
 use super::Engine;
@@ -28,23 +29,33 @@ impl Engine {
                 return None;
             }
             if let Some(link) = links.and_then(|links| links.held()) {
-                return Some(over(tunnel, link));
+                let both = [Some(link), links.and_then(|links| links.spare())];
+                return Some(
+                    both.into_iter().flatten().filter_map(|link| over(tunnel, link)).collect(),
+                );
             }
             // There is no choice; or no link can be used, and what ails the first one is told.
             let uplink = tunnel.uplinks.first()?;
             let local = self.gateway_sources(&edge, *uplink);
-            Some(Wanted { tunnel: tunnel.clone(), local })
+            let tunnel = lanes(tunnel).into_iter().next()?;
+            Some(vec![Wanted { tunnel, local }])
         });
-        self.ike.hold(wanted.collect());
+        self.ike.hold(wanted.flatten().collect());
     }
 }
 
 /// Over this link and no other.
-fn over(tunnel: &IkeTunnel, link: &Link) -> Wanted {
-    let tunnel = IkeTunnel {
-        uplinks: vec![link.uplink],
-        peer_addresses: vec![link.remote],
-        ..tunnel.clone()
+fn over(tunnel: &IkeTunnel, link: &Link) -> Option<Wanted> {
+    let lane = lane(tunnel, link)?;
+    let tunnel =
+        IkeTunnel { uplinks: vec![link.uplink], peer_addresses: vec![link.remote], ..lane };
+    Some(Wanted { tunnel, local: link.local.into_iter().collect() })
+}
+
+/// The tunnel as charon knows it over this link: of a warm one, its part.
+pub(super) fn lane(tunnel: &IkeTunnel, link: &Link) -> Option<IkeTunnel> {
+    let fits = |lane: &IkeTunnel| {
+        lane.uplinks.contains(&link.uplink) && lane.peer_addresses.contains(&link.remote)
     };
-    Wanted { tunnel, local: link.local.into_iter().collect() }
+    lanes(tunnel).into_iter().find(fits)
 }

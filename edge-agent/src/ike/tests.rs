@@ -140,6 +140,7 @@ fn desired(version: IkeVersion, key: &str) -> BTreeMap<String, Wanted> {
         remote_id: "peer.example".into(),
         proposals: vec!["aes128-sha256-modp2048".into()],
         mobike: true,
+        several: false,
         force_udp: false,
         dpd_delay_s: 10,
         rekey_s: 14_400,

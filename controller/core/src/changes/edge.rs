@@ -238,6 +238,8 @@ fn ike(old: &IkeTunnel, new: &IkeTunnel) -> Vec<String> {
     differs(&mut texts, "SLA", &old.sla_class, &new.sla_class);
     let (was, is) = (old.failback_hold_ms, new.failback_hold_ms);
     differs(&mut texts, "hold before fail-back ms", &was, &is);
+    differs(&mut texts, "AH", &old.ah, &new.ah);
+    differs(&mut texts, "warm standby", &old.warm, &new.warm);
     texts
 }
 

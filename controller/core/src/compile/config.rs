@@ -60,6 +60,9 @@ fn features(edge: &Edge) -> Vec<String> {
     if edge.ike_tunnels.iter().any(capability::needs_links) {
         features.push(capability::IKE_LINKS.to_owned());
     }
+    if edge.ike_tunnels.iter().any(capability::needs_more) {
+        features.push(capability::IKE_MORE.to_owned());
+    }
     if !edge.manual_tunnels.is_empty() {
         features.push(capability::MANUAL_KEYS.to_owned());
     }

@@ -5,7 +5,9 @@ use ipnet::IpNet;
 
 use super::{Plan, config};
 use crate::allocate::NotAllocated;
-use crate::intent::{Edge, IkeAuth, IkeMode, IkeProbe, IkeProbeKind, IkeStart, IkeVersion, PeerCa};
+use crate::intent::{
+    Edge, IkeAuth, IkeMode, IkeProbe, IkeProbeKind, IkeStart, IkeVersion, ManualProtocol, PeerCa,
+};
 
 /// By name.
 pub(super) fn tunnels(plan: &Plan<'_>, edge: &Edge) -> Result<Vec<wire::IkeTunnel>, NotAllocated> {
@@ -47,6 +49,8 @@ pub(super) fn tunnels(plan: &Plan<'_>, edge: &Edge) -> Result<Vec<wire::IkeTunne
             failback_hold_ms: tunnel.failback_hold_ms,
             certificate: certificate(&tunnel.auth),
             mode: mode(tunnel.mode).into(),
+            ah: tunnel.protocol == ManualProtocol::Ah,
+            warm: tunnel.warm,
         });
     }
     list.sort_by(|a, b| a.name.cmp(&b.name));

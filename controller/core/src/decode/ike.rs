@@ -7,6 +7,7 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
+use super::manual::PROTOCOLS;
 use super::{Fields, MAIN_SEGMENT, Place, PlacedPrefix, Reader};
 use crate::Suite;
 use crate::document::Node;
@@ -40,6 +41,8 @@ pub(super) const IKE_FIELDS: &[&str] = &[
     "probe",
     "sla",
     "failback_hold_s",
+    "protocol",
+    "standby",
 ];
 
 /// By strongSwan's names. Those of 1024 bits and less are broken, or as good as that.
@@ -50,6 +53,9 @@ const USUAL_GROUPS: [&str; 2] = ["modp3072", "modp2048"];
 
 pub(crate) const MODES: [(&str, IkeMode); 3] =
     [("policy", IkeMode::Policy), ("route", IkeMode::Route), ("gre", IkeMode::Gre)];
+
+/// Whether the second best link has an association, too.
+pub(crate) const STANDBYS: [(&str, bool); 2] = [("cold", false), ("warm", true)];
 
 /// The edge that has the tunnel.
 pub(super) struct At<'a> {
@@ -89,6 +95,12 @@ pub(super) fn ike_tunnel(
         let mend = "leave one uplink and one address of the gateway, or write `mode: route`";
         reader.faults.add(code::IKE_MODE_CONFLICT, fields.at("mode"), message, mend);
     }
+    let warm = reader.word(&fields, "standby", &STANDBYS).unwrap_or_default();
+    if warm && (mode != IkeMode::Route || uplinks.len() < 2) {
+        let message = "a warm standby needs an interface for each link, and two uplinks";
+        let mend = "write `mode: route` and two `uplinks`, or leave `standby` out";
+        reader.faults.add(code::IKE_MODE_CONFLICT, fields.at("standby"), message, mend);
+    }
     IkeTunnel {
         name,
         version,
@@ -110,6 +122,8 @@ pub(super) fn ike_tunnel(
         failback_hold_ms: reader
             .number(&fields, "failback_hold_s", 1.0..=86_400.0)
             .map_or(0, |seconds| (seconds * 1_000.0).round() as u32),
+        protocol: reader.word(&fields, "protocol", &PROTOCOLS).unwrap_or_default(),
+        warm,
     }
 }
 

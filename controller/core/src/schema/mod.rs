@@ -8,7 +8,7 @@ mod tests;
 use serde_json::{Map, Value, json};
 
 use crate::decode::ike::links::{PROBE_INTERVAL_MS, PROBES};
-use crate::decode::ike::{DH_GROUPS, MODES};
+use crate::decode::ike::{DH_GROUPS, MODES, STANDBYS};
 use crate::decode::manual::{self, PROTOCOLS, SPIS};
 use crate::suite::Suite;
 use crate::{limits, presets};
@@ -192,6 +192,8 @@ fn ike_tunnel() -> Part {
         ("probe", ike_probe()),
         ("sla", label()),
         ("failback_hold_s", number(1.0, 86_400.0)),
+        ("protocol", words(&PROTOCOLS.map(|(word, _)| word))),
+        ("standby", words(&STANDBYS.map(|(word, _)| word))),
     ])
     .but(json!({
         "if": says(&["certificate"]), "then": says(&["peer_ca"]), "else": says(&["psk", "local_id"]),

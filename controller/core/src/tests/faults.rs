@@ -150,6 +150,9 @@ fn tunnels_with_gateways_are_checked_where_they_stand() {
             "IKE_MODE_CONFLICT",
             ".mode",
         ),
+        ("name: dc, ", "name: dc, standby: warm, ", "IKE_MODE_CONFLICT", ".standby"),
+        ("name: dc, ", "name: dc, mode: route, standby: warm, ", "IKE_MODE_CONFLICT", ".standby"),
+        ("name: dc, ", "name: dc, protocol: ah, ", "IKE_SUITE_UNSUPPORTED", ".profile"),
         ("psk: dc, ", "certificate: ../dc, peer_ca: ca, ", "NAME_INVALID", ".certificate"),
         ("psk: dc, ", "certificate: dc, peer_ca: /etc/ca, ", "NAME_INVALID", ".peer_ca"),
         (

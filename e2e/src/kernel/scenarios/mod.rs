@@ -5,6 +5,7 @@ mod ike;
 mod ike_fleet;
 mod ike_links;
 mod ike_routed;
+mod ike_warm;
 mod manual;
 mod moves;
 mod nat;
@@ -64,6 +65,7 @@ pub const ALL: &[Scenario] = &[
     long("manual-keys-userspace", manual::userspace),
     long("ah-transport", manual::ah_transport),
     long("ike-smart-link", ike_links::smart_link),
+    long("ike-warm-standby", ike_warm::warm_standby),
 ];
 
 /// The scenario of that name.

@@ -17,12 +17,13 @@ use crate::manual::{KeyName, Mode, Protocol};
 pub use decode::{Fault, decode};
 
 /// Features that this agent has; a generation that requires another is refused.
-pub const FEATURES: [&str; 8] = [
+pub const FEATURES: [&str; 9] = [
     "fabric-keys",
     "ike",
     "ike-certificates",
     "ike-interfaces",
     "ike-links",
+    "ike-more",
     "manual-keys",
     "stamp",
     "userspace-dataplane",
@@ -124,6 +125,12 @@ pub struct IkeTunnel {
     pub sla: SlaLimits,
     /// 0: the default.
     pub failback_hold_ms: u32,
+    /// Of its packets.
+    pub protocol: crate::ike::Protocol,
+    /// The best two links have an association and an interface each. Of [`TunnelMode::Route`] only.
+    pub warm: bool,
+    /// Of a warm tunnel: the link that routes lead to, by its place. The engine's word, and not the controller's.
+    pub taken: usize,
 }
 
 /// How the links of a tunnel with a gateway are probed.

@@ -101,6 +101,8 @@ pub struct Connection {
     pub proposals: Vec<String>,
     /// RFC 4555; IKEv2 only.
     pub mobike: bool,
+    /// The gateway has other associations with this edge, under the same identities, which must stay.
+    pub several: bool,
     /// ESP in UDP (RFC 3948) also where no NAT is seen.
     pub force_udp: bool,
     /// RFC 3706 and RFC 7296 section 2.4; 0: a dead peer is not looked for.
@@ -129,7 +131,7 @@ impl Connection {
             children = children.section(child_name, child.message(self.dpd_delay_s > 0));
         }
         let v2 = self.version == IkeVersion::V2;
-        let connection = Section::default()
+        let mut connection = Section::default()
             .scalar("version", if v2 { "2" } else { "1" })
             .list("local_addrs", self.local.iter().map(IpAddr::to_string))
             .list("remote_addrs", self.remote.iter().map(IpAddr::to_string))
@@ -149,6 +151,10 @@ impl Connection {
             .section("local", local)
             .section("remote", remote)
             .section("children", children);
+        if self.several {
+            // Else INITIAL_CONTACT would have the gateway drop them (RFC 7296 section 2.4).
+            connection = connection.scalar("unique", "never");
+        }
         Section::default().section(name, connection)
     }
 }

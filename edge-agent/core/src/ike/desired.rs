@@ -36,8 +36,9 @@ pub fn connection(tunnel: &IkeTunnel, local: &[IpAddr], proof: Proof) -> Option<
         local_id: tunnel.local_id.clone(),
         remote_id: tunnel.remote_id.clone(),
         proposals: vec![format!("{}-{groups}", ike_proposal(suite))],
-        // The uplink is chosen by the intent: charon must not move the tunnel by itself.
+        // The link is chosen by the edge: charon must not move the tunnel by itself.
         mobike: false,
+        several: tunnel.warm,
         force_udp: false,
         dpd_delay_s: tunnel.dpd_delay_s,
         rekey_s: tunnel.profile.rekey_after_s.saturating_mul(IKE_LIFETIMES),
@@ -50,7 +51,7 @@ fn children(tunnel: &IkeTunnel) -> Option<BTreeMap<String, Child>> {
     let child = |mode, local: Vec<Selector>, remote: Vec<Selector>| {
         Some(Child {
             mode,
-            protocol: Protocol::Esp,
+            protocol: tunnel.protocol,
             proposals: vec![proposal(tunnel)?],
             local,
             remote,
@@ -96,6 +97,11 @@ fn prefixes(tunnel: &IkeTunnel) -> (Vec<IpNet>, Vec<IpNet>) {
 
 fn proposal(tunnel: &IkeTunnel) -> Option<String> {
     let suite = esp_proposal(tunnel.profile.suite)?;
+    // Only its integrity, by the same name.
+    let suite = match tunnel.protocol {
+        Protocol::Esp => suite,
+        Protocol::Ah => suite.strip_prefix("null-")?,
+    };
     Some(match tunnel.version {
         // Quick mode settles on no group: it is the one that the initiator's public value is of.
         IkeVersion::V1 => format!("{suite}-{}", tunnel.dh_groups.first()?),

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use ring::digest::{SHA256, digest};
 
-use super::TunnelMode;
+use super::{TunnelMode, lanes};
 use crate::config::IkeTunnel;
 
 /// What names of interfaces to gateways begin with.
@@ -32,6 +32,11 @@ pub fn interface_name(tunnel: &IkeTunnel) -> Option<String> {
         TunnelMode::Gre => GRE,
     };
     Some(format!("{prefix}{:08x}", number(&tunnel.name)))
+}
+
+/// Of all its links, where each has one.
+pub fn interface_names(tunnel: &IkeTunnel) -> impl Iterator<Item = String> {
+    lanes(tunnel).into_iter().filter_map(|lane| interface_name(&lane))
 }
 
 /// Of the xfrm interface, and of the policies that are for it.

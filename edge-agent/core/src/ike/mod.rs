@@ -6,6 +6,7 @@
 mod connection;
 mod desired;
 pub(crate) mod interface;
+mod lane;
 pub mod links;
 mod monitor;
 mod plan;
@@ -20,7 +21,8 @@ pub use connection::{
     Child, Connection, IkeVersion, Mode, Proof, Protocol, Selector, Start, TunnelMode,
 };
 pub use desired::connection;
-pub use interface::{InterfaceKind, if_id, interface_name, is_interface_name};
+pub use interface::{InterfaceKind, if_id, interface_name, interface_names, is_interface_name};
+pub use lane::{lanes, tunnel_of};
 pub use monitor::{Attempt, Blocked, Change, Monitor, Sample, State, Traffic, Watched};
 pub use plan::{Credential, Observed, Step, Wanted, plan};
 pub use proposal::{esp_proposal, ike_proposal};

@@ -34,6 +34,7 @@ fn wanted(peer_octet: u8, psk: &str) -> Wanted {
         remote_id: "peer.example".into(),
         proposals: vec!["aes128-sha256-x25519".into()],
         mobike: true,
+        several: false,
         force_udp: false,
         dpd_delay_s: 10,
         rekey_s: 14_400,
@@ -89,6 +90,9 @@ pub(crate) fn test_tunnel() -> IkeTunnel {
         probe: None,
         sla: SlaLimits::default(),
         failback_hold_ms: 0,
+        protocol: Protocol::Esp,
+        warm: false,
+        taken: 0,
     }
 }
 
@@ -397,4 +401,41 @@ fn an_event_of_another_shape_is_read_as_far_as_it_goes() {
     assert!(found[0].is_established());
     assert_eq!((found[0].unique_id, found[0].established_s), (3, None));
     assert_eq!((found[0].children[0].bytes_in, found[0].children[0].bytes_out), (12, 0));
+}
+
+#[test]
+fn each_link_of_a_warm_tunnel_is_a_connection_and_an_interface_of_its_own() {
+    let mut tunnel = test_tunnel();
+    tunnel.mode = TunnelMode::Route;
+    tunnel.uplinks.push(UplinkId(12));
+    tunnel.peer_addresses.push("203.0.113.10".parse().expect("an address"));
+    assert_eq!(lanes(&tunnel), [tunnel.clone()], "one, while it is not warm");
+    tunnel.warm = true;
+    let all = lanes(&tunnel);
+    let names: Vec<&str> = all.iter().map(|lane| lane.name.as_str()).collect();
+    assert_eq!(names, ["dc.11-1", "dc.11-2", "dc.12-1", "dc.12-2"]);
+    assert!(names.iter().all(|name| tunnel_of(name) == "dc"));
+    let interfaces: BTreeSet<String> = interface_names(&tunnel).collect();
+    assert_eq!(interfaces.len(), 4, "{interfaces:?}");
+    let local: Vec<IpAddr> = vec!["192.0.2.1".parse().expect("an address")];
+    let made = connection(&all[3], &local, Proof::Psk).expect("it has an address");
+    assert_eq!(made.remote, all[3].peer_addresses);
+    assert_eq!(made.children["net"].if_id, if_id(&all[3]));
+    assert!(
+        format!("{:?}", made.message("hawser-dc.12-2")).contains("unique"),
+        "no INITIAL_CONTACT"
+    );
+}
+
+#[test]
+fn ah_takes_the_integrity_of_a_suite_that_encrypts_nothing() {
+    let local: Vec<IpAddr> = vec!["192.0.2.1".parse().expect("an address")];
+    let mut tunnel = test_tunnel();
+    tunnel.protocol = Protocol::Ah;
+    assert_eq!(connection(&tunnel, &local, Proof::Psk), None, "an AEAD is nothing for AH");
+    tunnel.profile.suite = Suite::NullSha256;
+    let made = connection(&tunnel, &local, Proof::Psk).expect("made");
+    let child = &made.children["net"];
+    assert_eq!(child.protocol, Protocol::Ah);
+    assert_eq!(child.proposals, ["sha256-ecp256-modp2048-esn-noesn"]);
 }

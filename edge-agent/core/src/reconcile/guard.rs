@@ -8,7 +8,7 @@ use ipnet::IpNet;
 use super::{UNDERLAY_MARK, gateway_interfaces, tun_name};
 use crate::config::{EdgeState, ManualTunnel};
 use crate::id::SegmentId;
-use crate::ike::interface_name;
+use crate::ike::{interface_name, interface_names};
 use crate::kernel::MARK_MASK;
 
 /// The name of our table, family inet.
@@ -79,8 +79,8 @@ fn add_set(script: &mut String, name: &str, ipv6: bool, prefixes: &BTreeSet<IpNe
 
 /// A gateway that is reached by an interface was offered any address: only what is between the tunnel's prefixes passes.
 fn add_interfaces(script: &mut String, edge: &EdgeState, forwarded: bool) {
-    for tunnel in &edge.ike_tunnels {
-        let Some(name) = interface_name(tunnel) else { continue };
+    let of_each = |tunnel| interface_names(tunnel).map(move |name| (tunnel, name));
+    for (tunnel, name) in edge.ike_tunnels.iter().flat_map(of_each) {
         for (ipv6, family, protocol) in [(false, "ip", "ipv4"), (true, "ip6", "ipv6")] {
             let of = |prefixes: &[IpNet]| {
                 let prefixes = prefixes.iter().filter(|p| p.addr().is_ipv6() == ipv6);

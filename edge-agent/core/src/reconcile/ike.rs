@@ -10,29 +10,32 @@ use super::{
 };
 use crate::config::{EdgeState, IkeTunnel, ManualTunnel, Uplink};
 use crate::id::{SegmentId, UplinkId};
-use crate::ike::{InterfaceKind, if_id, interface_name};
+use crate::ike::{InterfaceKind, if_id, interface_name, lanes};
 
 /// A tunnel with a device that is not Hawser, however it is keyed.
 pub(super) struct Gateway<'e> {
-    /// It has a device of its own that must be made, of this kind.
-    made: Option<&'e IkeTunnel>,
+    /// Those with devices that must be made: itself, or the links of a warm one, in their order.
+    made: Vec<IkeTunnel>,
+    /// Where routes lead to, of those.
+    taken: usize,
     uplinks: &'e [UplinkId],
     peers: &'e [IpAddr],
     segment: SegmentId,
     beyond: &'e [IpNet],
-    /// Of its own.
+    /// Of its own, that others make.
     device: Option<String>,
 }
 
 impl<'e> From<&'e IkeTunnel> for Gateway<'e> {
     fn from(tunnel: &'e IkeTunnel) -> Self {
         Gateway {
-            made: Some(tunnel).filter(|tunnel| interface_name(tunnel).is_some()),
+            made: interface_name(tunnel).map(|_| lanes(tunnel)).unwrap_or_default(),
+            taken: tunnel.taken,
             uplinks: &tunnel.uplinks,
             peers: &tunnel.peer_addresses,
             segment: tunnel.segment,
             beyond: &tunnel.remote_prefixes,
-            device: interface_name(tunnel),
+            device: None,
         }
     }
 }
@@ -40,7 +43,8 @@ impl<'e> From<&'e IkeTunnel> for Gateway<'e> {
 impl<'e> From<&'e ManualTunnel> for Gateway<'e> {
     fn from(tunnel: &'e ManualTunnel) -> Self {
         Gateway {
-            made: None,
+            made: Vec::new(),
+            taken: 0,
             uplinks: std::slice::from_ref(&tunnel.uplink),
             peers: std::slice::from_ref(&tunnel.peer_address),
             segment: tunnel.segment,
@@ -89,17 +93,21 @@ pub(super) fn add_tunnel(
         }
     }
     let table = SEGMENT_TABLE_BASE + u32::from(tunnel.segment.0);
-    let made = tunnel.made.and_then(|tunnel| interface_kind(tunnel, link));
-    if let (Some(name), Some(kind)) = (&tunnel.device, made) {
-        state.interfaces.insert(name.clone(), kind);
+    for lane in tunnel.made.iter().filter(|lane| lane.uplinks.contains(&uplink.id)) {
+        if let (Some(name), Some(kind)) = (interface_name(lane), interface_kind(lane, link)) {
+            state.interfaces.insert(name, kind);
+        }
     }
+    let taken = tunnel.made.get(tunnel.taken).or(tunnel.made.first());
     for &prefix in tunnel.beyond {
         let kind = RouteKind::Unreachable;
         state.routes.insert(KernelRoute { table, prefix, metric: GUARD_METRIC, kind });
-        if let Some(interface) = tunnel.device.as_ref().filter(|_| tunnel.made.is_some()) {
-            if seen.links.contains_key(interface) {
-                let kind = RouteKind::Device { interface: interface.clone(), gateway: None };
-                state.routes.insert(KernelRoute { table, prefix, metric: TUN_METRIC, kind });
+        if let Some(interface) = taken.and_then(interface_name) {
+            if seen.links.contains_key(&interface) {
+                let kind = RouteKind::Device { interface, gateway: None };
+                // Each link has a metric of its own, so that the new route is there before the old one goes.
+                let metric = TUN_METRIC + tunnel.taken as u32;
+                state.routes.insert(KernelRoute { table, prefix, metric, kind });
             }
             continue;
         }

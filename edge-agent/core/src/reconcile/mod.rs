@@ -15,7 +15,7 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use crate::config::{EdgeState, Uplink};
 use crate::id::SegmentId;
-use crate::ike::{InterfaceKind, interface_name};
+use crate::ike::{InterfaceKind, interface_names};
 
 pub use guard::{TABLE as GUARD_TABLE, guard_script};
 
@@ -309,7 +309,7 @@ fn inputs(edge: &EdgeState, segment: SegmentId, tun: &str) -> Vec<Option<String>
 
 /// Those by which what is beyond gateways reaches a segment.
 fn gateway_interfaces(edge: &EdgeState, segment: SegmentId) -> impl Iterator<Item = String> {
-    edge.ike_tunnels.iter().filter(move |t| t.segment == segment).filter_map(interface_name)
+    edge.ike_tunnels.iter().filter(move |t| t.segment == segment).flat_map(interface_names)
 }
 
 fn add_sysctls(state: &mut HostState, edge: &EdgeState, seen: &Observed) {
@@ -343,7 +343,7 @@ fn add_sysctls(state: &mut HostState, edge: &EdgeState, seen: &Observed) {
 fn routed_interfaces(edge: &EdgeState) -> impl Iterator<Item = String> {
     let uplinks = edge.uplinks.values().map(|uplink| uplink.interface.clone());
     let tuns = edge.segments.keys().map(|&segment| tun_name(segment));
-    uplinks.chain(tuns).chain(edge.ike_tunnels.iter().filter_map(interface_name))
+    uplinks.chain(tuns).chain(edge.ike_tunnels.iter().flat_map(interface_names))
 }
 
 /// An interface's name inside a sysctl's: dots become slashes (sysctl(8)).

@@ -5,7 +5,7 @@ use proptest::prelude::{prop_assert, prop_assert_eq, proptest};
 use super::*;
 use crate::config::{Lan, Route, UplinkUse};
 use crate::id::{EdgeId, UplinkId};
-use crate::ike::TunnelMode;
+use crate::ike::{TunnelMode, interface_name};
 
 fn uplink(id: u32, interface: &str) -> Uplink {
     Uplink {

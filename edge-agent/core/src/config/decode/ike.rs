@@ -11,7 +11,7 @@ use crate::config::{
     IkeAuth, IkeProbe, IkeProbeKind, IkeTunnel, Lan, PeerCa, Route, SlaLimits, Uplink,
 };
 use crate::id::{SegmentId, UplinkId};
-use crate::ike::{IkeVersion, Start, TunnelMode, esp_proposal, interface_name};
+use crate::ike::{IkeVersion, Protocol, Start, TunnelMode, esp_proposal, interface_names};
 
 /// Associations of one edge; its own tables are bounded by it.
 const MAX_TUNNELS: usize = 64;
@@ -41,8 +41,8 @@ impl Decoder {
                 self.fault("BAD_ID", &path, "its name is used twice", MEND_CONTROLLER);
             }
             let mut typed = self.ike_tunnel(tunnel, segments, &path);
-            let interface = interface_name(&typed);
-            if interface.is_some() && tunnels.iter().any(|t| interface_name(t) == interface) {
+            let others: BTreeSet<String> = tunnels.iter().flat_map(interface_names).collect();
+            if interface_names(&typed).any(|interface| others.contains(&interface)) {
                 let message = "its interface would have the name of another's";
                 self.fault("BAD_ID", &path, message, "give the tunnel another name");
             }
@@ -117,7 +117,11 @@ impl Decoder {
             probe: tunnel.probe.as_ref().map(|p| self.ike_probe(p, &format!("{path}.probe"))),
             sla: SlaLimits::default(),
             failback_hold_ms: tunnel.failback_hold_ms,
+            protocol: if tunnel.ah { Protocol::Ah } else { Protocol::Esp },
+            warm: tunnel.warm,
+            taken: 0,
         };
+        self.more(&typed, path);
         let inside = typed.probe.and_then(|probe| probe.inside);
         if let Some(inside) = inside
             && !typed.remote_prefixes.iter().any(|prefix| prefix.contains(&inside))
@@ -142,6 +146,18 @@ impl Decoder {
             self.fault("OUT_OF_RANGE", path, message, MEND_CONTROLLER);
         }
         typed
+    }
+
+    /// AH and the second association, each with what it needs.
+    fn more(&mut self, tunnel: &IkeTunnel, path: &str) {
+        if tunnel.protocol == Protocol::Ah && tunnel.profile.suite.encrypts() {
+            let message = format!("AH does not encrypt, as {} would", tunnel.profile.suite);
+            self.fault("BAD_VALUE", format!("{path}.ah"), message, MEND_CONTROLLER);
+        }
+        if tunnel.warm && (tunnel.mode != TunnelMode::Route || tunnel.uplinks.len() < 2) {
+            let message = "a warm standby is for route-based tunnels of two uplinks";
+            self.fault("BAD_VALUE", format!("{path}.warm"), message, MEND_CONTROLLER);
+        }
     }
 
     /// Uplinks, the first preferred.

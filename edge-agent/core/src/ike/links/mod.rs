@@ -10,6 +10,7 @@ mod inside;
 #[cfg(test)]
 mod tests;
 mod trial;
+mod warm;
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -25,6 +26,7 @@ use crate::time::Micros;
 use candidate::Candidate;
 use inside::Inside;
 use trial::Trial;
+use warm::Warm;
 
 /// Numbers of links are above those of all paths, which have 24 bits.
 pub const FIRST_LINK_ID: u32 = hawser_proto::FIRST_IKE_LINK_ID;
@@ -124,6 +126,8 @@ pub struct Links {
     inside: Inside,
     selector: Selector,
     trial: Trial,
+    /// Of a warm tunnel.
+    warm: Option<Warm>,
     /// What IKE said last, of the link that it has.
     ike: State,
     /// The one that charon has; it stays when none is selected any more.
@@ -148,6 +152,7 @@ impl Links {
             inside: Inside::new(&settings, &probe, random()),
             selector: Selector::new(class_policy(&settings), specs, now),
             trial: Trial::new(now),
+            warm: settings.tunnel.warm.then(Warm::default),
             ike: State::Connecting,
             held: None,
             settled: probe.kind == IkeProbeKind::None,
@@ -173,6 +178,7 @@ impl Links {
             && settings.tunnel.probe == self.settings.tunnel.probe
             && settings.tunnel.sla == self.settings.tunnel.sla
             && settings.inside_from == self.settings.inside_from
+            && settings.tunnel.warm == self.settings.tunnel.warm
             && keys(&settings).eq(keys(&self.settings));
         if !same {
             let held = self.held().map(|link| (link.uplink, link.remote));
@@ -201,6 +207,15 @@ impl Links {
             self.selector.start_on(link, now);
             (self.held, self.settled) = (Some(link), true);
             self.trial.begin(now);
+        }
+    }
+
+    /// The same of the spare link of a warm tunnel.
+    pub fn start_spare_on(&mut self, link: PathId, now: Micros) {
+        if self.held != Some(link)
+            && let Some(warm) = &mut self.warm
+        {
+            warm.start_on(link, now);
         }
     }
 
@@ -285,6 +300,15 @@ impl Links {
         }
     }
 
+    /// What charon says of one association of a warm tunnel.
+    pub fn handle_lane(&mut self, link: PathId, state: State, now: Micros) {
+        let Some(warm) = &mut self.warm else { return };
+        warm.handle_ike(link, state);
+        if self.held == Some(link) {
+            self.handle_ike(state, now);
+        }
+    }
+
     /// The next decision, if one is due. Call it after each input and at the deadline, until it gives none.
     pub fn poll(&mut self, now: Micros) -> Option<Decision> {
         self.feed(now);
@@ -300,10 +324,15 @@ impl Links {
         if let Some(link) = decision.to
             && decision.to != self.held
         {
-            self.held = Some(link);
+            let left = self.held.replace(link);
             self.ike = State::Connecting;
             self.inside.end();
             self.trial.begin(now);
+            if let Some(warm) = &mut self.warm {
+                warm.moved(left, link, now);
+                let state = warm.ike(link);
+                self.handle_ike(state, now);
+            }
         }
         self.feed(now);
         Some(decision)
@@ -329,6 +358,12 @@ impl Links {
     #[must_use]
     pub fn held(&self) -> Option<&Link> {
         self.link(self.held?)
+    }
+
+    /// The one besides that charon must have, of a warm tunnel.
+    #[must_use]
+    pub fn spare(&self) -> Option<&Link> {
+        self.link(self.warm.as_ref()?.spare()?)
     }
 
     /// When to call [`Links::poll_transmit`] and [`Links::poll`] again, if nothing comes in.
@@ -378,10 +413,20 @@ impl Links {
             let others = self.candidates.iter().filter(|c| c.local.is_some()).map(|c| c.id);
             self.trial.judge(held, others, now);
         }
+        self.choose_spare(now);
+        let waits = self.waits_for_spares();
         for candidate in &self.candidates {
+            let is_ready = |warm: &Warm| warm.ike(candidate.id) == State::Up;
             let why_not = match candidate.local {
                 None => "its uplink has no address of the gateway's family",
                 Some(_) if self.trial.failed(candidate.id, now) => "IKE did not come up over it",
+                Some(_)
+                    if waits
+                        && self.held != Some(candidate.id)
+                        && !self.warm.as_ref().is_some_and(is_ready) =>
+                {
+                    "its association is not up"
+                }
                 Some(_) => "",
             };
             if why_not.is_empty() {
@@ -391,6 +436,32 @@ impl Links {
             }
             let health = self.health(candidate);
             self.selector.handle_quality(candidate.id, &health, now);
+        }
+    }
+
+    /// While a warm tunnel is well where it is, it is not moved to where it would have to be negotiated.
+    fn waits_for_spares(&self) -> bool {
+        let held = self.candidates.iter().find(|c| Some(c.id) == self.held);
+        self.warm.is_some()
+            && self.ike == State::Up
+            && held.is_some_and(|held| self.health(held).state == SlaState::Meets)
+    }
+
+    fn choose_spare(&mut self, now: Micros) {
+        let (Some(held), true, true) = (self.held, self.settled, self.warm.is_some()) else {
+            return;
+        };
+        let shared = |c: &Candidate| {
+            self.candidates.iter().any(|other| other.id == held && other.uplink == c.uplink)
+        };
+        let others = self.candidates.iter().filter(|c| c.id != held && c.local.is_some());
+        let others = others.filter(|c| !self.trial.failed(c.id, now));
+        let ranked: Vec<_> = others
+            .map(|c| ((!c.is_heard(), c.health().state >= SlaState::Recovering, shared(c)), c.id))
+            .map(|(rank, id)| ((rank, id), id))
+            .collect();
+        if let Some(warm) = &mut self.warm {
+            warm.choose(ranked.into_iter(), now);
         }
     }
 
