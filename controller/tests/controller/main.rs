@@ -7,6 +7,7 @@ mod console;
 mod durability;
 mod enrolment;
 mod explain;
+mod fleets;
 mod generations;
 mod harness;
 mod http;
