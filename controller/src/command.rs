@@ -1,4 +1,4 @@
-//! `hawser-controller init`, `run`, `backup`, `restore`, `check`, `sign-ca`.
+//! `hawser-controller init`, `fleet`, `run`, `backup`, `restore`, `check`, `sign-ca`.
 
 use std::error::Error;
 use std::io::IsTerminal as _;
@@ -16,7 +16,7 @@ use tracing_subscriber::{EnvFilter, Layer as _};
 
 use crate::backup::{self, Restored};
 use crate::files::{self, Access};
-use crate::init::{self, Setup};
+use crate::init::{self, Made, Setup};
 use crate::pki::{self, Advertised, EDGE_LIFETIME};
 use crate::server::{self, Options};
 use crate::service::AdviceMode;
@@ -58,6 +58,9 @@ enum Command {
         #[command(flatten)]
         store: Box<StoreFlags>,
     },
+    /// Fleets beside the first, in the same process, with nothing shared between them.
+    #[command(subcommand)]
+    Fleet(FleetCommand),
     /// Write all that makes the controller into one file; it may run meanwhile. Keep it as you keep keys.
     Backup {
         /// The folder that init made.
@@ -138,6 +141,29 @@ enum Command {
     },
 }
 
+#[derive(Debug, Subcommand)]
+enum FleetCommand {
+    /// Make another fleet in DIR/fleets/NAME: its own CA, store, first admin token. It is served from the next start of `run`.
+    Add {
+        /// The folder that init made.
+        #[arg(long, value_name = "DIR")]
+        data: PathBuf,
+        /// The fleet's name: a DNS label.
+        #[arg(long, value_name = "NAME")]
+        fleet: String,
+        /// Where its agents and operators reach the controller; by default as those of the first.
+        #[arg(long, value_name = "HOST:PORT", num_args = 1..)]
+        advertise: Vec<Advertised>,
+        #[command(flatten)]
+        store: Box<StoreFlags>,
+    },
+    /// Names and folders of all fleets, the first one first.
+    List {
+        #[arg(long, value_name = "DIR")]
+        data: PathBuf,
+    },
+}
+
 /// Runs the command line of this process.
 pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
@@ -157,6 +183,22 @@ async fn run(command: Command, logs: &LogSink) -> Result<(), Box<dyn Error>> {
     match command {
         Command::Init { data, fleet, advertise, store } => {
             make(&data, fleet, advertise, &store.choice()).await
+        }
+        Command::Fleet(FleetCommand::Add { data, fleet, advertise, store }) => {
+            let made = init::add_fleet(&data, &fleet, advertise, &store.choice()).await?;
+            tell_made(&fleet, &made);
+            println!(
+                "It is served from the next start of: hawser-controller run --data {}",
+                data.display()
+            );
+            Ok(())
+        }
+        Command::Fleet(FleetCommand::List { data }) => {
+            println!("{} {}", init::read_setup(&data)?.fleet, data.display());
+            for (fleet, folder) in init::fleets_beside(&data)? {
+                println!("{fleet} {}", folder.display());
+            }
+            Ok(())
         }
         Command::Backup { data, to, store } => {
             let revision = backup::backup(&data, &store.choice(), &to).await?;
@@ -223,12 +265,16 @@ async fn make(
 ) -> Result<(), Box<dyn Error>> {
     let setup = Setup { fleet, advertised };
     let made = init::init_in(data, &setup, choice).await?;
-    println!("The fleet {} has a controller in {}.", setup.fleet, data.display());
+    tell_made(&setup.fleet, &made);
+    println!("Then: hawser-controller run --data {}", data.display());
+    Ok(())
+}
+
+fn tell_made(fleet: &str, made: &Made) {
+    println!("The fleet {fleet} is made.");
     println!("  admin's access   {}", made.admin_context.display());
     println!("  root key         {}", made.root_key.display());
     println!("Move the root key off this machine now: it is needed only to renew the fleet's CA.");
-    println!("Then: hawser-controller run --data {}", data.display());
-    Ok(())
 }
 
 async fn serve(
@@ -249,7 +295,9 @@ async fn serve(
     running.tell(metrics, logs).await?;
     running.reach_back(past)?;
     let address = running.address();
-    tracing::info!(%address, fleet = running.fleet(), opened = ?running.opened(), "serving");
+    for (fleet, opened) in running.fleets() {
+        tracing::info!(%address, fleet, ?opened, "serving");
+    }
     if let Some(path) = port_file {
         files::write_atomic(path, address.port().to_string().as_bytes(), Access::Public)?;
     }

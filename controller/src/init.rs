@@ -12,6 +12,9 @@ use crate::store::{OpenReport, StoreChoice, StoreError};
 const SETUP_FILE: &str = "controller.json";
 const CONTEXT_FILE: &str = "admin-context.json";
 const FORMAT: u32 = 1;
+const FLEETS_DIR: &str = "fleets";
+/// Each has its own store, CA and timers.
+const MAX_FLEETS_BESIDE: usize = 63;
 const MAX_SETUP_BYTES: u64 = 64 * 1024;
 
 /// What `init` fixed.
@@ -32,6 +35,9 @@ struct SetupFile {
 #[derive(Serialize)]
 struct AdminContext {
     controller: String,
+    /// Only of fleets beside the first: it is asked for by name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    fleet: Option<String>,
     ca_pem: String,
     token: String,
 }
@@ -54,6 +60,12 @@ pub enum InitError {
     NotInitialised(PathBuf),
     #[error("{0:?} is no name for a fleet: 1 to 63 of a-z, 0-9 and -, not - at either end")]
     FleetName(String),
+    #[error("there is a fleet {0:?} already")]
+    FleetThere(String),
+    #[error("no more than {MAX_FLEETS_BESIDE} fleets beside the first")]
+    TooManyFleets,
+    #[error("{folder} holds the fleet {fleet:?}: its name and its folder's must be the same")]
+    OtherFolder { fleet: String, folder: PathBuf },
     #[error("no address to advertise: agents and operators need at least one HOST:PORT")]
     NothingAdvertised,
     #[error("{path} is not what init wrote")]
@@ -76,10 +88,66 @@ pub async fn init(data: &Path, setup: &Setup) -> Result<Made, InitError> {
 
 /// The same with a store of one's choice.
 pub async fn init_in(data: &Path, setup: &Setup, choice: &StoreChoice) -> Result<Made, InitError> {
-    let lower = setup.fleet.bytes().all(|b| !b.is_ascii_uppercase());
-    if !lower || !pki::is_label(&setup.fleet) {
-        return Err(InitError::FleetName(setup.fleet.clone()));
+    make(data, setup, None, choice).await
+}
+
+/// Makes another fleet beside the first one of `data`, with which it shares nothing. A controller that runs serves it from its next start. Without
+/// addresses it has the first one's.
+pub async fn add_fleet(
+    data: &Path,
+    fleet: &str,
+    advertised: Vec<Advertised>,
+    choice: &StoreChoice,
+) -> Result<Made, InitError> {
+    let first = read_setup(data)?;
+    let folder = data.join(FLEETS_DIR);
+    let beside = fleets_beside(data)?;
+    if first.fleet == fleet || beside.iter().any(|(name, _)| name == fleet) {
+        return Err(InitError::FleetThere(fleet.to_owned()));
     }
+    if beside.len() >= MAX_FLEETS_BESIDE {
+        return Err(InitError::TooManyFleets);
+    }
+    let advertised = if advertised.is_empty() { first.advertised } else { advertised };
+    let setup = Setup { fleet: fleet.to_owned(), advertised };
+    check_name(fleet)?;
+    files::create_private_dir(&folder)?;
+    make(&folder.join(fleet), &setup, Some(fleet.to_owned()), choice).await
+}
+
+/// Names and folders of the fleets beside the first, sorted; what init has not finished is none.
+pub fn fleets_beside(data: &Path) -> Result<Vec<(String, PathBuf)>, InitError> {
+    let folder = data.join(FLEETS_DIR);
+    let failed = |source| FileError { doing: "listing", path: folder.clone(), source };
+    if !folder.exists() {
+        return Ok(Vec::new());
+    }
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(&folder).map_err(failed)? {
+        let path = entry.map_err(failed)?.path();
+        let name = path.file_name().and_then(|name| name.to_str()).map(str::to_owned);
+        if let Some(name) = name
+            && path.join(SETUP_FILE).exists()
+        {
+            found.push((name, path));
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+fn check_name(fleet: &str) -> Result<(), InitError> {
+    let lower = fleet.bytes().all(|b| !b.is_ascii_uppercase());
+    if lower && pki::is_label(fleet) { Ok(()) } else { Err(InitError::FleetName(fleet.to_owned())) }
+}
+
+async fn make(
+    data: &Path,
+    setup: &Setup,
+    named: Option<String>,
+    choice: &StoreChoice,
+) -> Result<Made, InitError> {
+    check_name(&setup.fleet)?;
     let first = setup.advertised.first().ok_or(InitError::NothingAdvertised)?;
     files::create_private_dir(data)?;
     let mut entries = std::fs::read_dir(data).map_err(|source| FileError {
@@ -102,6 +170,7 @@ pub async fn init_in(data: &Path, setup: &Setup, choice: &StoreChoice) -> Result
     drop(store);
     let context = AdminContext {
         controller: format!("https://{first}"),
+        fleet: named,
         ca_pem: made.root_pem(),
         token: token.0,
     };

@@ -17,6 +17,7 @@ mod bucket;
 mod clock;
 pub mod command;
 mod console;
+mod directory;
 mod files;
 mod grpc;
 pub mod init;

@@ -1,5 +1,6 @@
-//! The one listener: TCP, then TLS 1.3 with an optional client certificate of the fleet's CA.
+//! The one listener: TCP, then TLS 1.3 with an optional client certificate of the CA of the fleet that was asked for.
 //!
+//! The client's hello says the fleet by the server's name; from there on nothing of the connection is another fleet's.
 //! Handshakes run beside each other, each bounded in time; connections are bounded in number. What
 //! is refused is counted and, when a certificate was the reason, audited.
 
@@ -11,22 +12,24 @@ use std::time::Duration;
 use rustls::client::danger::HandshakeSignatureValid;
 use rustls::pki_types::{CertificateDer, UnixTime};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
-use rustls::server::{ClientHello, ResolvesServerCert};
+use rustls::server::{Acceptor, ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use rustls::{DigitallySignedStruct, DistinguishedName, SignatureScheme};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
-use tokio_rustls::TlsAcceptor;
-use tokio_stream::wrappers::ReceiverStream;
+use tokio::sync::Semaphore;
+use tokio::time::error::Elapsed;
+use tokio_rustls::LazyConfigAcceptor;
+use tokio_rustls::server::TlsStream;
+use tokio_util::sync::CancellationToken;
 
+use crate::directory::Directory;
 use crate::grpc::Connection;
 use crate::pki::Pki;
 use crate::service::Controller;
 
-const MAX_CONNECTIONS: usize = 8_192;
+/// Of all fleets together, until it is known whose they are.
+const MAX_HANDSHAKES: usize = 8_192;
 const HANDSHAKE_WITHIN: Duration = Duration::from_secs(10);
-/// Connections that are ready and not yet taken by the server.
-const QUEUE_DEPTH: usize = 64;
 /// After an error of `accept` (out of descriptors, usually).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -46,18 +49,14 @@ pub async fn bind(address: SocketAddr) -> Result<TcpListener, ListenError> {
     TcpListener::bind(address).await.map_err(|source| ListenError::Bind { address, source })
 }
 
-/// Accepts until the controller stops. The stream yields connections whose handshake is done.
-pub fn serve(
-    listener: TcpListener,
-    controller: Arc<Controller>,
-) -> Result<ReceiverStream<io::Result<Connection>>, ListenError> {
-    let tls = TlsAcceptor::from(Arc::new(tls_config(controller.pki())?));
-    let (ready, connections) = mpsc::channel(QUEUE_DEPTH);
+/// Accepts until it is closed; each fleet's stream yields connections whose handshake is done.
+pub fn serve(listener: TcpListener, fleets: Directory, closing: CancellationToken) {
+    let fleets = Arc::new(fleets);
     tokio::spawn(async move {
-        let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+        let places = Arc::new(Semaphore::new(MAX_HANDSHAKES));
         loop {
             let accepted = tokio::select! {
-                () = controller.stopping().cancelled() => return,
+                () = closing.cancelled() => return,
                 accepted = listener.accept() => accepted,
             };
             let (stream, address) = match accepted {
@@ -69,34 +68,54 @@ pub fn serve(
                 }
             };
             let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
-                controller.count("connections_over_limit");
+                fleets.count("connections_over_limit");
                 continue;
             };
-            let (tls, ready) = (tls.clone(), ready.clone());
-            let controller = Arc::clone(&controller);
+            let fleets = Arc::clone(&fleets);
             tokio::spawn(async move {
-                if let Some(done) = handshake(&controller, tls, stream, address, place).await {
-                    // An error only says that the server is stopping.
-                    let _ = ready.send(Ok(done)).await;
-                }
+                hand_on(&fleets, stream, address).await;
+                drop(place);
             });
         }
     });
-    Ok(ReceiverStream::new(connections))
 }
 
-async fn handshake(
-    controller: &Controller,
-    tls: TlsAcceptor,
-    stream: TcpStream,
-    address: SocketAddr,
-    place: OwnedSemaphorePermit,
-) -> Option<Connection> {
+/// Bounded in time: the hello, which says the fleet, and then the handshake with that fleet.
+async fn hand_on(fleets: &Directory, stream: TcpStream, address: SocketAddr) {
     if stream.set_nodelay(true).is_err() {
-        return None;
+        return;
     }
-    match tokio::time::timeout(HANDSHAKE_WITHIN, tls.accept(stream)).await {
-        Ok(Ok(stream)) => Some(Connection::new(stream, address, place)),
+    let end = tokio::time::Instant::now() + HANDSHAKE_WITHIN;
+    let hello = LazyConfigAcceptor::new(Acceptor::default(), stream);
+    let hello = match tokio::time::timeout_at(end, hello).await {
+        Ok(Ok(hello)) => hello,
+        Ok(Err(_)) => return fleets.count("tls_handshakes_failed"),
+        Err(_) => return fleets.count("tls_handshakes_timed_out"),
+    };
+    let asked = hello.client_hello().server_name().map(str::to_owned);
+    let Some(fleet) = fleets.find(asked.as_deref()) else {
+        fleets.refuse_unknown(address);
+        return;
+    };
+    let Ok(place) = Arc::clone(&fleet.places).try_acquire_owned() else {
+        fleet.controller.count("connections_over_limit");
+        return;
+    };
+    let shaking = hello.into_stream(Arc::clone(&fleet.tls));
+    let done = tokio::time::timeout_at(end, shaking).await;
+    if let Some(stream) = judged(&fleet.controller, done, address).await {
+        // An error only says that the server is stopping.
+        let _ = fleet.ready.send(Ok(Connection::new(stream, address, place))).await;
+    }
+}
+
+async fn judged(
+    controller: &Controller,
+    shaken: Result<io::Result<TlsStream<TcpStream>>, Elapsed>,
+    address: SocketAddr,
+) -> Option<TlsStream<TcpStream>> {
+    match shaken {
+        Ok(Ok(stream)) => Some(stream),
         Ok(Err(error)) => {
             controller.count("tls_handshakes_failed");
             if let Some(problem) = certificate_problem(&error) {
@@ -123,7 +142,7 @@ fn certificate_problem(error: &io::Error) -> Option<String> {
     }
 }
 
-fn tls_config(pki: &Arc<Pki>) -> Result<rustls::ServerConfig, ListenError> {
+pub(crate) fn tls_config(pki: &Arc<Pki>) -> Result<rustls::ServerConfig, ListenError> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let mut config = rustls::ServerConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&rustls::version::TLS13])

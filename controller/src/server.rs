@@ -9,7 +9,9 @@ use hawser_telemetry::{
     About, LogSink, Past, PastError, PastFlags, TelemetryError, TelemetryFlags,
 };
 use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
 
+use crate::directory::{Connections, Directory, DirectoryError};
 use crate::grpc;
 use crate::init::{self, InitError};
 use crate::listener::{self, ListenError};
@@ -52,6 +54,10 @@ pub enum RunError {
     Service(#[from] ServiceError),
     #[error(transparent)]
     Listen(#[from] ListenError),
+    #[error(transparent)]
+    Directory(#[from] DirectoryError),
+    #[error("no fleet of {0} can be served; the log says why")]
+    NoFleet(PathBuf),
     #[error("serving")]
     Serve(#[source] tonic::transport::Error),
     #[error("a part of the controller stopped unexpectedly")]
@@ -64,6 +70,14 @@ pub enum RunError {
 #[derive(Debug)]
 pub struct Running {
     address: SocketAddr,
+    /// Never empty; the first is the data folder's own, if that one could be opened.
+    fleets: Vec<Fleet>,
+    closing: CancellationToken,
+}
+
+/// One fleet's controller: nothing of it is another's.
+#[derive(Debug)]
+struct Fleet {
     opened: OpenReport,
     controller: Arc<Controller>,
     store: Arc<dyn Store>,
@@ -72,12 +86,64 @@ pub struct Running {
     data: PathBuf,
 }
 
-/// Starts serving what `init` made in the data folder.
+/// Opened, not yet served.
+struct Opened {
+    report: OpenReport,
+    controller: Arc<Controller>,
+    store: Arc<dyn Store>,
+    data: PathBuf,
+}
+
+/// Starts serving what `init` made in the data folder, and the fleets that were added to it. One that can't be opened is left out, with its reason
+/// in the log; the only one's reason is the error.
 pub async fn start(options: Options) -> Result<Running, RunError> {
-    let setup = init::read_setup(&options.data)?;
-    let pki = Pki::load(&options.data, &setup.fleet, &setup.advertised)?;
+    let beside = init::fleets_beside(&options.data)?;
+    let mut directory = Directory::new();
+    let mut opened = Vec::new();
+    match open(&options, &options.data, None).await {
+        Ok(first) => opened.push((directory.add(&first.controller, true)?, first)),
+        Err(error) if beside.is_empty() => return Err(error),
+        Err(error) => report_left_out("(the first)", &error),
+    }
+    for (name, data) in beside {
+        let taken = opened.iter().any(|(_, f): &(_, Opened)| f.controller.fleet_name() == name);
+        if taken {
+            report_left_out(&name, &RunError::Setup(InitError::FleetThere(name.clone())));
+            continue;
+        }
+        match open(&options, &data, Some(&name)).await {
+            Ok(fleet) => opened.push((directory.add(&fleet.controller, false)?, fleet)),
+            Err(error) => report_left_out(&name, &error),
+        }
+    }
+    if opened.is_empty() {
+        return Err(RunError::NoFleet(options.data));
+    }
+    let listener = listener::bind(options.listen).await?;
+    let address = listener
+        .local_addr()
+        .map_err(|source| ListenError::Bind { address: options.listen, source })?;
+    let closing = CancellationToken::new();
+    listener::serve(listener, directory, closing.clone());
+    let fleets = opened.into_iter().map(|(connections, fleet)| fleet.serve(connections));
+    Ok(Running { address, fleets: fleets.collect(), closing })
+}
+
+fn report_left_out(fleet: &str, error: &RunError) {
+    let cause = std::error::Error::source(error).map(ToString::to_string).unwrap_or_default();
+    tracing::error!(fleet, %error, cause, "a fleet is not served");
+}
+
+/// `named`: the folder's name, which must be the fleet's.
+async fn open(options: &Options, data: &Path, named: Option<&str>) -> Result<Opened, RunError> {
+    let setup = init::read_setup(data)?;
+    if named.is_some_and(|name| name != setup.fleet) {
+        let folder = data.to_owned();
+        return Err(InitError::OtherFolder { fleet: setup.fleet, folder }.into());
+    }
+    let pki = Pki::load(data, &setup.fleet, &setup.advertised)?;
     let pki = Arc::new(pki.with_edge_lifetime(options.edge_lifetime));
-    let (store, opened) = options.store.open(&options.data, &setup.fleet, true).await?;
+    let (store, report) = options.store.open(data, &setup.fleet, true).await?;
     let settings = Settings {
         fleet: setup.fleet,
         controllers: setup.advertised.iter().map(ToString::to_string).collect(),
@@ -85,27 +151,28 @@ pub async fn start(options: Options) -> Result<Running, RunError> {
         advice: options.advice,
     };
     let controller = Controller::open(settings, Arc::clone(&store), pki).await?;
-    controller.load_trends(&options.data);
-    let listener = listener::bind(options.listen).await?;
-    let address = listener
-        .local_addr()
-        .map_err(|source| ListenError::Bind { address: options.listen, source })?;
-    let connections = listener::serve(listener, Arc::clone(&controller))?;
-    let stopping = controller.stopping().clone();
-    let server = grpc::router(&controller)
-        .serve_with_incoming_shutdown(connections, stopping.cancelled_owned());
-    tokio::spawn(Arc::clone(&controller).follow_store());
-    tokio::spawn(Arc::clone(&controller).run_slow_loop());
-    tokio::spawn(Arc::clone(&controller).run_rollouts());
-    Ok(Running {
-        address,
-        opened,
-        server: tokio::spawn(server),
-        timers: tokio::spawn(timers(Arc::clone(&controller), options.data.clone())),
-        data: options.data,
-        controller,
-        store,
-    })
+    controller.load_trends(data);
+    Ok(Opened { report, controller, store, data: data.to_owned() })
+}
+
+impl Opened {
+    fn serve(self, connections: Connections) -> Fleet {
+        let Self { report, controller, store, data } = self;
+        let stopping = controller.stopping().clone();
+        let server = grpc::router(&controller)
+            .serve_with_incoming_shutdown(connections, stopping.cancelled_owned());
+        tokio::spawn(Arc::clone(&controller).follow_store());
+        tokio::spawn(Arc::clone(&controller).run_slow_loop());
+        tokio::spawn(Arc::clone(&controller).run_rollouts());
+        Fleet {
+            opened: report,
+            server: tokio::spawn(server),
+            timers: tokio::spawn(timers(Arc::clone(&controller), data.clone())),
+            data,
+            controller,
+            store,
+        }
+    }
 }
 
 impl Running {
@@ -129,10 +196,10 @@ impl Running {
             fleet: self.fleet().to_owned(),
             instance: self.address.to_string(),
         };
-        let source = metrics_source(&self.controller, flags.metrics_max_series);
-        let stop = self.controller.stopping().clone();
+        let source = metrics_source(&self.first().controller, flags.metrics_max_series);
+        let stop = self.first().controller.stopping().clone();
         let telling = hawser_telemetry::start(flags, about, source, logs, stop).await?;
-        self.controller.collect_spans(telling.spans);
+        self.first().controller.collect_spans(telling.spans);
         Ok(telling.listening)
     }
 
@@ -142,29 +209,58 @@ impl Running {
     /// A setting is wrong.
     pub fn reach_back(&self, flags: &PastFlags) -> Result<(), PastError> {
         if let Some(past) = Past::from_flags(flags)? {
-            self.controller.reach_back(past);
+            self.first().controller.reach_back(past);
         }
         Ok(())
     }
 
-    /// How the store came up.
+    /// How the first fleet's store came up.
     pub fn opened(&self) -> &OpenReport {
-        &self.opened
+        &self.first().opened
     }
 
+    /// The first fleet's name.
     pub fn fleet(&self) -> &str {
-        self.controller.fleet_name()
+        self.first().controller.fleet_name()
     }
 
-    /// Returns when the store can take no more writes.
+    /// All that are served, with how their stores came up.
+    pub fn fleets(&self) -> impl Iterator<Item = (&str, &OpenReport)> {
+        self.fleets.iter().map(|fleet| (fleet.controller.fleet_name(), &fleet.opened))
+    }
+
+    fn first(&self) -> &Fleet {
+        // `start` returns none without a fleet.
+        &self.fleets[0]
+    }
+
+    /// Returns when no fleet's store can take more writes. A fleet whose store failed before the others' is served no more.
     pub async fn failed(&self) {
-        while !self.store.has_failed() {
+        loop {
+            for fleet in self.fleets.iter().filter(|fleet| fleet.store.has_failed()) {
+                if !fleet.controller.stopping().is_cancelled() {
+                    let fleet_name = fleet.controller.fleet_name();
+                    tracing::error!(fleet = fleet_name, "its store failed: it is served no more");
+                    fleet.controller.stop();
+                }
+            }
+            if self.fleets.iter().all(|fleet| fleet.store.has_failed()) {
+                return;
+            }
             tokio::time::sleep(HEALTH_CHECK_EVERY).await;
         }
     }
 
-    /// Tells agents and watchers, lets open requests end, exports the store.
+    /// Tells agents and watchers, lets open requests end, exports the stores. The first error is returned; no fleet is left for another's.
     pub async fn stop(self) -> Result<(), RunError> {
+        self.closing.cancel();
+        let stopped = futures::future::join_all(self.fleets.into_iter().map(Fleet::stop)).await;
+        stopped.into_iter().collect()
+    }
+}
+
+impl Fleet {
+    async fn stop(self) -> Result<(), RunError> {
         self.controller.stop();
         let mut server = self.server;
         let served = match tokio::time::timeout(STOP_WITHIN, &mut server).await {

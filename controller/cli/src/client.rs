@@ -21,6 +21,10 @@ const MAX_MESSAGE_BYTES: usize = 16 * 1024 * 1024;
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
+fn server_name(fleet: Option<&str>) -> String {
+    fleet.map_or_else(|| SERVER_NAME.to_owned(), |fleet| format!("{fleet}.{SERVER_NAME}"))
+}
+
 pub type Client = OperatorClient<InterceptedService<Channel, Bearer>>;
 
 /// Of the W3C's trace context, as pipelines hand it to what they run.
@@ -59,7 +63,7 @@ impl Session {
         };
         let tls = ClientTlsConfig::new()
             .ca_certificate(Certificate::from_pem(&context.ca_pem))
-            .domain_name(SERVER_NAME);
+            .domain_name(server_name(context.fleet.as_deref()));
         let channel = Endpoint::from_shared(context.controller.clone())
             .map_err(|_| invalid("controller"))?
             .connect_timeout(CONNECT_TIMEOUT.min(timeout))

@@ -16,6 +16,9 @@ const MAX_BYTES: u64 = 64 * 1024;
 pub struct Context {
     /// `https://host:port`.
     pub controller: String,
+    /// The one of several fleets that is asked for; none: the controller's first.
+    #[serde(default)]
+    pub fleet: Option<String>,
     pub ca_pem: String,
     #[serde(default)]
     pub token: String,

@@ -11,7 +11,7 @@ use rcgen::{
 };
 use rustls::pki_types::{CertificateDer, CertificateSigningRequestDer};
 
-use super::{Advertised, CONTROLLER_NAME, Host, PkiError, Revoked, parse};
+use super::{Advertised, CONTROLLER_NAME, Host, PkiError, Revoked, fleet_name, parse};
 use crate::clock::now_unix_ms;
 use crate::secret;
 
@@ -106,12 +106,13 @@ pub fn next_intermediate(
 
 pub fn controller(
     issuer: &Issuer<'static, KeyPair>,
+    fleet: &str,
     advertised: &[Advertised],
     days: u64,
 ) -> Result<Made, PkiError> {
     let what = "controller";
     let mut params = template("Hawser controller", days);
-    params.subject_alt_names = vec![dns(CONTROLLER_NAME, what)?];
+    params.subject_alt_names = vec![dns(CONTROLLER_NAME, what)?, dns(&fleet_name(fleet), what)?];
     for Advertised { host, .. } in advertised {
         let name = match host {
             Host::Name(name) => dns(name, what)?,

@@ -35,6 +35,19 @@ use crate::files::{self, Access, FileError};
 
 /// Name that agents and operators verify the controller by, whatever its address.
 pub const CONTROLLER_NAME: &str = "controller.hawser";
+/// Octets of the root's pin by which agents ask for their fleet.
+const PIN_IN_NAME_BYTES: usize = 16;
+
+/// Name by which commands ask for one fleet of several.
+pub fn fleet_name(fleet: &str) -> String {
+    format!("{fleet}.{CONTROLLER_NAME}")
+}
+
+/// Name by which agents ask for the fleet whose root this is the pin of: it is all that a token tells of the fleet, and it tells nobody on the way its name.
+pub fn root_name(pin: &[u8; 32]) -> String {
+    format!("{}.root.{CONTROLLER_NAME}", crate::secret::hex(&pin[..PIN_IN_NAME_BYTES]))
+}
+
 /// How long an edge's certificate is good, unless the operator says otherwise.
 pub const EDGE_LIFETIME: Duration = Duration::from_secs(90 * 86_400);
 const CONTROLLER_DAYS: u64 = 90;
@@ -160,9 +173,9 @@ impl Pki {
         let trust = Trust::load(&dir, &root)?;
         warn_of_expiry(&trust.issuing_facts);
         let chain = [root.clone(), trust.issuing.clone()];
-        let server = match load_server(&dir, &chain, &trust.issuing_facts.id, advertised) {
+        let server = match load_server(&dir, &chain, &trust.issuing_facts.id, fleet, advertised) {
             Some(server) => server,
-            None => make_server(&dir, &chain, &trust.issuer, advertised)?,
+            None => make_server(&dir, &chain, &trust.issuer, fleet, advertised)?,
         };
         Ok(Self {
             fleet: fleet.to_owned(),
@@ -276,7 +289,7 @@ impl Pki {
     fn present_anew(&self) -> Result<(), PkiError> {
         let trust = self.trust();
         let chain = [self.root.clone(), trust.issuing.clone()];
-        let made = make_server(&self.dir, &chain, &trust.issuer, &self.advertised)?;
+        let made = make_server(&self.dir, &chain, &trust.issuer, &self.fleet, &self.advertised)?;
         *self.server.write().unwrap_or_else(|e| e.into_inner()) = made;
         Ok(())
     }
@@ -316,12 +329,15 @@ fn load_server(
     dir: &Path,
     chain: &[CertificateDer<'static>; 2],
     authority: &str,
+    fleet: &str,
     advertised: &[Advertised],
 ) -> Option<Server> {
     let certificate = read_certificate(&dir.join("controller.pem"), "controller").ok()?;
     let key = files::read_text(&dir.join("controller.key"), MAX_PEM_BYTES).ok()?;
     let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).ok()?;
-    if !parse::names_all(&certificate, advertised) || parse::issuer_id(&certificate) != authority {
+    if !parse::names_all(&certificate, fleet, advertised)
+        || parse::issuer_id(&certificate) != authority
+    {
         return None;
     }
     let server = certified(certificate, key, chain).ok()?;
@@ -332,9 +348,10 @@ fn make_server(
     dir: &Path,
     chain: &[CertificateDer<'static>; 2],
     issuer: &Issuer<'static, KeyPair>,
+    fleet: &str,
     advertised: &[Advertised],
 ) -> Result<Server, PkiError> {
-    let made = issue::controller(issuer, advertised, CONTROLLER_DAYS)?;
+    let made = issue::controller(issuer, fleet, advertised, CONTROLLER_DAYS)?;
     let key_path = dir.join("controller.key");
     // Key first: a crash between the two leaves a pair that does not match, which is then made
     // anew.

@@ -8,7 +8,7 @@ use rustls::pki_types::CertificateDer;
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-use super::{Advertised, CONTROLLER_NAME, Host, PkiError};
+use super::{Advertised, CONTROLLER_NAME, Host, PkiError, fleet_name};
 use crate::secret;
 
 /// Who a client certificate says it is.
@@ -96,8 +96,8 @@ pub fn validity_unix_s(certificate: &CertificateDer<'_>) -> Result<(u64, u64), P
     Ok((seconds(validity.not_before.timestamp()), seconds(validity.not_after.timestamp())))
 }
 
-/// The controller's certificate is good for its fixed name and for every advertised one.
-pub fn names_all(certificate: &CertificateDer<'_>, advertised: &[Advertised]) -> bool {
+/// The controller's certificate is good for its fixed name, its fleet's and for every advertised one.
+pub fn names_all(certificate: &CertificateDer<'_>, fleet: &str, advertised: &[Advertised]) -> bool {
     let Ok(parsed) = parse(certificate) else {
         return false;
     };
@@ -119,6 +119,7 @@ pub fn names_all(certificate: &CertificateDer<'_>, advertised: &[Advertised]) ->
             .any(|n| matches!(n, GeneralName::IPAddress(octets) if *octets == wanted))
     };
     has_name(CONTROLLER_NAME)
+        && has_name(&fleet_name(fleet))
         && advertised.iter().all(|a| match &a.host {
             Host::Name(name) => has_name(name),
             Host::Address(std::net::IpAddr::V4(v4)) => has_address(&v4.octets()),

@@ -66,7 +66,7 @@ fn the_controllers_chain_ends_in_the_root_and_names_every_address() {
     let chain = pki.server_key().cert.clone();
     assert_eq!(chain.len(), 3);
     assert_eq!(&chain[2], pki.root());
-    for name in [CONTROLLER_NAME, "ctl.example", "192.0.2.1"] {
+    for name in [CONTROLLER_NAME, "acme.controller.hawser", "ctl.example", "192.0.2.1"] {
         assert!(verifies_as_server(pki.root(), &chain, name), "{name}");
     }
     assert!(!verifies_as_server(pki.root(), &chain, "other.example"));
@@ -153,7 +153,7 @@ fn the_controllers_certificate_is_made_anew_past_half_of_its_life_or_for_a_new_a
     assert!(verifies_as_server(moved.root(), &moved.server_key().cert, "2001:db8::1"));
 
     let chain = [moved.root.clone(), moved.intermediate()];
-    let old = issue::controller(&moved.trust().issuer, &more, 0).unwrap();
+    let old = issue::controller(&moved.trust().issuer, "acme", &more, 0).unwrap();
     let old_key = PrivateKeyDer::from_pem_slice(old.key_pem().as_bytes()).unwrap();
     let pki_dir = dir.path().join("pki");
     std::fs::write(pki_dir.join("controller.pem"), old.pem()).unwrap();

@@ -345,7 +345,7 @@ pub async fn channel(admin: &Admin, port: u16, keys: Option<&EdgeKeys>) -> Resul
     connected.map_err(|error| Status::unavailable(format!("{error:?}")))
 }
 
-fn pem(der: &[u8]) -> String {
+pub fn pem(der: &[u8]) -> String {
     use base64::Engine as _;
     let body = base64::engine::general_purpose::STANDARD.encode(der);
     format!("-----BEGIN CERTIFICATE-----\n{body}\n-----END CERTIFICATE-----\n")

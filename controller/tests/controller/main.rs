@@ -11,6 +11,7 @@ mod etcd;
 #[path = "../store/server.rs"]
 mod etcd_server;
 mod explain;
+mod fleets;
 mod generations;
 mod harness;
 mod http;

@@ -22,6 +22,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use tonic::transport::{Channel, Endpoint};
 
+use super::enrol::pin::{PinnedRoot, spki_sha256};
 use super::identity::{CONTROLLER_NAME, Identity};
 
 /// A name has so long to be resolved, an address to answer, TLS to be shaken.
@@ -32,6 +33,8 @@ const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(5);
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Of a name that stands for more addresses, only these are tried.
 const MAX_ADDRESSES: usize = 4;
+/// Octets of the root's pin in the name that a controller is asked for.
+const PIN_IN_NAME_BYTES: usize = 16;
 
 /// Why there is no connection.
 #[derive(Debug, thiserror::Error)]
@@ -84,6 +87,29 @@ impl DialError {
 /// The newest list of certificates that are good no more.
 pub type Ended = watch::Receiver<Option<Arc<RevocationList>>>;
 
+/// How a controller is talked to: TLS, and the name that it is asked for.
+#[derive(Debug, Clone)]
+pub struct Tls {
+    config: Arc<ClientConfig>,
+    asked: ServerName<'static>,
+}
+
+impl Tls {
+    /// `pin`: of the fleet's root. A controller of several fleets takes the name for the one whose root it is; others look at no name.
+    fn new(config: ClientConfig, pin: &[u8; 32]) -> Result<Self, rustls::Error> {
+        let root: String = pin[..PIN_IN_NAME_BYTES].iter().map(|b| format!("{b:02x}")).collect();
+        let asked = ServerName::try_from(format!("{root}.root.{CONTROLLER_NAME}"))
+            .map_err(|error| rustls::Error::General(error.to_string()))?;
+        Ok(Self { config: Arc::new(config), asked })
+    }
+}
+
+/// The name that the certificate must have, whatever was asked for: the root is the fleet's alone, so no other name would prove more, and
+/// controllers from before there were several fleets have it too.
+pub(super) fn proven_name() -> Result<ServerName<'static>, rustls::Error> {
+    ServerName::try_from(CONTROLLER_NAME).map_err(|error| rustls::Error::General(error.to_string()))
+}
+
 /// TLS of an enrolled edge: its own certificate, and none but the fleet's root, under which no CA is that the fleet has retired.
 ///
 /// # Errors
@@ -92,7 +118,7 @@ pub fn enrolled_tls(
     identity: &Identity,
     time: Arc<dyn TimeProvider>,
     ended: Ended,
-) -> Result<Arc<ClientConfig>, rustls::Error> {
+) -> Result<Tls, rustls::Error> {
     let mut roots = RootCertStore::empty();
     roots.add(identity.root().clone())?;
     let provider = Arc::new(rustls::crypto::ring::default_provider());
@@ -104,7 +130,8 @@ pub fn enrolled_tls(
         .with_custom_certificate_verifier(Arc::new(NotEnded { inner, ended }))
         .with_client_auth_cert(identity.chain().to_vec(), identity.key().der())?;
     config.alpn_protocols = vec![b"h2".to_vec()];
-    Ok(Arc::new(config))
+    let pin = spki_sha256(identity.root());
+    Tls::new(config, &pin.ok_or(rustls::Error::General("the root can't be read".to_owned()))?)
 }
 
 /// webpki's verdict; then no certificate of the chain may be one that has ended.
@@ -119,14 +146,14 @@ impl ServerCertVerifier for NotEnded {
         &self,
         end_entity: &CertificateDer<'_>,
         intermediates: &[CertificateDer<'_>],
-        server_name: &ServerName<'_>,
+        _asked: &ServerName<'_>,
         ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
         let verified = self.inner.verify_server_cert(
             end_entity,
             intermediates,
-            server_name,
+            &proven_name()?,
             ocsp_response,
             now,
         )?;
@@ -168,13 +195,16 @@ impl ServerCertVerifier for NotEnded {
 /// # Errors
 /// The TLS library refuses its own defaults.
 pub fn anonymous_tls(
-    verifier: Arc<dyn ServerCertVerifier>,
+    verifier: PinnedRoot,
     time: Arc<dyn TimeProvider>,
-) -> Result<Arc<ClientConfig>, rustls::Error> {
-    let mut config =
-        builder(time)?.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth();
+) -> Result<Tls, rustls::Error> {
+    let pin = *verifier.pin();
+    let mut config = builder(time)?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(verifier))
+        .with_no_client_auth();
     config.alpn_protocols = vec![b"h2".to_vec()];
-    Ok(Arc::new(config))
+    Tls::new(config, &pin)
 }
 
 fn builder(
@@ -190,11 +220,7 @@ fn builder(
 ///
 /// # Errors
 /// The step that failed.
-pub async fn dial(
-    address: &str,
-    interface: Option<&str>,
-    tls: &Arc<ClientConfig>,
-) -> Result<Channel, DialError> {
+pub async fn dial(address: &str, interface: Option<&str>, tls: &Tls) -> Result<Channel, DialError> {
     let tcp = connect(address, interface).await?;
     let stream = shake_hands(address, tcp, tls).await?;
     let stream = Arc::new(Mutex::new(Some(stream)));
@@ -250,12 +276,11 @@ fn socket(to: SocketAddr, interface: Option<&str>) -> Result<TcpSocket, DialErro
 async fn shake_hands(
     address: &str,
     tcp: TcpStream,
-    tls: &Arc<ClientConfig>,
+    tls: &Tls,
 ) -> Result<TlsStream<TcpStream>, DialError> {
     let failed = |source| DialError::Tls { address: address.to_owned(), source };
-    let name = ServerName::try_from(CONTROLLER_NAME)
-        .map_err(|error| failed(io::Error::new(io::ErrorKind::InvalidInput, error)))?;
-    within(TlsConnector::from(tls.clone()).connect(name, tcp)).await.map_err(failed)
+    let connector = TlsConnector::from(tls.config.clone());
+    within(connector.connect(tls.asked.clone(), tcp)).await.map_err(failed)
 }
 
 async fn within<T>(step: impl Future<Output = io::Result<T>>) -> io::Result<T> {

@@ -7,13 +7,12 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use futures::future::join_all;
 use hawser_edge_core::config::EdgeState;
 use hawser_edge_core::doctor::{Controller, http_date_unix_s};
-use rustls::ClientConfig;
 use tonic::body::Body;
 use tonic::codegen::http::{Request, header};
 use tonic::transport::Channel;
 use tower::{Service, ServiceExt};
 
-use crate::control::dial::{dial, enrolled_tls};
+use crate::control::dial::{Tls, dial, enrolled_tls};
 use crate::control::{Calendar, DialError, Identity, ended_on_disk};
 
 /// More are not tried.
@@ -46,11 +45,7 @@ pub(super) async fn try_all(
 }
 
 /// As the host would route it, then by each uplink, as the agent does.
-async fn try_one(
-    address: &str,
-    uplinks: &[&str],
-    tls: &Arc<ClientConfig>,
-) -> (Controller, Option<i64>) {
+async fn try_one(address: &str, uplinks: &[&str], tls: &Tls) -> (Controller, Option<i64>) {
     let controller = |failure| Controller { address: address.to_owned(), failure };
     let mut failure = None;
     for interface in std::iter::once(None).chain(uplinks.iter().copied().map(Some)) {

@@ -1,6 +1,6 @@
 //! Enrolment: a token becomes an identity. The key stays on the edge; a retry brings the same one.
 
-mod pin;
+pub(super) mod pin;
 #[cfg(test)]
 mod tests;
 
@@ -12,7 +12,6 @@ use hawser_proto::agent::v1 as wire;
 use hawser_proto::agent::v1::enrolment_client::EnrolmentClient;
 use hawser_proto::token::EnrolmentToken;
 use rcgen::{CertificateParams, DistinguishedName, DnType};
-use rustls::ClientConfig;
 use rustls::RootCertStore;
 use rustls::server::WebPkiClientVerifier;
 use rustls::time_provider::TimeProvider;
@@ -146,7 +145,7 @@ pub async fn enrol(
         csr_der: signing_request(&key, &token.edge).map_err(EnrolError::Request)?,
         agent_version: env!("CARGO_PKG_VERSION").to_owned(),
     };
-    let verifier = Arc::new(pin::PinnedRoot::new(token.root_pin));
+    let verifier = pin::PinnedRoot::new(token.root_pin);
     let tls = dial::anonymous_tls(verifier, calendar.clone()).map_err(EnrolError::Tls)?;
     let response = ask_until(&token.controllers, &tls, &request, options.patience).await?;
     let identity = accept(response, key, token, &*calendar)?;
@@ -185,7 +184,7 @@ pub(super) fn signing_request(key: &EdgeKey, edge: &str) -> Result<Vec<u8>, rcge
 
 async fn ask_until(
     controllers: &[String],
-    tls: &Arc<ClientConfig>,
+    tls: &dial::Tls,
     request: &wire::EnrolRequest,
     patience: Duration,
 ) -> Result<wire::EnrolResponse, EnrolError> {
@@ -215,7 +214,7 @@ async fn ask_until(
 
 async fn ask(
     controller: &str,
-    tls: &Arc<ClientConfig>,
+    tls: &dial::Tls,
     request: &wire::EnrolRequest,
 ) -> Result<wire::EnrolResponse, EnrolError> {
     let channel = dial::dial(controller, None, tls).await.map_err(EnrolError::Dial)?;

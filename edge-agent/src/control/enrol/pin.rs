@@ -10,6 +10,8 @@ use rustls::{CertificateError, DigitallySignedStruct, Error, RootCertStore, Sign
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
+use crate::control::dial::proven_name;
+
 /// SHA-256 of a certificate's SubjectPublicKeyInfo (RFC 7469 section 2.4 pins the same octets).
 pub fn spki_sha256(certificate: &CertificateDer<'_>) -> Option<[u8; 32]> {
     let (_, parsed) = X509Certificate::from_der(certificate).ok()?;
@@ -28,6 +30,10 @@ impl PinnedRoot {
     pub fn new(pin: [u8; 32]) -> Self {
         PinnedRoot { pin, provider: Arc::new(rustls::crypto::ring::default_provider()) }
     }
+
+    pub fn pin(&self) -> &[u8; 32] {
+        &self.pin
+    }
 }
 
 impl ServerCertVerifier for PinnedRoot {
@@ -35,7 +41,7 @@ impl ServerCertVerifier for PinnedRoot {
         &self,
         end_entity: &CertificateDer<'_>,
         intermediates: &[CertificateDer<'_>],
-        server_name: &ServerName<'_>,
+        _asked: &ServerName<'_>,
         ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
@@ -46,7 +52,7 @@ impl ServerCertVerifier for PinnedRoot {
         WebPkiServerVerifier::builder_with_provider(Arc::new(roots), self.provider.clone())
             .build()
             .map_err(|error| Error::General(error.to_string()))?
-            .verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)
+            .verify_server_cert(end_entity, intermediates, &proven_name()?, ocsp_response, now)
     }
 
     fn verify_tls12_signature(

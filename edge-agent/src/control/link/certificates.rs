@@ -140,7 +140,7 @@ impl Supervisor {
         self.use_renewed(renewed, tls).await;
     }
 
-    async fn use_renewed(&mut self, renewed: Arc<Identity>, tls: Arc<rustls::ClientConfig>) {
+    async fn use_renewed(&mut self, renewed: Arc<Identity>, tls: dial::Tls) {
         self.parts.identity = renewed.clone();
         self.parts.tls = tls;
         self.renewal = Renewal::new(Instant::now() + LOOK_EVERY);

@@ -1,13 +1,11 @@
 //! One session: a connection, the Hello and the Welcome, then both directions until it ends.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use hawser_proto::agent::v1 as wire;
 use hawser_proto::agent::v1::agent_link_client::AgentLinkClient;
 use hawser_proto::agent::v1::agent_message::Message as Up;
 use hawser_proto::agent::v1::controller_message::Message as Down;
-use rustls::ClientConfig;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tokio_stream::wrappers::ReceiverStream;
@@ -79,7 +77,7 @@ pub struct Session {
     pub id: u64,
     pub controller: String,
     pub uplink: Option<String>,
-    pub tls: Arc<ClientConfig>,
+    pub tls: dial::Tls,
     pub hello: wire::Hello,
     pub outbox: Outbox,
     pub events: mpsc::Sender<SessionEvent>,

@@ -16,7 +16,6 @@ use hawser_proto::agent::v1::controller_message::Message as Down;
 use hawser_proto::revocation::RevocationList;
 use hawser_telemetry::TraceContext;
 use prost::Message as _;
-use rustls::ClientConfig;
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
@@ -29,6 +28,7 @@ use super::sessions::Live;
 use crate::control::api::{ControlEvent, LinkStatus};
 use crate::control::backoff::Rotation;
 use crate::control::clock::{self, Calendar};
+use crate::control::dial;
 use crate::control::facts::FactsStore;
 use crate::control::identity::Identity;
 use crate::control::ledger::Ledger;
@@ -49,7 +49,7 @@ const LONGEST_SLEEP: Duration = Duration::from_secs(30);
 /// What a supervisor is made of.
 pub struct SupervisorParts {
     pub identity: Arc<Identity>,
-    pub tls: Arc<ClientConfig>,
+    pub tls: dial::Tls,
     pub calendar: Arc<Calendar>,
     pub ledger: Arc<Mutex<Ledger>>,
     pub facts: Arc<Mutex<FactsStore>>,

@@ -9,8 +9,8 @@ use super::*;
 use crate::allocate::{Allocations, allocate};
 use crate::compile::{Plan, compile};
 use crate::intent::{
-    IkeAuth, IkeMode, IkeStart, IkeTunnel, IkeVersion, Members, ProfileName, Topology,
-    TopologyKind, TunnelProfile,
+    IkeAuth, IkeMode, IkeStart, IkeTunnel, IkeVersion, ManualProtocol, Members, ProfileName,
+    Topology, TopologyKind, TunnelProfile,
 };
 use crate::parse;
 
@@ -179,6 +179,8 @@ fn ike_tunnel(uplinks: Vec<UplinkName>, profile: ProfileName, segment: SegmentNa
         probe: None,
         sla: None,
         failback_hold_ms: 0,
+        protocol: ManualProtocol::Esp,
+        warm: false,
     }
 }
 
