@@ -9,6 +9,7 @@ use hawser_controller::init::{Setup, add_fleet, init};
 use hawser_controller::pki::{Advertised, Host};
 use hawser_controller::server::{self, Options};
 use hawser_controller::service::AdviceMode;
+use hawser_controller::store::StoreChoice;
 use hawser_edge::control::{Control, ControlEvent, EnrolOptions, Order, enrol, start};
 use hawser_proto::operator::v1 as operator;
 use hawser_proto::operator::v1::operator_client::OperatorClient;
@@ -106,9 +107,10 @@ async fn agents_of_two_fleets_enrol_at_one_process_and_each_gets_its_own_fleets_
     let advertised = Advertised { host: Host::Address(address.ip()), port: address.port() };
     let setup = Setup { fleet: "acme".to_owned(), advertised: vec![advertised] };
     let acme = init(&data, &setup).await.unwrap();
-    let beta = add_fleet(&data, "beta", Vec::new()).await.unwrap();
+    let beta = add_fleet(&data, "beta", Vec::new(), &StoreChoice::Sled).await.unwrap();
     let options = Options {
         data,
+        store: StoreChoice::Sled,
         listen: address,
         telemetry_interval: Duration::from_millis(500),
         advice: AdviceMode::On,
