@@ -132,9 +132,10 @@ async fn agents_of_two_fleets_enrol_at_one_process_and_each_gets_its_own_fleets_
         let mut control = start(Arc::new(identity), &state_dir, Arc::new(Vec::new)).unwrap();
         let order = order(&mut control).await;
         let id = order.id;
+        assert_eq!((order.state.fleet.as_str(), order.state.edge.as_str()), (fleet, EDGE));
+        held.push((control, order.bytes.clone()));
         order.reply.send(Ok(())).unwrap();
         operator.until_confirmed(id.number).await;
-        held.push((control, id));
     }
     assert_ne!(held[0].1, held[1].1, "they are told different things");
     for (control, _) in held {

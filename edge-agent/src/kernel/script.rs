@@ -2,8 +2,10 @@
 
 use std::io::Write;
 use std::process::{Command, Output, Stdio};
+use std::thread;
 
 use hawser_edge_core::kernel::SCRIPT_TABLE;
+use nix::sched::{CloneFlags, unshare};
 
 use super::netlink::Refusal;
 use super::ruleset;
@@ -46,7 +48,11 @@ impl Script {
     /// # Errors
     /// What nft said.
     pub fn load(&mut self, script: &str) -> Result<(), Refusal> {
-        self.load_other(script)?;
+        // Whoever replaces rules under traffic may lose a packet: one that is among the old ones at that moment finds nothing
+        // in their maps any more. So what an agent before this one loaded stays, if it is the same.
+        if self.last.is_some() || !is_there(script) {
+            self.load_other(script)?;
+        }
         // Before the listing: what changes in between has a number of its own.
         let generation = ruleset::generation().ok();
         let listing = list().map_err(refusal)?.stdout;
@@ -71,6 +77,19 @@ impl Script {
 
 fn refusal(source: std::io::Error) -> Refusal {
     Refusal { what: "load the nftables table", source }
+}
+
+/// Whether the kernel holds just what this script makes. What that is is found out in a network namespace of its own; without
+/// the right to have one it is not known.
+fn is_there(script: &str) -> bool {
+    let script = script.to_owned();
+    let made = thread::Builder::new().name("nft-try".into()).spawn(move || {
+        unshare(CloneFlags::CLONE_NEWNET).ok()?;
+        let loaded = nft(&["-f", "-"], &script).ok()?.status.success();
+        list().ok().filter(|listed| loaded && listed.status.success())
+    });
+    let made = made.ok().and_then(|thread| thread.join().ok()).flatten();
+    made.is_some_and(|made| list().is_ok_and(|now| now.stdout == made.stdout))
 }
 
 /// Without counters (`-s`), so that two listings differ only if the rules do.
@@ -119,6 +138,29 @@ mod tests {
             run("nft flush ruleset");
             assert_ne!(loaded.generation, ruleset::generation().ok());
             assert!(!loaded.is_still_listed(), "ours is gone");
+        });
+    }
+
+    #[test]
+    fn the_next_agent_leaves_alone_what_is_as_it_would_make_it() {
+        in_namespace(async || {
+            let script = |verdict: &str| {
+                let table = format!("table inet {SCRIPT_TABLE}");
+                let rules = format!("iifname vmap {{ \"a\" : {verdict} }}\ncounter accept");
+                format!("{table} {{}}\ndelete {table}\n{table} {{\nchain x {{\n{rules}\n}}\n}}\n")
+            };
+            let load = |verdict: &str| {
+                let mut next = Script::default();
+                next.load(&script(verdict)).expect("nft takes it");
+                ruleset::generation().expect("this kernel tells it")
+            };
+            let first = load("drop");
+            assert_eq!(load("drop"), first, "nothing was loaded again");
+            let changed = load("accept");
+            assert_ne!(changed, first);
+            run(&format!("nft add rule inet {SCRIPT_TABLE} x drop"));
+            let theirs = ruleset::generation().expect("this kernel tells it");
+            assert_ne!(load("accept"), theirs, "what others changed is made good");
         });
     }
 }
