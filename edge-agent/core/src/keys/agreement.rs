@@ -120,7 +120,7 @@ pub struct Agreement {
     in_use: Option<SaTerms>,
     /// Client: the peer has refused what is wanted, so what is in use is offered.
     falls_back: bool,
-    /// Server: to ask for an epoch when the one under way is over.
+    /// When the epoch under way is over under old terms, another one is wanted.
     to_request: bool,
     effects: VecDeque<Effect>,
 }
@@ -314,6 +314,9 @@ impl Agreement {
             }
             (Role::Client, KeyMessage::Refusal(refusal)) => self.on_refusal(refusal, now),
             (Role::Client, KeyMessage::Request(_)) => {
+                // The peer may want now what it has refused.
+                self.falls_back = false;
+                self.to_request |= self.phase != Phase::Idle;
                 self.rekey(now);
                 Ok(())
             }

@@ -471,3 +471,36 @@ fn a_server_whose_terms_change_in_the_middle_of_an_epoch_asks_when_it_is_over_an
     key_as_server(&mut m, A, 2, 301, T0 + EPOCH_INTERVAL * 3);
     assert_eq!(asks(&mut m), 0);
 }
+
+#[test]
+fn a_peer_that_has_come_along_and_asks_is_offered_the_new_terms_whenever_it_asks() {
+    for in_the_middle in [false, true] {
+        let mut m = machine();
+        m.adopt(A, Role::Client, T0);
+        key_as_client(&mut m, A, 1, 300, T0);
+        let mut now = T0 + EPOCH_INTERVAL;
+        m.set_terms(OTHER, now);
+        m.reserved(A, 2, Spi(302), [1; 32], now).unwrap();
+        m.received(A, refusal(2, "suite_mismatch"), now).unwrap();
+        let request = KeyMessage::Request(RekeyRequest { path_id: 7 });
+        let mut epoch = 3;
+        if in_the_middle {
+            now = m.next_deadline().unwrap();
+            m.handle_timeout(now);
+            m.reserved(A, 3, Spi(303), [1; 32], now).unwrap();
+            m.received(A, request, now).unwrap();
+            m.received(A, answer(3), now).unwrap();
+            m.inbound_installed(Spi(303), true, now).unwrap();
+            m.outbound_installed(A, Spi(8_003), true, now).unwrap();
+            m.received(A, confirm(3), now).unwrap();
+            epoch = 4;
+        } else {
+            m.received(A, request, now).unwrap();
+        }
+        effects(&mut m);
+        now = m.next_deadline().unwrap();
+        m.handle_timeout(now);
+        m.reserved(A, epoch, Spi(310), [1; 32], now).unwrap();
+        assert_eq!(offered(&mut m).as_deref(), Some("aes-256-gcm"), "{in_the_middle}");
+    }
+}
