@@ -277,7 +277,7 @@ fn every_suite_is_taken_and_an_old_one_only_under_a_waiver() {
 fn every_fault_is_found_in_one_go() {
     type Damage = (&'static str, &'static str, fn(&mut wire::EdgeConfig));
     let damages: [Damage; 12] = [
-        ("FEATURE_MISSING", "required_features[8]", |e| e.required_features.push("qkd".into())),
+        ("FEATURE_MISSING", "required_features[9]", |e| e.required_features.push("qkd".into())),
         ("BAD_ID", "segments[1].id", |e| e.segments.push(wire::Segment::default())),
         ("BAD_VALUE", "uplinks[0].interface", |e| e.uplinks[0].interface = "a/b".into()),
         ("UNKNOWN_SEGMENT", "lans[0].segment_id", |e| e.lans[0].segment_id = 9),
