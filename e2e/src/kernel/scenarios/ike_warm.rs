@@ -60,6 +60,14 @@ fn body(fleet: &mut Fleet) -> Result<Value, FleetError> {
     there.wait_flowing(SOON)?;
     back.wait_flowing(SOON)?;
 
+    // Else it would be somewhere else before the fault.
+    fleet.wait_ike("dc", UP, |tunnel| {
+        let links = || tunnel.links.iter().filter(|l| l.state == "up" && l.rtt_us > 0);
+        links().any(|l| l.chosen && l.uplink == "isp-a") && links().any(|l| l.uplink == "isp-b")
+    })?;
+    let routes =
+        |fleet: &Fleet| at(fleet, "left", &["ip", "route", "show", "table", "all", "10.9.0.0/24"]);
+    let routes_before = routes(fleet)?;
     let dark = clock::mono_ns();
     fleet.lab().impair("left-isp-a", &Impairment::blackhole(true))?;
     let silences = [there.silence_after(dark, HEAL)?, back.silence_after(dark, HEAL)?];
@@ -75,7 +83,9 @@ fn body(fleet: &mut Fleet) -> Result<Value, FleetError> {
     let why = fleet.agent("left-1")?.why("dc", 1)?;
     let why = why.decisions.first().map(|d| d.summary.clone()).unwrap_or_default();
     eprintln!("the gap was {there_ms:.0} ms to the gateway, {back_ms:.0} ms from it; {why}");
-    let routes = at(fleet, "left", &["ip", "route", "show", "table", "all", "10.9.0.0/24"])?;
+    assert!(why.contains("it is down"), "{why}");
+    let routes = routes(fleet)?;
+    assert_ne!(routes, routes_before, "traffic goes by the other interface");
 
     fleet.lab().reset("left-isp-a")?;
     up_by(fleet, &gateway, "isp-a", UP)?;
@@ -92,6 +102,7 @@ fn body(fleet: &mut Fleet) -> Result<Value, FleetError> {
         "gap_there_ms": there_ms,
         "gap_back_ms": back_ms,
         "why": why,
+        "routes_before": routes_before,
         "routes": routes,
         "associations_kept_by_the_next_agent": adopted,
         "marked_on_wan": seen.on_wan,

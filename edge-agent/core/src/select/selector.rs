@@ -21,7 +21,8 @@ pub struct Selector {
     pub(super) current: Option<PathId>,
     pub(super) last_cause: Option<Cause>,
     pub(super) last_move: Micros,
-    first_selection: Option<Micros>,
+    /// Until then a better path needs no proof. Set by the first selection.
+    grace_until: Option<Micros>,
     pub(super) tokens: TokenBucket,
     pub(super) advice: Option<Advice>,
     /// Uplinks without carrier.
@@ -60,7 +61,7 @@ impl Selector {
             current: None,
             last_cause: None,
             last_move: now,
-            first_selection: None,
+            grace_until: None,
             tokens: TokenBucket::new(policy::MOVE_TOKENS, policy::MOVE_TOKEN_REFILL, now),
             advice: None,
             down_uplinks: BTreeSet::new(),
@@ -78,7 +79,8 @@ impl Selector {
         if let Some(candidate) = self.candidates.iter_mut().find(|c| c.spec.path == path) {
             candidate.take(now);
             (self.current, self.last_cause, self.last_move) = (Some(path), Some(Cause::Start), now);
-            self.first_selection.get_or_insert(now);
+            // It has stood for a while: what is better must prove itself.
+            self.grace_until.get_or_insert(now);
             self.choice = self.choose(now);
         }
     }
@@ -313,7 +315,7 @@ impl Selector {
     fn in_start_grace(&self, now: Micros) -> bool {
         // A fault ends it: from then on a path must prove itself.
         let faultless = matches!(self.last_cause, Some(Cause::Start | Cause::BetterPath));
-        faultless && self.first_selection.is_some_and(|at| now.since(at) < policy::START_GRACE)
+        faultless && self.grace_until.is_some_and(|until| now < until)
     }
 
     fn carry_out(&mut self, wish: Wish, now: Micros) -> Decision {
@@ -334,7 +336,7 @@ impl Selector {
             candidate.faster_since = None;
         }
         if wish.to.is_some() {
-            self.first_selection.get_or_insert(now);
+            self.grace_until.get_or_insert(now + policy::START_GRACE);
         }
         self.current = wish.to;
         self.last_cause = Some(wish.cause);

@@ -34,6 +34,9 @@ pub const FIRST_LINK_ID: u32 = hawser_proto::FIRST_IKE_LINK_ID;
 pub const LINKS_MAX: usize = 16;
 /// At the start the first answers are waited for: else a link would be taken that is left at once.
 const SETTLE: Duration = Duration::from_secs(2);
+/// What another agent left is taken to work for so long: charon must be asked about it first, and which link's answer comes
+/// first says nothing.
+const ADOPTED: Duration = Duration::from_secs(5);
 /// A move costs a negotiation, so it takes longer proof than among the fabric's paths, which are all there already.
 const FAILBACK_HOLD: Duration = Duration::from_secs(30);
 const DEFAULT_PROBE: IkeProbe =
@@ -134,6 +137,8 @@ pub struct Links {
     held: Option<PathId>,
     settled: bool,
     settle_until: Micros,
+    /// The link was another agent's: until then it works for all that is known.
+    adopted_until: Option<Micros>,
 }
 
 impl Links {
@@ -157,6 +162,7 @@ impl Links {
             held: None,
             settled: probe.kind == IkeProbeKind::None,
             settle_until: now + SETTLE,
+            adopted_until: None,
             candidates,
             settings,
         };
@@ -206,6 +212,7 @@ impl Links {
         if self.candidates.iter().any(|c| c.id == link) {
             self.selector.start_on(link, now);
             (self.held, self.settled) = (Some(link), true);
+            self.adopted_until = Some(now + ADOPTED);
             self.trial.begin(now);
         }
     }
@@ -372,7 +379,7 @@ impl Links {
         let settle = (!self.settled).then_some(self.settle_until);
         let probes = self.candidates.iter_mut().filter_map(Candidate::next_deadline);
         let trial = self.held.and_then(|_| self.trial.deadline(now));
-        let rest = [settle, self.selector.next_deadline(), trial];
+        let rest = [settle, self.adopted_until, self.selector.next_deadline(), trial];
         let rest = rest.into_iter().chain([self.inside.next_deadline()]).flatten();
         probes.chain(rest).min().unwrap_or(Micros(u64::MAX))
     }
@@ -400,6 +407,9 @@ impl Links {
 
     /// Hands the selector what is known of each link.
     fn feed(&mut self, now: Micros) {
+        if self.adopted_until.is_some_and(|until| now >= until || self.ike != State::Connecting) {
+            self.adopted_until = None;
+        }
         let standby = self.selector.standby();
         for candidate in &mut self.candidates {
             let in_use = Some(candidate.id) == self.held;
@@ -474,7 +484,7 @@ impl Links {
                 return inside;
             }
             // It may be good for all that is known. But nothing that works is left for it.
-            let proven = self.ike == State::Up;
+            let proven = self.ike == State::Up || in_use && self.adopted_until.is_some();
             let answers = self.candidates.iter().any(|c| c.health().state <= SlaState::Recovering);
             if in_use && proven || !answers && !proven {
                 return PathHealth { state: SlaState::Meets, connecting: !proven, ..outside };

@@ -168,6 +168,32 @@ fn seconds(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
 }
 
+/// An agent that begins where another one left a tunnel, over the second uplink, whose answers come later than the first's.
+fn after_another_agent(left_behind: Carries) -> World {
+    let mut world = World::new(settings());
+    world.links.start_on(PathId(FIRST_LINK_ID + 2), world.now);
+    // charon has had it for long.
+    world.ike_since = Micros(0);
+    world.carries[2] = Carries { pings: false, ..left_behind };
+    world.run(Duration::from_millis(200));
+    world.carries[2].pings = left_behind.pings;
+    world
+}
+
+#[test]
+fn what_another_agent_left_is_not_moved_because_another_link_answers_first() {
+    let mut world = after_another_agent(GOOD);
+    world.run(Duration::from_secs(4));
+    assert_eq!((world.held(), world.decisions.len()), (Some(2), 0), "{:?}", world.decisions);
+}
+
+#[test]
+fn what_another_agent_left_is_left_if_it_does_not_work() {
+    let mut world = after_another_agent(DARK);
+    world.run(ADOPTED + Duration::from_secs(1));
+    assert_ne!(world.held(), Some(2));
+}
+
 #[test]
 fn the_preferred_link_is_taken_at_the_start_and_kept() {
     let mut world = World::new(settings());
