@@ -102,6 +102,7 @@ impl Hawser {
                 spi,
                 suite,
                 key_material,
+                further_lanes: vec![],
                 esn: ESN,
             })?;
         }
@@ -208,7 +209,14 @@ fn load(plane: &UserspaceDataPlane, suite: Suite) -> Result<(), Fault> {
         let key = |sender| key_material(suite, sender, index);
         plane.install_inbound(inbound(path, spi, suite, key(3)))?;
         let key_material = key(4);
-        plane.install_outbound(OutboundSaSpec { path, spi, suite, key_material, esn: ESN })?;
+        plane.install_outbound(OutboundSaSpec {
+            path,
+            spi,
+            suite,
+            key_material,
+            further_lanes: vec![],
+            esn: ESN,
+        })?;
     }
     Ok(())
 }
@@ -219,6 +227,7 @@ fn inbound(path: PathId, spi: Spi, suite: Suite, key_material: KeyMaterial) -> I
         path,
         suite,
         key_material,
+        further_lanes: vec![],
         esn: ESN,
         replay_window_packets: WINDOW_PACKETS,
     }

@@ -12,8 +12,8 @@ pub struct Counters {
     pub paths: BTreeMap<PathId, PathCounters>,
     /// Of every inbound SA, for byte lifetimes and for draining.
     pub inbound_sas: BTreeMap<Spi, SaCounters>,
-    /// Of every path's outbound SA.
-    pub outbound_sas: BTreeMap<PathId, SaCounters>,
+    /// Of every path's outbound SA, each lane in their order.
+    pub outbound_sas: BTreeMap<PathId, Vec<SaCounters>>,
     /// What was dropped, by reason; every reason is listed.
     pub drops: BTreeMap<DropReason, u64>,
 }
@@ -101,6 +101,8 @@ reasons! {
     CongestionUntold = "congestion_untold",
     /// From a WAN: the datagram is longer than the receive buffer.
     Truncated = "truncated",
+    /// From a WAN: the thread of its lane is too far behind.
+    LaneFull = "lane_full",
     /// A receive call failed, mostly for an ICMP error, and was made again (not a packet; informational).
     SocketError = "socket_error",
     /// ICMP says that what was sent does not arrive (not a packet of ours; informational).

@@ -388,7 +388,7 @@ impl DataPlane for UserspaceDataPlane {
         let table = self.shared.table.load();
         let outbound = |path: &Arc<PathState>| {
             let outbound = path.outbound.load_full()?;
-            Some((path.id, sa_counters(outbound.sa.spi(), outbound.sa.usage())))
+            Some((path.id, vec![sa_counters(outbound.sa.spi(), outbound.sa.usage())]))
         };
         let inbound = self.shared.inbound.load();
         let inbound =

@@ -43,6 +43,7 @@ use std::io;
 use std::net::SocketAddr;
 
 use hawser_edge_core::id::{ClassId, PathId, Spi, TunnelId, UplinkId};
+pub use hawser_edge_core::keys::Lanes;
 
 /// What a driver of the data plane does. Every call is synchronous, short and safe from any thread; none waits for the
 /// network for longer than a few milliseconds.
@@ -59,13 +60,18 @@ pub trait DataPlane: Send + Sync {
         Vec::new()
     }
 
-    /// Accepts `sa.spi` from now on, beside older SAs of the same path.
+    /// How many SAs of one path and direction it works with at once, each on a core of its own.
+    fn lanes(&self) -> Lanes {
+        Lanes::ONE
+    }
+
+    /// Accepts `sa.spi`, and the SPIs of its further lanes, from now on, beside older SAs of the same path.
     fn install_inbound(&self, sa: InboundSaSpec) -> Result<(), DataPlaneError>;
 
     /// Seals with this SA from now on; the path's former outbound SA is gone with its key.
     fn install_outbound(&self, sa: OutboundSaSpec) -> Result<(), DataPlaneError>;
 
-    /// Forgets an inbound SA. Unknown: nothing happens.
+    /// Forgets an inbound SA with all its lanes; `spi` is the first. Unknown: nothing happens.
     fn remove_inbound(&self, spi: Spi);
 
     /// Forgets the path's outbound SA: it sends nothing from then on.

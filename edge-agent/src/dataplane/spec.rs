@@ -165,6 +165,9 @@ pub struct InboundSaSpec {
     pub suite: Suite,
     /// The peer's sending key.
     pub key_material: KeyMaterial,
+    /// Of lane 1 and those after it: SAs at the SPIs that follow `spi`, alike but for their keys. At most as many as the
+    /// driver's [`lanes`](super::DataPlane::lanes) say.
+    pub further_lanes: Vec<KeyMaterial>,
     /// Extended sequence numbers (RFC 4303 section 2.2.1).
     pub esn: bool,
     /// Anti-replay window, 64 to 4096 packets.
@@ -182,6 +185,8 @@ pub struct OutboundSaSpec {
     pub suite: Suite,
     /// This edge's sending key.
     pub key_material: KeyMaterial,
+    /// As of an inbound SA.
+    pub further_lanes: Vec<KeyMaterial>,
     /// Extended sequence numbers.
     pub esn: bool,
 }

@@ -62,6 +62,7 @@ impl Peering {
             edge_name: edge.edge.clone(),
             fabric_port: edge.fabric_port,
             boot_id: parts.boot_id,
+            lanes: parts.dataplane.lanes(),
             timers: PeerTimers::default(),
         };
         let identity = of_peers(&parts.identity);

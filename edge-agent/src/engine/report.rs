@@ -8,7 +8,7 @@ use hawser_edge_core::sla::{Reach, SlaState};
 use hawser_proto::agent::v1 as wire;
 
 use super::{Engine, clock, endpoints};
-use crate::dataplane::Counters;
+use crate::dataplane::{Counters, SaCounters};
 
 impl Engine {
     pub(super) fn report(&mut self) {
@@ -25,10 +25,11 @@ impl Engine {
         });
     }
 
-    /// How far each outbound SA is used: a limit near means fresh keys.
+    /// How far each outbound SA is used: a limit near means fresh keys. Lanes are replaced together, so the busiest tells.
     pub(super) fn report_usage(&mut self) {
-        for (path, sa) in self.dataplane.counters().outbound_sas {
-            let usage = SaUsage { bytes: sa.bytes, packets: sa.packets };
+        for (path, lanes) in self.dataplane.counters().outbound_sas {
+            let most = |of: fn(&SaCounters) -> u64| lanes.iter().map(of).max().unwrap_or(0);
+            let usage = SaUsage { bytes: most(|sa| sa.bytes), packets: most(|sa| sa.packets) };
             if self.peers.report_usage(path, usage).is_err() {
                 self.count("usage_report_dropped");
             }

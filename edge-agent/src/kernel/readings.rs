@@ -94,7 +94,7 @@ impl Readings {
             };
             match reading.id.direction {
                 Direction::In => drop(counters.inbound_sas.insert(reading.id.spi, sa)),
-                Direction::Out => drop(counters.outbound_sas.insert(reading.id.path, sa)),
+                Direction::Out => drop(counters.outbound_sas.insert(reading.id.path, vec![sa])),
             }
         }
         counters

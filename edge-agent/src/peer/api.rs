@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hawser_edge_core::id::{EdgeId, PathId, Spi, TunnelId, UplinkId};
-use hawser_edge_core::keys::{KeySuite, SaTerms, SaUsage, SpiPair};
+use hawser_edge_core::keys::{KeySuite, Lanes, SaTerms, SaUsage, SpiPair};
 use hawser_proto::peer::v1::{Reachability, RevocationPart, Selections};
 use hawser_proto::revocation::RevocationList;
 use tokio::sync::oneshot;
@@ -27,6 +27,8 @@ pub struct PeerSettings {
     pub fabric_port: u16,
     /// New at each start of the agent: tells a peer that its old connection is dead.
     pub boot_id: String,
+    /// What its data plane can send and receive with at once on each path.
+    pub lanes: Lanes,
     /// Intervals and limits.
     pub timers: PeerTimers,
 }

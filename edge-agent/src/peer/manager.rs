@@ -75,6 +75,7 @@ pub fn start(
     let own_authorities = ArcSwap::from_pointee(identity.authorities());
     let (identity, identity_receiver) = watch::channel(Arc::new(identity));
     let counts = Arc::new(Counts::default());
+    let lanes = settings.lanes;
     let shared = Arc::new(Shared {
         settings,
         endpoint,
@@ -84,7 +85,7 @@ pub fn start(
         revoked: revoked.clone(),
         client: ArcSwap::from_pointee(client),
         own_authorities,
-        spis: SpiPool::default(),
+        spis: SpiPool::new(lanes),
         keyed: Default::default(),
         counts: counts.clone(),
         next_connection: AtomicU64::new(0),

@@ -1,11 +1,13 @@
 //! How two edges agree on the keys of one path, make before break.
 //!
 //! ```text
-//! client  KeyOffer  {epoch, spi_c, nonce_c, suite}   has reserved spi_c
-//! server  KeyAnswer {epoch, spi_s, nonce_s}          has installed inbound(spi_s)
-//! client  KeyConfirm{epoch}                          has installed inbound(spi_c), then outbound(spi_s)
-//! server  KeyConfirm{epoch}                          has installed outbound(spi_c)
+//! client  KeyOffer  {epoch, spi_c, nonce_c, suite, lanes_c}   has reserved spi_c
+//! server  KeyAnswer {epoch, spi_s, nonce_s, lanes_s}          has installed inbound(spi_s)
+//! client  KeyConfirm{epoch}                                   has installed inbound(spi_c), then outbound(spi_s)
+//! server  KeyConfirm{epoch}                                   has installed outbound(spi_c)
 //! ```
+//!
+//! An SPI stands for the SAs of all lanes, the fewer of what the two ends can.
 //!
 //! An old inbound SA drains from the moment that the peer is known to have left it: at the server with the client's
 //! confirm, at the client with the server's. Until then nothing but its replacement ends it, however long a connection is
@@ -28,6 +30,7 @@ use std::time::Duration;
 use hawser_proto::peer::v1::{KeyAnswer, KeyConfirm, KeyOffer, KeyRefusal, RekeyRequest};
 
 use super::inbound::{Dropped, InboundSas};
+use super::lanes::Lanes;
 use super::message::KeyMessage;
 use super::schedule::{Nonce, SaContext};
 use crate::id::{EdgeId, Spi};
@@ -58,6 +61,8 @@ struct Pair {
     nonce_client: Nonce,
     nonce_server: Nonce,
     terms: SaTerms,
+    /// What both ends can.
+    lanes: Lanes,
 }
 
 /// What a client asks for.
@@ -66,6 +71,7 @@ struct Offered {
     theirs: Spi,
     nonce_client: Nonce,
     terms: SaTerms,
+    lanes: Lanes,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -281,12 +287,13 @@ impl Agreement {
                     spi: spi.0,
                     nonce: nonce.to_vec(),
                     suite: terms.name(),
+                    lanes: self.terms.lanes.to_wire(),
                 };
                 self.send(connection, KeyMessage::Offer(offer));
             }
-            Some(Offered { theirs, nonce_client, terms }) => {
-                let nonce_server = nonce;
-                let pair = Pair { epoch, ours: spi, theirs, nonce_client, nonce_server, terms };
+            Some(Offered { theirs, nonce_client, terms, lanes }) => {
+                let (ours, nonce_server) = (spi, nonce);
+                let pair = Pair { epoch, ours, theirs, nonce_client, nonce_server, terms, lanes };
                 self.install_inbound(connection, pair);
             }
         }
@@ -342,6 +349,7 @@ impl Agreement {
                     epoch: pair.epoch,
                     spi: pair.ours.0,
                     nonce: pair.nonce_server.to_vec(),
+                    lanes: self.terms.lanes.to_wire(),
                 };
                 self.send(connection, KeyMessage::Answer(answer));
             }

@@ -1,11 +1,12 @@
 //! The key schedule, `hawser-sa-v1`: from the TLS exporter's secret to the key of one direction of one path.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use ring::hkdf;
 use zeroize::Zeroizing;
 
-use super::KeySuite;
+use super::{KeySuite, Lanes};
 use crate::id::{EdgeId, PathId, Spi};
 
 /// The exporter's label (RFC 8446 section 7.5).
@@ -35,7 +36,7 @@ pub struct SaContext {
     pub path: PathId,
     /// Who seals with the key.
     pub sender: EdgeId,
-    /// Of the sender's outbound SA; the receiver picked it.
+    /// Of the sender's outbound SA, the first of its lanes; the receiver picked it.
     pub spi: Spi,
     /// The cipher.
     pub suite: KeySuite,
@@ -80,19 +81,33 @@ impl SaContext {
         out
     }
 
-    /// Exports and derives this SA's key: `suite.key_material_len()` octets. `export` is the TLS exporter of the connection:
-    /// (output, label, context).
-    pub fn into_key<E>(
+    /// Exports once, and derives the key of each lane's SA: `suite.key_material_len()` octets. `export` is the TLS exporter of
+    /// the connection: (output, label, context).
+    pub fn into_keys<E>(
         self,
+        lanes: Lanes,
         further: &[&[u8]],
         export: impl FnOnce(&mut [u8], &[u8], &[u8]) -> Result<(), E>,
-    ) -> Result<Zeroizing<Vec<u8>>, ScheduleError> {
+    ) -> Result<Vec<Zeroizing<Vec<u8>>>, ScheduleError> {
         let context = self.encode();
         let mut exported = Zeroizing::new([0; EXPORTER_BYTES]);
         export(exported.as_mut_slice(), EXPORTER_LABEL, &context)
             .map_err(|_| ScheduleError::Exporter)?;
-        derive(exported.as_slice(), &context, further, self.suite.key_material_len())
+        let suite_bytes = self.suite.key_material_len();
+        let key = |lane| derive(exported.as_slice(), &of_lane(&context, lane), further, suite_bytes);
+        lanes.all().map(key).collect()
     }
+}
+
+/// What a lane's key is expanded with: lane 0 has the context itself, as a path of one SA does; others their number behind
+/// it, which no context has.
+fn of_lane(context: &[u8], lane: u8) -> Cow<'_, [u8]> {
+    if lane == 0 {
+        return Cow::Borrowed(context);
+    }
+    let mut info = context.to_vec();
+    put_prefixed(&mut info, &u64::from(lane).to_be_bytes());
+    Cow::Owned(info)
 }
 
 /// Appends a big-endian u16 length and the field.

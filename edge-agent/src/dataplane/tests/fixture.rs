@@ -218,6 +218,7 @@ impl Edge {
             path,
             suite,
             key_material: key_of(suite, path, self.peer(), epoch),
+            further_lanes: vec![],
             esn: true,
             replay_window_packets: WINDOW,
         };
@@ -230,6 +231,7 @@ impl Edge {
             spi: spi(path, self.peer(), epoch),
             suite,
             key_material: key_of(suite, path, self.number, epoch),
+            further_lanes: vec![],
             esn: true,
         };
         self.driver.install_outbound(sa).expect("outbound SA");

@@ -47,7 +47,7 @@ fn every_suite_carries_both_families_and_the_longest_packets() {
         let mut got = vec![0; 2_000];
         let length = to.recv(&mut got).unwrap_or_else(|error| panic!("{suite}: {error}"));
         assert_eq!(&got[..length], longest, "{suite}");
-        let sa = pair.a.driver.counters().outbound_sas[&PATHS[0]];
+        let sa = pair.a.driver.counters().outbound_sas[&PATHS[0]][0];
         assert!(sa.packets > 20 && sa.bytes > 40_000, "{suite}: {sa:?}");
     }
     for reason in

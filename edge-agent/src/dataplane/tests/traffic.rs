@@ -61,14 +61,14 @@ fn everything_passes(family: Family) {
     }
     // The last of TCP (its goodbyes, a late retransmission) may still be on its way, and no two counters are read at once.
     pair.a.wait_for("as many packets sealed as sent", |counters| {
-        counters.outbound_sas[&PATHS[0]].packets == counters.paths[&PATHS[0]].tx_packets
+        counters.outbound_sas[&PATHS[0]][0].packets == counters.paths[&PATHS[0]].tx_packets
     });
     let (a, b) = (pair.a.driver.counters(), pair.b.driver.counters());
     let (sent, received) = (a.paths[&PATHS[0]], b.paths[&PATHS[0]]);
     assert!(sent.tx_bytes > 2 * TRANSFER_BYTES as u64, "{sent:?}");
     assert!(received.rx_bytes > 2 * TRANSFER_BYTES as u64, "{received:?}");
     assert_eq!(a.paths[&PATHS[1]].tx_packets, 0, "the path that is not selected");
-    let sa = a.outbound_sas[&PATHS[0]];
+    let sa = a.outbound_sas[&PATHS[0]][0];
     assert!(sa.bytes > sent.tx_bytes, "{sa:?} {sent:?}");
     for reason in [DropReason::BadIcv, DropReason::BadInner, DropReason::BadPacket] {
         assert_eq!((a.drops[&reason], b.drops[&reason]), (0, 0), "{reason:?}");

@@ -2,12 +2,13 @@
 
 use hawser_edge_core::id::PathId;
 use hawser_edge_core::keys::{
-    Agreement, ConnectionNo, Effect, Ignored, KeyMessage, RekeyLimits, SaContext, SaUsage,
+    Agreement, ConnectionNo, Effect, Ignored, KeyMessage, Lanes, RekeyLimits, SaContext, SaUsage,
     ScheduleError, Terms, UsageVerdict,
 };
 use hawser_proto::peer::v1::KeyRefusal;
 use hawser_proto::peer::v1::peer_message::Message;
 use tokio::sync::oneshot;
+use zeroize::Zeroizing;
 
 use super::{Actor, Input};
 use crate::dataplane::{InboundSaSpec, KeyMaterial, OutboundSaSpec};
@@ -27,6 +28,7 @@ impl Actor {
                     peer: self.config.edge,
                     path,
                     sa: keying.terms(),
+                    lanes: self.shared.settings.lanes,
                 };
                 let mut agreement = match self.config.kept.get(&path) {
                     Some(kept) => {
@@ -115,17 +117,17 @@ impl Actor {
                 let now = self.shared.now();
                 self.agree(path, |a| a.reserved(connection, epoch, spi, nonce, now));
             }
-            Effect::InstallInbound { connection, spi, context, esn } => {
+            Effect::InstallInbound { connection, spi, context, esn, lanes } => {
                 let inputs = self.myself.clone();
-                let answer = self.install_inbound(path, connection, context, esn).await;
+                let answer = self.install_inbound(path, connection, context, esn, lanes).await;
                 self.tasks.spawn(async move {
                     let ok = installed(answer).await;
                     let _ = inputs.send(Input::InboundInstalled(path, spi, ok)).await;
                 });
             }
-            Effect::InstallOutbound { connection, spi, context, esn } => {
+            Effect::InstallOutbound { connection, spi, context, esn, lanes } => {
                 let inputs = self.myself.clone();
-                let answer = self.install_outbound(path, connection, context, esn).await;
+                let answer = self.install_outbound(path, connection, context, esn, lanes).await;
                 self.tasks.spawn(async move {
                     let ok = installed(answer).await;
                     let _ = inputs.send(Input::OutboundInstalled(path, connection, spi, ok)).await;
@@ -160,11 +162,20 @@ impl Actor {
         connection: ConnectionNo,
         context: SaContext,
         esn: bool,
+        lanes: Lanes,
     ) -> Option<Answer> {
         let replay_window_packets = self.config.paths.get(&path)?.replay_window_packets;
         let (spi, suite) = (context.spi, context.suite);
-        let key_material = self.export(connection, context)?;
-        let sa = InboundSaSpec { spi, path, suite, key_material, esn, replay_window_packets };
+        let (key_material, further_lanes) = self.export(connection, context, lanes)?;
+        let sa = InboundSaSpec {
+            spi,
+            path,
+            suite,
+            key_material,
+            further_lanes,
+            esn,
+            replay_window_packets,
+        };
         let (done, answer) = oneshot::channel();
         let tunnel = self.config.tunnel;
         self.shared.tell(PeerEvent::InstallInbound { tunnel, sa, done }).await;
@@ -177,23 +188,33 @@ impl Actor {
         connection: ConnectionNo,
         context: SaContext,
         esn: bool,
+        lanes: Lanes,
     ) -> Option<Answer> {
         let (spi, suite) = (context.spi, context.suite);
-        let key_material = self.export(connection, context)?;
-        let sa = OutboundSaSpec { path, spi, suite, key_material, esn };
+        let (key_material, further_lanes) = self.export(connection, context, lanes)?;
+        let sa = OutboundSaSpec { path, spi, suite, key_material, further_lanes, esn };
         let (done, answer) = oneshot::channel();
         let tunnel = self.config.tunnel;
         self.shared.tell(PeerEvent::InstallOutbound { tunnel, sa, done }).await;
         Some(answer)
     }
 
-    /// `None`: the connection is gone, and its secrets with it.
-    fn export(&self, connection: ConnectionNo, context: SaContext) -> Option<KeyMaterial> {
+    /// The key of lane 0, and those of the others. `None`: the connection is gone, and its secrets with it.
+    fn export(
+        &self,
+        connection: ConnectionNo,
+        context: SaContext,
+        lanes: Lanes,
+    ) -> Option<(KeyMaterial, Vec<KeyMaterial>)> {
         let connection = &self.links.get(&connection)?.connection;
-        let material: Result<_, ScheduleError> = context.into_key(&[], |out, label, encoded| {
-            connection.export_keying_material(out, label, encoded)
-        });
-        material.ok().map(|mut octets| KeyMaterial::new(std::mem::take(&mut *octets)))
+        let keys: Result<_, ScheduleError> =
+            context.into_keys(lanes, &[], |out, label, encoded| {
+                connection.export_keying_material(out, label, encoded)
+            });
+        let material =
+            |mut octets: Zeroizing<Vec<u8>>| KeyMaterial::new(std::mem::take(&mut *octets));
+        let mut keys = keys.ok()?.into_iter().map(material);
+        Some((keys.next()?, keys.collect()))
     }
 }
 

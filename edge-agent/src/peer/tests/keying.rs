@@ -4,11 +4,11 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use hawser_edge_core::id::{EdgeId, PathId};
-use hawser_edge_core::keys::{KeySuite, SaUsage};
+use hawser_edge_core::keys::{KeySuite, Lanes, SaUsage};
 use hawser_proto::peer::v1::{Reachability, ReachablePrefix, Selection, Selections};
 
 use super::authority::Authority;
-use super::node::{Node, all_joined, eventually, joined, keying, peer};
+use super::node::{Node, all_joined, eventually, joined, keying, name, peer};
 use crate::peer::PathKeying;
 
 async fn pair(paths: &[u32]) -> (Node, Node) {
@@ -38,6 +38,29 @@ async fn both_ends_have_equal_keys_for_each_path_and_direction_and_no_two_are_al
     let told = Reachability { sequence: 7, ..Default::default() };
     b.handle.as_ref().unwrap().advertise(EdgeId(1), vec![told]).unwrap();
     a.sees("Reachability { sequence: 7").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn edges_of_different_lanes_key_as_many_as_both_have_each_with_a_key_of_its_own() {
+    for (ours, theirs, further) in [(4, 1, 0), (1, 4, 0), (4, 2, 1), (8, 8, 7)] {
+        let ca = Authority::new("acme");
+        let node = |id: u32, uplink: u32, lanes: usize| {
+            let identity = ca.identity(&name(id));
+            Node::of_lanes(Lanes::clamped(lanes), &ca, id, &[uplink], identity)
+        };
+        let (a, b) = (node(1, 11, ours), node(2, 21, theirs));
+        a.knows(&b, &[11], &[21]);
+        b.knows(&a, &[21], &[11]);
+        a.configure([peer(2, &[7])]);
+        b.configure([peer(1, &[7])]);
+        all_joined(&a, &b, &[7]).await;
+        let of = |node: &Node| node.seen.lock().unwrap().further[&PathId(7)].clone();
+        let ([a_in, a_out], [b_in, b_out]) = (of(&a), of(&b));
+        assert_eq!((a_in.len(), a_out.len()), (further, further), "{ours} and {theirs}");
+        assert_eq!((&a_in, &a_out), (&b_out, &b_in), "{ours} and {theirs}");
+        let keys: BTreeSet<_> = a_in.iter().chain(&a_out).collect();
+        assert_eq!(keys.len(), 2 * further);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -5,12 +5,13 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use hawser_edge_core::id::{EdgeId, PathId, Spi, TunnelId, UplinkId};
-use hawser_edge_core::keys::KeySuite;
+use hawser_edge_core::keys::{KeySuite, Lanes};
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
 use super::authority::Authority;
 use super::net::Net;
+use crate::dataplane::KeyMaterial;
 use crate::peer::{
     HelloFacts, Identity, PathKeying, PeerConfig, PeerEvent, PeerHandle, PeerRoutes, PeerSettings,
     PeerTimers, RevokedSerials, start,
@@ -21,6 +22,8 @@ use crate::peer::{
 pub(super) struct Seen {
     pub(super) inbound: BTreeMap<Spi, (PathId, Vec<u8>)>,
     pub(super) outbound: BTreeMap<PathId, (Spi, Vec<u8>)>,
+    /// Of the newest SAs of a path, in and out: the keys of its further lanes.
+    pub(super) further: BTreeMap<PathId, [Vec<Vec<u8>>; 2]>,
     pub(super) rekeyed: BTreeMap<PathId, Vec<(u64, bool)>>,
     pub(super) keys: BTreeSet<Vec<u8>>,
     /// Everything else, in words.
@@ -79,6 +82,16 @@ impl Node {
     }
 
     pub(super) fn with(ca: &Authority, id: u32, uplinks: &[u32], identity: Identity) -> Node {
+        Node::of_lanes(Lanes::ONE, ca, id, uplinks, identity)
+    }
+
+    pub(super) fn of_lanes(
+        lanes: Lanes,
+        ca: &Authority,
+        id: u32,
+        uplinks: &[u32],
+        identity: Identity,
+    ) -> Node {
         let (net, datagrams) = Net::new();
         uplinks.iter().for_each(|uplink| {
             net.open(*uplink);
@@ -89,6 +102,7 @@ impl Node {
             edge_name: name(id),
             fabric_port: 4510,
             boot_id: format!("{:x}", rand::random::<u64>()),
+            lanes,
             timers: timers(),
         };
         let routes = Arc::new(PeerRoutes::new());
@@ -158,6 +172,10 @@ pub(super) async fn all_joined(a: &Node, b: &Node, paths: &[u32]) {
     .await;
 }
 
+fn further(lanes: &[KeyMaterial]) -> Vec<Vec<u8>> {
+    lanes.iter().map(|key| key.octets().to_vec()).collect()
+}
+
 async fn engine(mut events: mpsc::Receiver<PeerEvent>, seen: Arc<Mutex<Seen>>) {
     while let Some(event) = events.recv().await {
         let mut seen = seen.lock().unwrap();
@@ -166,12 +184,14 @@ async fn engine(mut events: mpsc::Receiver<PeerEvent>, seen: Arc<Mutex<Seen>>) {
                 let key = sa.key_material.octets().to_vec();
                 assert!(seen.keys.insert(key.clone()), "a key is used once");
                 assert!(seen.inbound.insert(sa.spi, (sa.path, key)).is_none(), "SPIs are unique");
+                seen.further.entry(sa.path).or_default()[0] = further(&sa.further_lanes);
                 let _ = done.send(Ok(()));
             }
             PeerEvent::InstallOutbound { sa, done, .. } => {
                 let key = sa.key_material.octets().to_vec();
                 assert!(seen.keys.insert(key.clone()), "a key is used once");
                 seen.outbound.insert(sa.path, (sa.spi, key));
+                seen.further.entry(sa.path).or_default()[1] = further(&sa.further_lanes);
                 let _ = done.send(Ok(()));
             }
             PeerEvent::RetireInbound { spi, .. } => {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hawser_edge_core::id::{EdgeId, PathId, UplinkId};
+use hawser_edge_core::keys::Lanes;
 use hawser_proto::peer::v1::peer_message::Message;
 use hawser_proto::peer::v1::{KeyAnswer, KeyConfirm, KeyOffer, Superseded};
 use prost::Message as _;
@@ -163,6 +164,7 @@ fn settings(edge: u32) -> PeerSettings {
         edge_name: name(edge),
         fabric_port: 4510,
         boot_id: "b".into(),
+        lanes: Lanes::ONE,
         timers: timers(),
     }
 }
@@ -281,7 +283,7 @@ async fn a_peer_that_breaks_the_protocol_is_cut_off_with_a_reason() {
         // Late, doubled and meaningless messages about keys are ignored first, and counted.
         for odd in [
             Message::KeyConfirm(KeyConfirm { path_id: 1, epoch: 9 }),
-            Message::KeyAnswer(KeyAnswer { path_id: 1, epoch: 9, spi: 1, nonce: vec![] }),
+            Message::KeyAnswer(KeyAnswer { path_id: 1, epoch: 9, spi: 1, nonce: vec![], lanes: 0 }),
         ] {
             rude.send.write_all(&framed(&message(odd).encode_to_vec())).await.unwrap();
         }

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use hawser_edge_core::id::{EdgeId, UplinkId};
+use hawser_edge_core::id::{EdgeId, Spi, UplinkId};
+use hawser_edge_core::keys::Lanes;
 use quinn::ConnectionIdGenerator;
 
 use super::authority::Authority;
@@ -31,13 +32,35 @@ fn connection_ids_of_ours_are_told_from_made_up_ones() {
 
 #[test]
 fn spis_are_unique_and_never_reserved_ones() {
-    let pool = SpiPool::default();
+    let pool = SpiPool::new(Lanes::ONE);
     let mut spis: Vec<_> = (0..1000).map(|_| pool.reserve()).collect();
     assert!(spis.iter().all(|spi| spi.0 >= 256));
     spis.sort();
     spis.dedup();
     assert_eq!(spis.len(), 1000);
     spis.iter().for_each(|spi| pool.free(*spi));
+}
+
+#[test]
+fn the_spis_of_lanes_are_reserved_as_blocks_that_never_meet() {
+    for count in 2..=8 {
+        let lanes = Lanes::clamped(count);
+        let pool = SpiPool::new(lanes);
+        let kept = pool.reserve();
+        pool.free(kept);
+        // One that another run left in the middle of a block.
+        let kept = Spi(kept.0 + 1);
+        pool.keep(kept);
+        let firsts: Vec<Spi> = (0..1000).map(|_| pool.reserve()).collect();
+        let length = count.next_power_of_two() as u32;
+        assert!(firsts.iter().all(|first| first.0 % length == 0 && first.0 >= 256));
+        assert!(firsts.iter().all(|first| lanes.fit(*first)));
+        let of =
+            |first: &Spi| lanes.all().map(|lane| first.0 + u32::from(lane)).collect::<Vec<_>>();
+        let all: std::collections::BTreeSet<u32> =
+            firsts.iter().flat_map(of).chain([kept.0]).collect();
+        assert_eq!(all.len(), 1000 * count + 1, "{count} lanes");
+    }
 }
 
 #[test]
@@ -79,6 +102,7 @@ fn hellos_that_contradict_the_certificate_or_the_tunnel_are_faults() {
         edge_name: "hq".into(),
         fabric_port: 4510,
         boot_id: "b".into(),
+        lanes: Lanes::ONE,
         timers: timers(),
     };
     let facts = HelloFacts {

@@ -64,7 +64,8 @@ impl Agreement {
     /// May this offer be answered?
     fn judge(&mut self, offer: &KeyOffer) -> Result<Offered, &'static str> {
         let nonce_client = Nonce::try_from(offer.nonce.as_slice()).map_err(|_| "bad_nonce")?;
-        if offer.spi < MIN_SPI {
+        let lanes = Lanes::from_wire(offer.lanes).min(self.terms.lanes);
+        if !are_spis(offer.spi, lanes) {
             return Err("bad_spi");
         }
         let taken = [Some(self.terms.sa), self.in_use].into_iter().flatten();
@@ -75,7 +76,7 @@ impl Agreement {
         }
         let dropped = self.inbound.make_room().map_err(|_| "too_many_sas")?;
         dropped.into_iter().for_each(|d| self.drop_inbound(d));
-        Ok(Offered { theirs: Spi(offer.spi), nonce_client, terms })
+        Ok(Offered { theirs: Spi(offer.spi), nonce_client, terms, lanes })
     }
 
     /// What is wanted, or after the peer has refused that what is in use.
@@ -96,13 +97,14 @@ impl Agreement {
             _ => return Err(self.out_of_step(answer.epoch)),
         };
         let nonce_server = Nonce::try_from(answer.nonce.as_slice());
-        let (Ok(nonce_server), true) = (nonce_server, answer.spi >= MIN_SPI) else {
+        let lanes = Lanes::from_wire(answer.lanes).min(self.terms.lanes);
+        let (Ok(nonce_server), true) = (nonce_server, are_spis(answer.spi, lanes)) else {
             self.forget_reserved(ours);
             self.failed(connection, Role::Client, epoch, "bad_answer", now);
             return Ok(());
         };
         let theirs = Spi(answer.spi);
-        let pair = Pair { epoch, ours, theirs, nonce_client, nonce_server, terms };
+        let pair = Pair { epoch, ours, theirs, nonce_client, nonce_server, terms, lanes };
         self.install_inbound(connection, pair);
         Ok(())
     }
@@ -169,8 +171,8 @@ impl Agreement {
         };
         self.inbound.installing(pair.ours);
         self.phase = Phase::InstallingInbound(pair);
-        let (spi, esn) = (pair.ours, pair.terms.esn);
-        self.effects.push_back(Effect::InstallInbound { connection, spi, context, esn });
+        let Pair { ours: spi, terms: SaTerms { esn, .. }, lanes, .. } = pair;
+        self.effects.push_back(Effect::InstallInbound { connection, spi, context, esn, lanes });
     }
 
     pub(super) fn install_outbound(&mut self, connection: ConnectionNo, pair: Pair) {
@@ -178,8 +180,8 @@ impl Agreement {
             return;
         };
         self.phase = Phase::InstallingOutbound(pair);
-        let (spi, esn) = (pair.theirs, pair.terms.esn);
-        self.effects.push_back(Effect::InstallOutbound { connection, spi, context, esn });
+        let Pair { theirs: spi, terms: SaTerms { esn, .. }, lanes, .. } = pair;
+        self.effects.push_back(Effect::InstallOutbound { connection, spi, context, esn, lanes });
     }
 
     /// The context of one direction: once for each connection, epoch and sender. The phases never ask twice; should
@@ -309,4 +311,8 @@ impl Agreement {
         let current = self.adopted.and_then(|(c, _)| self.spent.get(&c)).map_or(0, |s| s.epoch);
         if epoch == current { Ignored::OutOfStep } else { Ignored::Stale }
     }
+}
+
+fn are_spis(first: u32, lanes: Lanes) -> bool {
+    first >= MIN_SPI && lanes.fit(Spi(first))
 }

@@ -1,6 +1,6 @@
 //! What an agreement is about, and what it asks its shell for.
 
-use super::super::KeySuite;
+use super::super::{KeySuite, Lanes};
 use super::super::message::KeyMessage;
 use super::super::schedule::SaContext;
 use crate::id::{EdgeId, PathId, Spi};
@@ -48,12 +48,14 @@ pub struct Terms {
     pub path: PathId,
     /// As the intent has them.
     pub sa: SaTerms,
+    /// What this edge can send and receive with at once.
+    pub lanes: Lanes,
 }
 
 /// What the shell must do, in order.
 #[derive(Debug, PartialEq)]
 pub enum Effect {
-    /// Pick an SPI for this edge and a nonce, and call [`Agreement::reserved`].
+    /// Pick an SPI for each lane of this edge, in a row, and a nonce, and call [`Agreement::reserved`].
     ReserveInbound {
         /// The connection.
         connection: ConnectionNo,
@@ -70,6 +72,8 @@ pub enum Effect {
         context: SaContext,
         /// Whether its numbers are extended.
         esn: bool,
+        /// How many SAs it is, at the SPIs from this one on.
+        lanes: Lanes,
     },
     /// Replace the outbound SA and call [`Agreement::outbound_installed`].
     InstallOutbound {
@@ -81,6 +85,8 @@ pub enum Effect {
         context: SaContext,
         /// Whether its numbers are extended.
         esn: bool,
+        /// How many SAs it is, at the SPIs from this one on.
+        lanes: Lanes,
     },
     /// Send on that connection.
     Send {
@@ -89,9 +95,9 @@ pub enum Effect {
         /// What.
         message: KeyMessage,
     },
-    /// The reserved SPI is free again; it never had an SA.
+    /// The reserved SPI, and those of its other lanes, are free again; they never had an SA.
     ReleaseInbound(Spi),
-    /// The inbound SA has drained, or can't be in use: remove it.
+    /// The inbound SA, all its lanes, has drained, or can't be in use: remove it.
     RetireInbound(Spi),
     /// Both directions are keyed.
     Keyed {

@@ -17,6 +17,7 @@ pub(super) fn terms(local: u32, peer: u32) -> Terms {
         peer: EdgeId(peer),
         path: PathId(7),
         sa: STANDARD,
+        lanes: Lanes::ONE,
     }
 }
 
@@ -38,12 +39,13 @@ fn offer(epoch: u64) -> KeyMessage {
         spi: 9_000 + epoch as u32,
         nonce: vec![3; 32],
         suite: "aes-128-gcm".into(),
+        lanes: 0,
     })
 }
 
 fn answer(epoch: u64) -> KeyMessage {
     let spi = 8_000 + epoch as u32;
-    KeyMessage::Answer(KeyAnswer { path_id: 7, epoch, spi, nonce: vec![4; 32] })
+    KeyMessage::Answer(KeyAnswer { path_id: 7, epoch, spi, nonce: vec![4; 32], lanes: 0 })
 }
 
 fn confirm(epoch: u64) -> KeyMessage {
@@ -80,10 +82,10 @@ fn a_client_confirms_only_after_inbound_and_then_outbound_are_installed() {
     m.reserved(A, 1, Spi(300), [1; 32], T0).unwrap();
     let sent = effects(&mut m);
     assert!(matches!(&sent[..], [Effect::Send { connection: A, message: KeyMessage::Offer(o) }]
-            if o.epoch == 1 && o.spi == 300 && o.nonce == [1; 32] && o.suite == "aes-128-gcm"));
+            if o.epoch == 1 && o.spi == 300 && o.nonce == [1; 32] && o.suite == "aes-128-gcm" && o.lanes == 0));
     m.received(A, answer(1), T0).unwrap();
     match &effects(&mut m)[..] {
-        [Effect::InstallInbound { connection: A, spi: Spi(300), context, esn: true }] => {
+        [Effect::InstallInbound { connection: A, spi: Spi(300), context, esn: true, lanes: Lanes::ONE }] => {
             assert_eq!((context.client, context.server), (EdgeId(1), EdgeId(2)));
             assert_eq!((context.sender, context.spi), (EdgeId(2), Spi(300)));
             assert_eq!((context.nonce_client, context.nonce_server), ([1; 32], [4; 32]));
@@ -92,7 +94,7 @@ fn a_client_confirms_only_after_inbound_and_then_outbound_are_installed() {
     }
     m.inbound_installed(Spi(300), true, T0).unwrap();
     match &effects(&mut m)[..] {
-        [Effect::InstallOutbound { connection: A, spi: Spi(8001), context, esn: true }] => {
+        [Effect::InstallOutbound { connection: A, spi: Spi(8001), context, esn: true, .. }] => {
             assert_eq!((context.sender, context.spi), (EdgeId(1), Spi(8001)));
         }
         other => panic!("{other:?}"),
@@ -503,4 +505,66 @@ fn a_peer_that_has_come_along_and_asks_is_offered_the_new_terms_whenever_it_asks
         m.reserved(A, epoch, Spi(310), [1; 32], now).unwrap();
         assert_eq!(offered(&mut m).as_deref(), Some("aes-256-gcm"), "{in_the_middle}");
     }
+}
+
+/// The lanes and first SPI of every installation that is asked for.
+fn installed(effects: &[Effect]) -> Vec<(Spi, usize)> {
+    let of = |effect: &Effect| match effect {
+        Effect::InstallInbound { spi, lanes, .. } | Effect::InstallOutbound { spi, lanes, .. } => {
+            Some((*spi, lanes.count()))
+        }
+        _ => None,
+    };
+    effects.iter().filter_map(of).collect()
+}
+
+#[test]
+fn both_ends_make_as_many_lanes_as_the_one_with_fewer_can() {
+    // What a peer says that knows no lanes is 0; what one says that knows more than we do is bounded.
+    for (ours, said, agreed) in
+        [(1, 0, 1), (4, 0, 1), (1, 4, 1), (4, 1, 1), (4, 2, 2), (2, 4, 2), (8, 8, 8), (8, 9_999, 8)]
+    {
+        let terms = Terms { lanes: Lanes::clamped(ours), ..terms(1, 2) };
+        let wire = if ours == 1 { 0 } else { ours as u32 };
+        let mut m = Agreement::new(terms.clone());
+        m.adopt(A, Role::Client, T0);
+        m.reserved(A, 1, Spi(304), [1; 32], T0).unwrap();
+        let says = |e: &Effect| {
+            matches!(e, Effect::Send { message: KeyMessage::Offer(o), .. } if o.lanes == wire)
+        };
+        assert!(effects(&mut m).iter().any(says), "{ours}");
+        let KeyMessage::Answer(answer) = answer(1) else { unreachable!() };
+        m.received(A, KeyMessage::Answer(KeyAnswer { lanes: said, ..answer }), T0).unwrap();
+        m.inbound_installed(Spi(304), true, T0).unwrap();
+        let wanted = [(Spi(304), agreed), (Spi(8_001), agreed)];
+        assert_eq!(installed(&effects(&mut m)), wanted, "client {ours}, peer {said}");
+
+        let mut m = Agreement::new(terms);
+        m.adopt(A, Role::Server, T0);
+        let KeyMessage::Offer(offer) = offer(1) else { unreachable!() };
+        m.received(A, KeyMessage::Offer(KeyOffer { lanes: said, ..offer }), T0).unwrap();
+        m.reserved(A, 1, Spi(304), [1; 32], T0).unwrap();
+        m.inbound_installed(Spi(304), true, T0).unwrap();
+        m.received(A, confirm(1), T0).unwrap();
+        let seen = effects(&mut m);
+        let wanted = [(Spi(304), agreed), (Spi(9_001), agreed)];
+        assert_eq!(installed(&seen), wanted, "server {ours}, peer {said}");
+        let says = |e: &Effect| {
+            matches!(e, Effect::Send { message: KeyMessage::Answer(a), .. } if a.lanes == wire)
+        };
+        assert!(seen.iter().any(says), "{ours}");
+    }
+}
+
+#[test]
+fn lanes_that_run_beyond_the_last_spi_are_refused() {
+    let mut m = Agreement::new(Terms { lanes: Lanes::clamped(4), ..terms(1, 2) });
+    m.adopt(A, Role::Server, T0);
+    let KeyMessage::Offer(offer) = offer(1) else { unreachable!() };
+    let bad = KeyOffer { spi: u32::MAX - 2, lanes: 4, ..offer.clone() };
+    m.received(A, KeyMessage::Offer(bad), T0).unwrap();
+    assert_eq!(effects(&mut m)[0], Effect::Refused { code: "bad_spi".into() });
+    let last = KeyOffer { spi: u32::MAX - 3, lanes: 4, epoch: 2, ..offer };
+    m.received(A, KeyMessage::Offer(last), T0).unwrap();
+    assert_eq!(effects(&mut m), [Effect::ReserveInbound { connection: A, epoch: 2 }]);
 }

@@ -88,8 +88,29 @@ fn keys_are_those_that_python_computes() {
             out.copy_from_slice(&exported());
             Ok(())
         };
-        assert_eq!(hex(&context.into_key(further, exporter).unwrap()), want);
+        assert_eq!(hex(&context.into_keys(Lanes::ONE, further, exporter).unwrap()[0]), want);
     }
+}
+
+/// Lanes 1 and 2 by Python from the text of ARCHITECTURE; lane 0 is the first vector of above.
+#[test]
+fn each_lane_has_a_key_of_its_own_from_one_export() {
+    let mut exports = 0;
+    let keys = context(KeySuite::Aes128Gcm).into_keys(Lanes::clamped(8), &[], |out, _, encoded| {
+        exports += 1;
+        assert_eq!(encoded, context(KeySuite::Aes128Gcm).encode());
+        out.copy_from_slice(&exported());
+        Ok::<_, ()>(())
+    });
+    let keys: Vec<String> = keys.unwrap().iter().map(|key| hex(key)).collect();
+    assert_eq!(exports, 1);
+    let vectors = [
+        "e64ff662c918e94505a452110cac8932f2228fe7",
+        "9440793fbf4b5680f9b5a01ec3763b2f05780959",
+        "b568491ae6ac0f72feab8301fb70d74485e12ed2",
+    ];
+    assert_eq!(keys[..3], vectors);
+    assert_eq!(keys.iter().collect::<std::collections::BTreeSet<_>>().len(), 8);
 }
 
 #[test]
@@ -106,7 +127,7 @@ fn bad_secrets_are_refused_with_their_place() {
     for (exported, further, bytes, want) in cases {
         assert_eq!(derive(exported, &encoded, further, bytes).unwrap_err(), want);
     }
-    let refused = context(KeySuite::Aes128Gcm).into_key(&[], |_, _, _| Err(()));
+    let refused = context(KeySuite::Aes128Gcm).into_keys(Lanes::ONE, &[], |_, _, _| Err(()));
     assert_eq!(refused.unwrap_err(), ScheduleError::Exporter);
 }
 
@@ -114,8 +135,10 @@ fn bad_secrets_are_refused_with_their_place() {
 fn suites_are_found_by_the_names_they_have() {
     for suite in KeySuite::ALL {
         assert_eq!(suite.name().parse(), Ok(suite));
-        let key = context(suite).into_key(&[], |_, _, _| Ok::<_, ()>(())).unwrap();
-        assert_eq!(key.len(), suite.key_material_len(), "{suite}");
+        let lanes = Lanes::clamped(3);
+        let keys = context(suite).into_keys(lanes, &[], |_, _, _| Ok::<_, ()>(())).unwrap();
+        assert_eq!(keys.len(), 3);
+        assert!(keys.iter().all(|key| key.len() == suite.key_material_len()), "{suite}");
     }
     assert!("AES-128-GCM".parse::<KeySuite>().is_err());
 }
