@@ -123,11 +123,11 @@ fuzz-quick: ## The corpora, and 15 s of new search by each target
 	tools/fuzz --seconds-per-target 15 $(TARGETS)
 
 .PHONY: bench-dataplane
-bench-dataplane: ## The data plane with everything on, beside a bare veth and other userspace tunnels → target/reports/bench-dataplane.json (QUICK=1)
+bench-dataplane: ## The data plane with everything on, beside a bare veth and other userspace tunnels → target/reports/bench-dataplane.json (QUICK=1, LANES=COUNT)
 	@tools/setup $(PACKAGES_LAB) $(PACKAGES_BENCH)
 	$(CARGO) build --release -p hawser-edge --example bench_dataplane
 	$(CARGO) build -p hawser-e2e --bin hawser-report
-	@set -o pipefail; target/release/examples/bench_dataplane $(if $(QUICK),--quick) | target/debug/hawser-report bench-dataplane
+	@set -o pipefail; target/release/examples/bench_dataplane $(if $(QUICK),--quick) $(if $(LANES),--lanes $(LANES)) | target/debug/hawser-report bench-dataplane
 
 .PHONY: bench-peers
 bench-peers: ## Installs the other tunnels that bench-dataplane measures beside ours

@@ -11,6 +11,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use hawser_edge_core::doctor::Level;
 use hawser_edge_core::history::Tick;
+use hawser_edge_core::keys::{Lanes, MAX_LANES};
 use hawser_proto::token::EnrolmentToken;
 use zeroize::Zeroizing;
 
@@ -108,12 +109,28 @@ pub struct RunArgs {
     /// Who forwards packets
     #[arg(long, value_enum, env = "HAWSER_EDGE_DRIVER", default_value_t = Driver::Userspace)]
     pub driver: Driver,
+    /// Cores for the flows of a path with the userspace driver, 1 to 8; auto: half of the CPUs
+    #[arg(long, value_name = "COUNT|auto", default_value = "auto", value_parser = dataplane_lanes)]
+    pub dataplane_lanes: Lanes,
     /// strongSwan's charon, started when the generation has IKE tunnels
     #[arg(long, value_name = "PROGRAM", default_value = "/usr/sbin/charon-systemd")]
     pub charon: PathBuf,
     /// VICI socket of a charon that others run: none is started then
     #[arg(long, value_name = "SOCKET")]
     pub charon_socket: Option<PathBuf>,
+}
+
+/// As many lanes as the flag says.
+///
+/// # Errors
+/// For people: it is neither a number that can be nor `auto`.
+pub fn dataplane_lanes(text: &str) -> Result<Lanes, String> {
+    if text == "auto" {
+        let cpus = std::thread::available_parallelism().map_or(1, usize::from);
+        return Ok(Lanes::clamped(cpus / 2));
+    }
+    let count = text.parse().ok().filter(|count| Lanes::clamped(*count).count() == *count);
+    count.map(Lanes::clamped).ok_or_else(|| format!("say 1 to {MAX_LANES}, or auto"))
 }
 
 /// The drivers of the data plane; both speak the same on the wire.

@@ -4,6 +4,8 @@
 use hawser_proto::agent::v1::agent_message::Message as Up;
 use hawser_proto::agent::v1::controller_message::Message as Down;
 use hawser_proto::agent::v1::{AgentMessage, ControllerMessage, NackKind, PathState};
+use hawser_proto::peer::v1::PeerMessage;
+use hawser_proto::peer::v1::peer_message::Message as Peer;
 use prost::Message as _;
 
 fn octets(hex: &str) -> Vec<u8> {
@@ -88,4 +90,27 @@ fn kinds_and_fields_that_are_not_known_are_left_out() {
     more.extend([0xa0, 0x06, 0x01]);
     let message = AgentMessage::decode(more.as_slice()).expect("a message");
     assert!(matches!(message.message, Some(Up::FactsAck(ack)) if ack.version == 12));
+}
+
+/// Between agents: who has one lane says what 1.0 said, which knew no lanes, and what 1.0 says is one lane.
+#[test]
+fn lanes_are_said_only_where_there_are_several() {
+    let offer = "08071001 18b424 22020102 2a0b6165732d3132382d67636d";
+    let answer = "08071001 18b424 22020102";
+    for (head, body, lanes, wanted) in [
+        ("1218", offer, "", 0),
+        ("121a", offer, "3004", 4),
+        ("1a0b", answer, "", 0),
+        ("1a0d", answer, "2804", 4),
+    ] {
+        let octets = octets(&format!("{head}{body}{lanes}").replace(' ', ""));
+        let message = PeerMessage::decode(&octets[..]).expect("a message");
+        assert_eq!(message.encode_to_vec(), octets);
+        let (path, spi, lanes) = match message.message {
+            Some(Peer::KeyOffer(offer)) => (offer.path_id, offer.spi, offer.lanes),
+            Some(Peer::KeyAnswer(answer)) => (answer.path_id, answer.spi, answer.lanes),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!((path, spi, lanes), (7, 0x1234, wanted));
+    }
 }

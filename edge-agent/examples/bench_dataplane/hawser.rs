@@ -6,10 +6,11 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use hawser_edge::dataplane::{
     Choice, ClassMatch, ClassSpec, DataPlane, Family, ForwardingSpec, InboundSaSpec, KeyMaterial,
-    OutboundSaSpec, PathSpec, RouteSpec, SegmentSpec, Suite, TunnelSpec, UplinkSpec,
+    Lanes, OutboundSaSpec, PathSpec, RouteSpec, SegmentSpec, Suite, TunnelSpec, UplinkSpec,
     UserspaceDataPlane,
 };
 use hawser_edge_core::id::{ClassId, EdgeId, PathId, SegmentId, Spi, TunnelId, UplinkId};
+use hawser_edge_core::keys::MAX_LANES;
 use hawser_esp::Carrier;
 use hawser_esp::wire::GRE_LEN;
 
@@ -38,6 +39,7 @@ pub struct Features {
     pub suite: Suite,
     pub replay_window_packets: u32,
     pub esn: bool,
+    pub lanes: usize,
     pub classes: u32,
     pub sas_loaded: u32,
     pub bytes_per_1000_sas: u64,
@@ -49,6 +51,7 @@ impl Default for Features {
             suite: Suite::Aes128Gcm,
             replay_window_packets: WINDOW_PACKETS,
             esn: ESN,
+            lanes: 1,
             classes: CLASSES,
             sas_loaded: 2 * IDLE_PATHS,
             bytes_per_1000_sas: 0,
@@ -64,10 +67,10 @@ pub struct Hawser {
 }
 
 impl Hawser {
-    pub fn new() -> Result<Hawser, Fault> {
+    pub fn new(lanes: Lanes) -> Result<Hawser, Fault> {
         let nets = nets();
-        let ends = [end(&nets[0], 1)?, end(&nets[1], 2)?];
-        let mut features = Features::default();
+        let ends = [end(&nets[0], 1, lanes)?, end(&nets[1], 2, lanes)?];
+        let mut features = Features { lanes: lanes.count(), ..Features::default() };
         let before = resident_bytes()?;
         load(&ends[0], features.suite)?;
         let grown = resident_bytes()?.saturating_sub(before);
@@ -89,20 +92,25 @@ impl Hawser {
             // Devices are found by name in the caller's namespace.
             net.enter(|| end.apply(table(peer, suite)))?;
         }
-        let spi = |receiver: u8, epoch: u32| Spi(0x1000 + 2 * epoch + u32::from(receiver) - 1);
-        let key = |sender: u8| key_material(suite, sender, epoch);
+        let spi = |receiver: u8, epoch: u32| {
+            Spi(0x1000 + (2 * epoch + u32::from(receiver) - 1) * u32::from(MAX_LANES))
+        };
+        let key = |sender: u8, lane: u8| key_material(suite, sender ^ lane << 4, epoch);
+        let further = |sender: u8| (1..self.features.lanes as u8).map(|k| key(sender, k)).collect();
         for (end, number) in self.ends.iter().zip([1, 2]) {
-            end.install_inbound(inbound(PATH, spi(number, epoch), suite, key(3 - number)))?;
+            let peer = 3 - number;
+            let sa = inbound(PATH, spi(number, epoch), suite, key(peer, 0));
+            end.install_inbound(InboundSaSpec { further_lanes: further(peer), ..sa })?;
         }
         for (end, number) in self.ends.iter().zip([1, 2]) {
             let spi = spi(3 - number, epoch);
-            let key_material = key(number);
+            let key_material = key(number, 0);
             end.install_outbound(OutboundSaSpec {
                 path: PATH,
                 spi,
                 suite,
                 key_material,
-                further_lanes: vec![],
+                further_lanes: further(number),
                 esn: ESN,
             })?;
         }
@@ -122,9 +130,9 @@ impl Hawser {
 }
 
 /// A driver for edge 1 or 2, ready to forward to the other but for its keys.
-fn end(net: &Net, number: u8) -> Result<UserspaceDataPlane, Fault> {
+fn end(net: &Net, number: u8, lanes: Lanes) -> Result<UserspaceDataPlane, Fault> {
     let peer = 3 - number;
-    let (plane, receivers) = UserspaceDataPlane::new();
+    let (plane, receivers) = UserspaceDataPlane::with_lanes(lanes);
     // Nobody reads the events: what does not fit is dropped and counted.
     drop(receivers);
     let interface = "wan0".into();

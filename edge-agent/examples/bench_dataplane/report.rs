@@ -51,6 +51,7 @@ pub fn json(results: &Results, effort: &Effort) -> Value {
             "suite": results.features.suite.name(),
             "replay_window_packets": results.features.replay_window_packets,
             "esn": results.features.esn,
+            "lanes": results.features.lanes,
             "counters": true,
             "classes": results.features.classes,
             "sas_loaded": results.features.sas_loaded,

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use hawser_edge::dataplane::Lanes;
 use hawser_esp::Suite;
 use serde_json::Value;
 
@@ -64,9 +65,9 @@ pub struct Results {
     pub drops: [BTreeMap<&'static str, u64>; 2],
 }
 
-pub fn all(effort: &Effort) -> Result<Value, Fault> {
+pub fn all(effort: &Effort, lanes: Lanes) -> Result<Value, Fault> {
     let begun = Instant::now();
-    let hawser = Hawser::new()?;
+    let hawser = Hawser::new(lanes)?;
     let veth = Rig::new(VETH, &hawser.nets, outside(), ())?;
     let tunnel = hawser.rig()?;
     let peers = peers::all();

@@ -22,8 +22,10 @@ pub(super) struct View<'a> {
     pub(super) tuns: &'a Tuns,
 }
 
-/// One receive thread's way to the TUN devices.
+/// One thread's way to the TUN devices.
 pub(super) struct Delivery {
+    /// Of every device.
+    queue: usize,
     coalescers: BTreeMap<SegmentId, Coalescer>,
     admitted: Option<Admitted>,
 }
@@ -38,8 +40,8 @@ struct Admitted {
 }
 
 impl Delivery {
-    pub(super) fn new() -> Self {
-        Delivery { coalescers: BTreeMap::new(), admitted: None }
+    pub(super) fn new(queue: usize) -> Self {
+        Delivery { queue, coalescers: BTreeMap::new(), admitted: None }
     }
 
     /// Takes one authenticated packet. It is written at the next [`flush`](Self::flush) at the latest.
@@ -64,16 +66,18 @@ impl Delivery {
         let coalescer = self.coalescers.entry(segment).or_insert_with(|| {
             Coalescer::new(CoalesceConfig { udp: tun.segments_udp(), ..CoalesceConfig::default() })
         });
-        coalescer.push(inner, &mut |header, packet| write(view, tun, header, packet));
+        let queue = self.queue;
+        coalescer.push(inner, &mut |header, packet| write(view, (tun, queue), header, packet));
         Ok(())
     }
 
     /// Writes what is held back for coalescing.
     pub(super) fn flush(&mut self, view: &View<'_>) {
         self.admitted = None;
+        let queue = self.queue;
         self.coalescers.retain(|segment, coalescer| {
             let Some(tun) = view.tuns.get(segment) else { return false };
-            coalescer.flush(&mut |header, packet| write(view, tun, header, packet));
+            coalescer.flush(&mut |header, packet| write(view, (tun, queue), header, packet));
             true
         });
     }
@@ -96,8 +100,8 @@ impl Delivery {
     }
 }
 
-fn write(view: &View<'_>, tun: &Tun, header: &VnetHdr, packet: &[u8]) {
-    if tun.write(&[IoSlice::new(&header.encode()), IoSlice::new(packet)]).is_err() {
+fn write(view: &View<'_>, (tun, queue): (&Tun, usize), header: &VnetHdr, packet: &[u8]) {
+    if tun.write(queue, &[IoSlice::new(&header.encode()), IoSlice::new(packet)]).is_err() {
         view.shared.drops.add(DropReason::TunWrite, 1);
     }
 }

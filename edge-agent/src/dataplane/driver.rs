@@ -10,12 +10,15 @@ use std::time::Instant;
 use hawser_edge_core::id::{ClassId, PathId, SegmentId, Spi, TunnelId, UplinkId};
 use hawser_esp::gre::Protocol;
 use hawser_esp::wire::GRE_LEN;
-use hawser_esp::{BatchError, IvSeed, KeyMaterial, Mode, Packet, SaUsage, opener, sealer};
+use hawser_esp::{
+    BatchError, IvSeed, KeyMaterial, Mode, Packet, SaError, SaUsage, Suite, opener, sealer,
+};
 
 use super::counters::{Counters, EspEvidence, SaCounters};
 use super::error::DataPlaneError;
 use super::event::{Event, EventReceivers};
-use super::path::{InboundEntry, OutboundEntry, PathState};
+use super::handoff::Handoff;
+use super::path::{InboundEntry, Outbound, OutboundEntry, PathState};
 use super::shared::{InboundSas, OpenSockets, Shared, plain};
 use super::spec::{
     Choice, Family, ForwardingSpec, InboundSaSpec, OutboundSaSpec, SegmentSpec, UplinkSpec,
@@ -24,9 +27,9 @@ use super::sys::tun::Tun;
 use super::sys::wait::Stop;
 use super::table::{Table, check_interface};
 use super::uplink::{MAX_SEND_BYTES, UplinkSocket};
-use super::{DataPlane, egress, ingress};
+use super::{DataPlane, Lanes, egress, ingress, spec};
 
-/// Four SAs for each of the most paths that an edge is likely to have.
+/// Of one lane: four SAs for each of the most paths that an edge is likely to have.
 const MAX_INBOUND_SAS: usize = 16_384;
 
 /// TUN devices, UDP sockets and ESP in this process. Dropping it stops its threads, closes the sockets and removes the
@@ -48,13 +51,15 @@ struct Control {
 struct Segment {
     spec: SegmentSpec,
     tun: Arc<Tun>,
-    reader: Worker,
+    /// One a queue.
+    readers: Vec<Worker>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Uplink {
     sockets: Vec<Arc<UplinkSocket>>,
-    receivers: Vec<JoinHandle<()>>,
+    handoffs: Vec<Arc<Handoff>>,
+    threads: Vec<JoinHandle<()>>,
 }
 
 #[derive(Debug)]
@@ -64,16 +69,22 @@ struct Worker {
 }
 
 impl UserspaceDataPlane {
-    /// A data plane without uplinks and with an empty table.
+    /// A data plane of one lane, without uplinks and with an empty table.
     pub fn new() -> (Self, EventReceivers) {
-        let (shared, receivers) = Shared::new();
+        Self::with_lanes(Lanes::ONE)
+    }
+
+    /// As [`new`](Self::new), with so many threads for each TUN device, and if they are more than one as many behind that of
+    /// each socket.
+    pub fn with_lanes(lanes: Lanes) -> (Self, EventReceivers) {
+        let (shared, receivers) = Shared::new(lanes);
         let driver = UserspaceDataPlane { shared: Arc::new(shared), control: Mutex::default() };
         (driver, receivers)
     }
 
     /// As [`new`](Self::new), with sockets from elsewhere: for the kernel driver, whose table stays empty here.
     pub(crate) fn with_sockets(sockets_from: Box<dyn OpenSockets>) -> (Self, EventReceivers) {
-        let (shared, receivers) = Shared::with_sockets(sockets_from);
+        let (shared, receivers) = Shared::with_sockets(sockets_from, Lanes::ONE);
         let driver = UserspaceDataPlane { shared: Arc::new(shared), control: Mutex::default() };
         (driver, receivers)
     }
@@ -101,20 +112,53 @@ impl UserspaceDataPlane {
     }
 
     fn start_segment(&self, spec: &SegmentSpec) -> Result<Segment, DataPlaneError> {
-        let tun = Arc::new(Tun::create(&spec.tun_name, spec.mtu_bytes)?);
+        let queues = self.shared.lanes.count();
+        let tun = Arc::new(Tun::create(&spec.tun_name, spec.mtu_bytes, queues)?);
         let fault = |source| DataPlaneError::Device {
             name: spec.tun_name.clone(),
             operation: "starting its reader",
             source,
         };
-        let stop = Arc::new(Stop::new().map_err(fault)?);
-        let (shared, device, told) = (self.shared.clone(), tun.clone(), stop.clone());
-        let segment = spec.id;
-        let thread = thread::Builder::new()
-            .name(format!("tun-{segment}"))
-            .spawn(move || egress::run(&shared, &device, segment, &told))
-            .map_err(fault)?;
-        Ok(Segment { spec: spec.clone(), tun, reader: Worker { stop, thread } })
+        let mut started = Segment { spec: spec.clone(), tun, readers: Vec::new() };
+        for queue in 0..started.tun.queues() {
+            match self.start_reader(&started, queue) {
+                Ok(reader) => started.readers.push(reader),
+                Err(error) => {
+                    started.end();
+                    return Err(fault(error));
+                }
+            }
+        }
+        Ok(started)
+    }
+
+    fn start_reader(&self, of: &Segment, queue: usize) -> io::Result<Worker> {
+        let stop = Arc::new(Stop::new()?);
+        let (shared, device, told) = (self.shared.clone(), of.tun.clone(), stop.clone());
+        let segment = of.spec.id;
+        let name =
+            if queue == 0 { format!("tun-{segment}") } else { format!("tun-{segment}.{queue}") };
+        let run = move || egress::run(&shared, &device, queue, segment, &told);
+        Ok(Worker { stop, thread: thread::Builder::new().name(name).spawn(run)? })
+    }
+
+    /// The threads of a socket. On an error those that were started before it are in `uplink`.
+    fn start_receiver(&self, socket: &Arc<UplinkSocket>, uplink: &mut Uplink) -> io::Result<()> {
+        let (lanes, id) = (self.shared.lanes.count(), socket.uplink);
+        let handoff = (lanes > 1).then(|| Arc::new(Handoff::new(lanes)));
+        uplink.handoffs.extend(handoff.clone());
+        for lane in 0..handoff.as_ref().map_or(0, |_| lanes) {
+            let (shared, handoff) = (self.shared.clone(), handoff.clone());
+            let run =
+                move || handoff.iter().for_each(|from| ingress::run_lane(&shared, from, lane));
+            let name = format!("uplink-{id}.{lane}");
+            uplink.threads.push(thread::Builder::new().name(name).spawn(run)?);
+        }
+        let (shared, socket) = (self.shared.clone(), socket.clone());
+        let run = move || ingress::run(&shared, &socket, handoff.as_deref());
+        let name = format!("uplink-{id}");
+        uplink.threads.push(thread::Builder::new().name(name).spawn(run)?);
+        Ok(())
     }
 
     /// Makes the devices that the table needs and does not have.
@@ -152,29 +196,37 @@ impl UserspaceDataPlane {
 }
 
 impl Segment {
-    /// Its device is the one wanted, and someone reads it.
+    /// Its device is the one wanted, and someone reads each of its queues.
     fn serves(&self, spec: &SegmentSpec) -> bool {
-        self.spec.tun_name == spec.tun_name && !self.reader.thread.is_finished()
+        self.spec.tun_name == spec.tun_name
+            && self.readers.iter().all(|reader| !reader.thread.is_finished())
     }
 
     fn end(self) {
-        self.reader.stop.tell();
-        // A panic of the thread has been reported by the panic hook.
-        let _ = self.reader.thread.join();
+        self.readers.iter().for_each(|reader| reader.stop.tell());
+        for reader in self.readers {
+            // A panic of the thread has been reported by the panic hook.
+            let _ = reader.thread.join();
+        }
     }
 }
 
 impl Uplink {
     fn end(self) {
         self.sockets.iter().for_each(|socket| socket.stop.tell());
-        for receiver in self.receivers {
+        self.handoffs.iter().for_each(|handoff| handoff.close());
+        for thread in self.threads {
             // As above.
-            let _ = receiver.join();
+            let _ = thread.join();
         }
     }
 }
 
 impl DataPlane for UserspaceDataPlane {
+    fn lanes(&self) -> Lanes {
+        self.shared.lanes
+    }
+
     fn apply(&self, spec: ForwardingSpec) -> Result<(), DataPlaneError> {
         let mut control = self.lock();
         let wanted = spec.segments.clone();
@@ -219,42 +271,41 @@ impl DataPlane for UserspaceDataPlane {
 
     fn install_inbound(&self, sa: InboundSaSpec) -> Result<(), DataPlaneError> {
         let path = self.path(sa.path)?;
-        let fault = |fault: String| DataPlaneError::Sa { fault };
-        let material = KeyMaterial::new(sa.suite, sa.key_material.octets())
-            .map_err(|error| fault(error.to_string()))?;
-        let window_packets = sa.replay_window_packets;
-        let inbound = opener(Mode::Gre, sa.spi.0, &material, sa.esn, window_packets)
-            .map_err(|error| fault(error.to_string()))?;
+        let (first, window_packets) = (sa.spi, sa.replay_window_packets);
         let since = self.shared.uptime(Instant::now());
-        let entry = Arc::new(InboundEntry { sa: inbound, path, since });
+        let lanes =
+            of_lanes(first, sa.suite, &sa.key_material, &sa.further_lanes, |lane, spi, key| {
+                let sa = opener(Mode::Gre, spi.0, key, sa.esn, window_packets)?;
+                Ok((spi, Arc::new(InboundEntry { sa, path: path.clone(), first, lane, since })))
+            })?;
         // The lock keeps two installations from both passing the checks.
         let _control = self.lock();
         let installed = self.shared.inbound.load();
-        if installed.contains_key(&sa.spi) {
-            return Err(DataPlaneError::SpiInUse(sa.spi));
+        if let Some((used, _)) = lanes.iter().find(|(spi, _)| installed.contains_key(spi)) {
+            return Err(DataPlaneError::SpiInUse(*used));
         }
-        if installed.len() >= MAX_INBOUND_SAS {
-            return Err(DataPlaneError::TooManySas { limit: MAX_INBOUND_SAS });
+        let limit = MAX_INBOUND_SAS * self.shared.lanes.count();
+        if installed.len() + lanes.len() > limit {
+            return Err(DataPlaneError::TooManySas { limit });
         }
-        self.change_inbound(|sas| drop(sas.insert(sa.spi, entry.clone())));
+        self.change_inbound(|sas| sas.extend(lanes.iter().cloned()));
         Ok(())
     }
 
     fn install_outbound(&self, sa: OutboundSaSpec) -> Result<(), DataPlaneError> {
         let path = self.path(sa.path)?;
-        let fault = |fault: String| DataPlaneError::Sa { fault };
-        let material = KeyMaterial::new(sa.suite, sa.key_material.octets())
-            .map_err(|error| fault(error.to_string()))?;
-        let seed = IvSeed::new(rand::random());
-        let sa =
-            sealer(sa.spi.0, &material, sa.esn, &seed).map_err(|error| fault(error.to_string()))?;
-        let layout = sa.layout();
-        path.outbound.store(Some(Arc::new(OutboundEntry { sa, layout })));
+        let lanes =
+            of_lanes(sa.spi, sa.suite, &sa.key_material, &sa.further_lanes, |_, spi, key| {
+                let sa = sealer(spi.0, key, sa.esn, &IvSeed::new(rand::random()))?;
+                let layout = sa.layout();
+                Ok(Arc::new(OutboundEntry { sa, layout }))
+            })?;
+        path.outbound.store(Outbound::new(lanes).map(Arc::new));
         Ok(())
     }
 
     fn remove_inbound(&self, spi: Spi) {
-        self.change_inbound(|sas| drop(sas.remove(&spi)));
+        self.change_inbound(|sas| sas.retain(|_, entry| entry.first != spi));
     }
 
     fn remove_outbound(&self, path: PathId) {
@@ -281,6 +332,8 @@ impl DataPlane for UserspaceDataPlane {
     ) -> Result<(), DataPlaneError> {
         let path = self.path(path)?;
         let outbound = path.outbound.load_full().ok_or(DataPlaneError::NoOutboundSa(path.id))?;
+        // One lane for all probes, so that their numbers are in the order in which they are sent.
+        let outbound = outbound.lane(0);
         let limit_bytes = outbound.layout.max_payload(MAX_SEND_BYTES) - GRE_LEN;
         if inner.len() > limit_bytes {
             return Err(DataPlaneError::TooLong { length_bytes: inner.len(), limit_bytes });
@@ -344,7 +397,7 @@ impl DataPlane for UserspaceDataPlane {
             operation: "starting its receiver",
             source,
         };
-        let mut started = Uplink { sockets: Vec::new(), receivers: Vec::new() };
+        let mut started = Uplink::default();
         for (family, wanted) in [(Family::V4, uplink.v4), (Family::V6, uplink.v6)] {
             if !wanted {
                 continue;
@@ -352,17 +405,10 @@ impl DataPlane for UserspaceDataPlane {
             let socket = Arc::new(UplinkSocket::new(&uplink, family).map_err(fault)?);
             // Here and not only in the thread, so that it can send as soon as the call is back.
             socket.ensure_open(&self.shared);
-            let (shared, receiver) = (self.shared.clone(), socket.clone());
-            started.sockets.push(socket);
-            let thread = thread::Builder::new()
-                .name(format!("uplink-{}", uplink.id))
-                .spawn(move || ingress::run(&shared, &receiver));
-            match thread {
-                Ok(thread) => started.receivers.push(thread),
-                Err(error) => {
-                    started.end();
-                    return Err(fault(error));
-                }
+            started.sockets.push(socket.clone());
+            if let Err(error) = self.start_receiver(&socket, &mut started) {
+                started.end();
+                return Err(fault(error));
             }
         }
         let mut control = self.lock();
@@ -388,7 +434,8 @@ impl DataPlane for UserspaceDataPlane {
         let table = self.shared.table.load();
         let outbound = |path: &Arc<PathState>| {
             let outbound = path.outbound.load_full()?;
-            Some((path.id, vec![sa_counters(outbound.sa.spi(), outbound.sa.usage())]))
+            let lanes = outbound.lanes().map(|lane| sa_counters(lane.sa.spi(), lane.sa.usage()));
+            Some((path.id, lanes.collect()))
         };
         let inbound = self.shared.inbound.load();
         let inbound =
@@ -400,6 +447,29 @@ impl DataPlane for UserspaceDataPlane {
             drops: self.shared.drops.read(),
         }
     }
+}
+
+/// Makes the SA of each lane; from its number, its SPI and its key.
+fn of_lanes<T>(
+    first: Spi,
+    suite: Suite,
+    key: &spec::KeyMaterial,
+    further: &[spec::KeyMaterial],
+    make: impl Fn(u8, Spi, &KeyMaterial) -> Result<T, SaError>,
+) -> Result<Vec<T>, DataPlaneError> {
+    let lanes = Lanes::clamped(1 + further.len());
+    if lanes.count() != 1 + further.len() || !lanes.fit(first) {
+        let fault = format!("{} lanes from SPI {first} on are not SAs", 1 + further.len());
+        return Err(DataPlaneError::Sa { fault });
+    }
+    let keys = [key].into_iter().chain(further);
+    let of_lane = |(lane, key): (u8, &spec::KeyMaterial)| {
+        let spi = Spi(first.0 + u32::from(lane));
+        let key = KeyMaterial::new(suite, key.octets()).map_err(|error| error.to_string())?;
+        make(lane, spi, &key).map_err(|error| error.to_string())
+    };
+    let made = lanes.all().zip(keys).map(of_lane).collect::<Result<_, _>>();
+    made.map_err(|fault| DataPlaneError::Sa { fault })
 }
 
 fn sa_counters(spi: u32, usage: SaUsage) -> SaCounters {

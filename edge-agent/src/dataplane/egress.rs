@@ -1,4 +1,4 @@
-//! From a LAN: one thread per TUN device reads, splits, routes, seals and sends.
+//! From a LAN: one thread per queue of a TUN device reads, splits, routes, seals and sends.
 
 use std::io;
 use std::time::{Duration, Instant};
@@ -25,13 +25,14 @@ const READ_BYTES: usize = (1 << 16) + hawser_esp::offload::VNET_LEN;
 /// The thread needs no look at anything else while nothing comes.
 const IDLE: Duration = Duration::from_secs(60);
 
-/// Reads the device until it is told to stop, or the device is gone.
-pub(super) fn run(shared: &Shared, tun: &Tun, segment: SegmentId, stop: &Stop) {
+/// Reads a queue of the device until it is told to stop, or the device is gone.
+pub(super) fn run(shared: &Shared, tun: &Tun, queue: usize, segment: SegmentId, stop: &Stop) {
     let mut buffer = vec![0; READ_BYTES];
-    let mut egress = Egress { segment, outboxes: Outboxes::new(), too_long: TooLong::new() };
+    let (outboxes, too_long) = (Outboxes::new(), TooLong::new());
+    let mut egress = Egress { segment, lane: queue, outboxes, too_long };
     let mut linger = Linger::new();
     while !stop.told() {
-        match tun.read(&mut buffer) {
+        match tun.read(queue, &mut buffer) {
             Ok(length) => {
                 linger.found(Instant::now);
                 if let Err((reason, packets)) = egress.forward(shared, tun, &buffer[..length]) {
@@ -44,15 +45,17 @@ pub(super) fn run(shared: &Shared, tun: &Tun, segment: SegmentId, stop: &Stop) {
                 if linger.again(Instant::now()) {
                     continue;
                 }
-                if stop.readable(Some(tun.as_fd()), IDLE).is_err() {
+                if stop.readable(Some(tun.as_fd(queue)), IDLE).is_err() {
                     std::thread::sleep(Duration::from_millis(10));
                 }
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => {
                 // EBADFD: someone deleted the device. The next `apply` makes it anew.
-                let reason = error.to_string();
-                shared.emit(Event::SegmentFailed { segment, reason });
+                if tun.first_to_fail() {
+                    let reason = error.to_string();
+                    shared.emit(Event::SegmentFailed { segment, reason });
+                }
                 return;
             }
         }
@@ -61,6 +64,8 @@ pub(super) fn run(shared: &Shared, tun: &Tun, segment: SegmentId, stop: &Stop) {
 
 struct Egress {
     segment: SegmentId,
+    /// The queue that is read: what comes of one goes by one lane of each path.
+    lane: usize,
     outboxes: Outboxes,
     too_long: TooLong,
 }
@@ -80,7 +85,8 @@ impl Egress {
         let flow = FlowKey::of(&parsed).map_err(|_| bad)?;
         let count = packet.segments();
         let all = |reason| (reason, count as u64);
-        let routes = Routes::find(shared, self.segment, &flow, count as u32).map_err(all)?;
+        let origin = (self.segment, self.lane);
+        let routes = Routes::find(shared, origin, &flow, count as u32).map_err(all)?;
         let way = Way {
             segment: self.segment,
             protocol: if parsed.is_ipv6() { Protocol::Ipv6 } else { Protocol::Ipv4 },
@@ -88,11 +94,12 @@ impl Egress {
         };
         if packet.segment_len() > routes.inner_mtu_bytes {
             let outboxes = &mut self.outboxes;
-            let pieces = self.too_long.cut(shared, tun, &packet, routes.inner_mtu_bytes);
+            let pieces =
+                self.too_long.cut(shared, (tun, self.lane), &packet, routes.inner_mtu_bytes);
             let Some(pieces) = &pieces else { return Ok(()) };
             // Fragments need numbers of their own, if any.
             let count = pieces.count();
-            let routes = Routes::find(shared, self.segment, &flow, count as u32)
+            let routes = Routes::find(shared, origin, &flow, count as u32)
                 .map_err(|reason| (reason, count as u64))?;
             for route in routes.all() {
                 way.push_all(shared, route, outboxes, routes.numbers, count, |index| {

@@ -34,8 +34,8 @@ pub enum Event {
         /// Its sequence number is above all that were accepted before on its SA.
         newest: bool,
     },
-    /// An authenticated data packet came from another address than the path's remote. At most one per path and
-    /// 100 ms.
+    /// An authenticated data packet of lane 0 came from another address than the path's remote. At most one per path
+    /// and 100 ms.
     SourceSeen {
         /// The path whose SA opened it.
         path: PathId,

@@ -1,6 +1,5 @@
-//! From a WAN: one thread per socket receives, sorts, opens, checks and delivers.
+//! From a WAN: one thread per socket receives and sorts; it opens, checks and delivers too, or the threads of its lanes do.
 
-use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -16,8 +15,8 @@ use hawser_esp::{Opened, Received as Sealed};
 use super::counters::DropReason;
 use super::deliver::{Delivery, View};
 use super::event::{Event, FabricDatagram};
+use super::handoff::{Buffer, Handoff, Run};
 use super::linger::Linger;
-use super::path::InboundEntry;
 use super::shared::{InboundSas, Shared, plain};
 use super::sys::udp::{Received, Receiver};
 use super::sys::wait::Ready;
@@ -42,10 +41,10 @@ const FIRST_SPI: u32 = 256;
 /// NAT keepalive (RFC 3948 section 2.3).
 pub(super) const KEEPALIVE: [u8; 1] = [0xff];
 
-/// Receives on the socket until it is told to stop.
-pub(super) fn run(shared: &Shared, socket: &UplinkSocket) {
+/// Receives on the socket until it is told to stop. Without lanes to hand over to it opens all by itself.
+pub(super) fn run(shared: &Shared, socket: &UplinkSocket, lanes: Option<&Handoff>) {
     let mut receiver = Receiver::new();
-    let mut delivery = Delivery::new();
+    let mut delivery = Delivery::new(0);
     let mut errors = Errors::new(Instant::now());
     let mut linger = Linger::new();
     let mut check_at = Instant::now() + CHECK_EVERY;
@@ -62,7 +61,8 @@ pub(super) fn run(shared: &Shared, socket: &UplinkSocket) {
                 }
                 let (mut now, until) = (Instant::now(), Instant::now() + ROUND);
                 while now < until {
-                    if drain(shared, socket, &open.fd, &mut receiver, &mut delivery) {
+                    let to = lanes.map_or(To::Here(&mut delivery), To::Lanes);
+                    if drain(shared, socket, &open.fd, &mut receiver, to) {
                         linger.found(Instant::now);
                     } else if !linger.again(now) {
                         break;
@@ -80,6 +80,27 @@ pub(super) fn run(shared: &Shared, socket: &UplinkSocket) {
     }
 }
 
+/// Opens what comes on a lane until it is closed.
+pub(super) fn run_lane(shared: &Shared, handoff: &Handoff, lane: usize) {
+    let mut buffer = Buffer::new();
+    let mut delivery = Delivery::new(lane);
+    while handoff.take(lane, &mut buffer) {
+        let (table, tuns) = (shared.table.load(), shared.tuns.load());
+        let view = View { shared, table: &table, tuns: &tuns };
+        let mut opening = Opening { view, delivery: &mut delivery };
+        for (run, datagrams) in buffer.drain() {
+            opening.open_run(&run, datagrams);
+        }
+        opening.delivery.flush(&opening.view);
+    }
+}
+
+/// Who opens.
+enum To<'a> {
+    Here(&'a mut Delivery),
+    Lanes(&'a Handoff),
+}
+
 fn pause(socket: &UplinkSocket, time: Duration) {
     // If even poll(2) fails there is nothing better to wait with.
     if socket.stop.readable(None, time).is_err() {
@@ -93,7 +114,7 @@ fn drain(
     socket: &UplinkSocket,
     fd: &OwnedFd,
     receiver: &mut Receiver,
-    delivery: &mut Delivery,
+    mut to: To<'_>,
 ) -> bool {
     for call in 0..CALLS_IN_A_ROW {
         let count = match receiver.receive(fd) {
@@ -106,13 +127,21 @@ fn drain(
             }
         };
         let received = Instant::now();
-        let (table, tuns) = (shared.table.load(), shared.tuns.load());
-        let view = View { shared, table: &table, tuns: &tuns };
-        let mut batch = Batch { view, socket, received, inbound: shared.inbound.load(), delivery };
-        for message in receiver.messages(count) {
-            batch.take(message);
+        let sorting = Sorting { shared, socket, received, inbound: shared.inbound.load() };
+        let messages = receiver.messages(count);
+        match &mut to {
+            To::Here(delivery) => {
+                let (table, tuns) = (shared.table.load(), shared.tuns.load());
+                let view = View { shared, table: &table, tuns: &tuns };
+                let mut opening = Opening { view, delivery };
+                messages.for_each(|m| sorting.sort(m, |run, all| opening.open_run(&run, all)));
+                opening.delivery.flush(&opening.view);
+            }
+            To::Lanes(handoff) => {
+                let mut filler = handoff.begin();
+                messages.for_each(|m| sorting.sort(m, |run, all| filler.put(shared, run, all)));
+            }
         }
-        batch.delivery.flush(&batch.view);
         if !receiver.is_full(count) {
             return true;
         }
@@ -120,13 +149,12 @@ fn drain(
     true
 }
 
-/// What one receive call brought, seen against one table.
-struct Batch<'a> {
-    view: View<'a>,
+/// What one receive call brought.
+struct Sorting<'a> {
+    shared: &'a Shared,
     socket: &'a UplinkSocket,
     received: Instant,
     inbound: Guard<Arc<InboundSas>>,
-    delivery: &'a mut Delivery,
 }
 
 /// What a datagram is, by its first octets.
@@ -150,8 +178,9 @@ fn kind(datagram: &[u8]) -> Kind {
     }
 }
 
-impl Batch<'_> {
-    fn take(&mut self, message: Received<'_>) {
+impl Sorting<'_> {
+    /// Gives runs of ESP of one SA to `opens`, in order.
+    fn sort(&self, message: Received<'_>, mut opens: impl FnMut(Run, &mut [u8])) {
         let from = plain(message.from);
         if message.truncated {
             self.drop_one(DropReason::Truncated);
@@ -162,43 +191,67 @@ impl Batch<'_> {
             self.drop_one(DropReason::Short);
             return;
         }
-        let tos = message.tos;
-        let mut datagrams = message.octets.chunks_mut(message.stride_bytes.max(1)).peekable();
-        while let Some(first) = datagrams.next() {
-            match kind(first) {
+        let stride_bytes = message.stride_bytes.max(1);
+        let mut rest = message.octets;
+        while !rest.is_empty() {
+            let mut datagrams =
+                rest.chunks(stride_bytes).map(|datagram| (kind(datagram), datagram));
+            let Some((first, datagram)) = datagrams.next() else { return };
+            let mut length = datagram.len();
+            match first {
                 Kind::Dropped(reason) => self.drop_one(reason),
-                Kind::Fabric => self.view.shared.emit_datagram(FabricDatagram {
+                Kind::Fabric => self.shared.emit_datagram(FabricDatagram {
                     uplink: self.socket.uplink,
                     from,
-                    payload: Bytes::copy_from_slice(&first[NON_ESP_MARKER.len()..]),
+                    payload: Bytes::copy_from_slice(&datagram[NON_ESP_MARKER.len()..]),
                 }),
-                Kind::Esp(spi) => {
-                    let Some(entry) = self.inbound.get(&spi).cloned() else {
-                        self.drop_one(DropReason::UnknownSpi);
-                        continue;
-                    };
-                    let mut run = Run::new(&entry, from, tos);
-                    let mut first = Some(first);
-                    let mut next = || {
-                        let more = || datagrams.next_if(|next| kind(next) == Kind::Esp(spi));
-                        first.take().or_else(more)
-                    };
-                    while self.open(&mut run, &mut next) {}
-                    entry.path.count_received(run.packets, run.bytes);
+                Kind::Esp(_) => {
+                    let alike = datagrams.take_while(|(kind, _)| *kind == first);
+                    length += alike.map(|(_, datagram)| datagram.len()).sum::<usize>();
                 }
             }
+            let (done, after) = std::mem::take(&mut rest).split_at_mut(length);
+            rest = after;
+            let Kind::Esp(spi) = first else { continue };
+            let count = done.len().div_ceil(stride_bytes) as u64;
+            let Some(entry) = self.inbound.get(&spi).cloned() else {
+                self.shared.drops.add(DropReason::UnknownSpi, count);
+                continue;
+            };
+            let (tos, received) = (message.tos, self.received);
+            opens(Run { entry, from, tos, received, stride_bytes }, done);
         }
+    }
+
+    fn drop_one(&self, reason: DropReason) {
+        self.shared.drops.add(reason, 1);
+    }
+}
+
+/// What opens and delivers, seen against one table.
+struct Opening<'a> {
+    view: View<'a>,
+    delivery: &'a mut Delivery,
+}
+
+impl Opening<'_> {
+    fn open_run(&mut self, run: &Run, datagrams: &mut [u8]) {
+        let mut count = Count::new(run);
+        let mut datagrams = datagrams.chunks_mut(run.stride_bytes);
+        while self.open(run, &mut count, &mut datagrams) {}
+        run.entry.path.count_received(count.packets, count.bytes);
     }
 
     /// Opens and delivers a batch of what comes next; false once there is no more.
     fn open<'b>(
         &mut self,
-        run: &mut Run<'_>,
-        next: &mut impl FnMut() -> Option<&'b mut [u8]>,
+        run: &Run,
+        counted: &mut Count,
+        datagrams: &mut impl Iterator<Item = &'b mut [u8]>,
     ) -> bool {
         let mut count = 0;
         let mut batch: [Sealed<'_>; OPEN_BATCH] = std::array::from_fn(|_| {
-            let datagram = next();
+            let datagram = datagrams.next();
             count += usize::from(datagram.is_some());
             Sealed::new(datagram.unwrap_or_default())
         });
@@ -209,7 +262,7 @@ impl Batch<'_> {
         run.entry.path.count_evidence(run.entry.sa.open_batch(batch));
         for Sealed { datagram, outcome } in batch {
             match outcome.take() {
-                Some(Ok(opened)) => self.deliver(run, datagram, opened),
+                Some(Ok(opened)) => self.deliver(run, counted, datagram, opened),
                 Some(Err(reason)) => self.drop_one(reason_of(reason)),
                 None => {}
             }
@@ -217,7 +270,7 @@ impl Batch<'_> {
         count == OPEN_BATCH
     }
 
-    fn deliver(&mut self, run: &mut Run<'_>, datagram: &mut [u8], opened: Opened) {
+    fn deliver(&mut self, run: &Run, count: &mut Count, datagram: &mut [u8], opened: Opened) {
         let payload = &mut datagram[opened.payload];
         let Ok((gre, inner)) = Gre::decode(payload) else {
             return self.drop_one(DropReason::BadInner);
@@ -227,26 +280,28 @@ impl Batch<'_> {
         if path != run.entry.path.id {
             return self.drop_one(DropReason::WrongPath);
         }
-        run.packets += 1;
-        run.bytes += inner_bytes as u64;
+        count.packets += 1;
+        count.bytes += inner_bytes as u64;
         if segment == SegmentId::INFRASTRUCTURE {
             return self.view.shared.emit(Event::Probe {
                 path,
                 inner: Bytes::copy_from_slice(inner),
-                received: self.received,
+                received: run.received,
                 from: run.from,
                 newest: opened.newest,
             });
         }
-        if !run.expected && run.entry.path.may_tell_source(self.view.shared.uptime(self.received)) {
+        let now = || self.view.shared.uptime(run.received);
+        // Probes keep lane 0 moving; on another the newest may be old, and be sent by somebody else.
+        let tells = !count.expected && run.entry.lane == 0;
+        if tells && run.entry.path.may_tell_source(now()) {
             let (from, newest) = (run.from, opened.newest);
             self.view.shared.emit(Event::SourceSeen { path, from, newest });
         }
         if let Some(sequence) = gre.sequence
             && let Some(tunnel) = self.view.table.tunnel_of(path)
         {
-            let now = self.view.shared.uptime(self.received);
-            match tunnel.copies.take(sequence, run.entry.since, now) {
+            match tunnel.copies.take(sequence, run.entry.since, now()) {
                 Copy::First => {}
                 Copy::Second => return self.drop_one(DropReason::SecondCopy),
                 Copy::Late => return self.drop_one(DropReason::LateCopy),
@@ -268,23 +323,18 @@ impl Batch<'_> {
     }
 }
 
-/// Datagrams of one source and one SA in a row.
-struct Run<'a> {
-    entry: &'a InboundEntry,
-    from: SocketAddr,
-    /// DSCP and ECN of their outer headers.
-    tos: u8,
-    /// They come from the path's remote.
+/// What came of a run.
+struct Count {
+    /// It comes from the path's remote.
     expected: bool,
     packets: u64,
     bytes: u64,
 }
 
-impl<'a> Run<'a> {
-    fn new(entry: &'a InboundEntry, from: SocketAddr, tos: u8) -> Self {
-        let remote = entry.path.remote.load();
-        let expected = remote.as_deref() == Some(&from);
-        Run { entry, from, tos, expected, packets: 0, bytes: 0 }
+impl Count {
+    fn new(run: &Run) -> Self {
+        let remote = run.entry.path.remote.load();
+        Count { expected: remote.as_deref() == Some(&run.from), packets: 0, bytes: 0 }
     }
 }
 

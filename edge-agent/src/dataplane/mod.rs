@@ -11,6 +11,7 @@ mod driver;
 mod egress;
 mod error;
 mod event;
+mod handoff;
 mod ingress;
 mod linger;
 mod lpm;

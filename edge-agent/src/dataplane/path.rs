@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
-use hawser_edge_core::id::{PathId, SegmentId, UplinkId, gre_key};
+use hawser_edge_core::id::{PathId, SegmentId, Spi, UplinkId, gre_key};
 use hawser_esp::gre::{Gre, Protocol};
 use hawser_esp::{Layout, Opener, Sealer, SequenceEvidence};
 
@@ -22,12 +22,32 @@ pub(super) struct PathState {
     pub(super) uplink: UplinkId,
     pub(super) family: Family,
     pub(super) remote: ArcSwapOption<SocketAddr>,
-    pub(super) outbound: ArcSwapOption<OutboundEntry>,
+    pub(super) outbound: ArcSwapOption<Outbound>,
     sent: Tally,
     received: Tally,
     evidence: Evidence,
     /// Microseconds since the start of the data plane.
     source_seen_again_us: AtomicU64,
+}
+
+/// A path's outbound SAs, one a lane, which come and go together.
+#[derive(Debug)]
+pub(super) struct Outbound(Vec<Arc<OutboundEntry>>);
+
+impl Outbound {
+    /// `None` without any.
+    pub(super) fn new(lanes: Vec<Arc<OutboundEntry>>) -> Option<Self> {
+        (!lanes.is_empty()).then_some(Outbound(lanes))
+    }
+
+    /// The lane of that number; of a sender with more, several share one.
+    pub(super) fn lane(&self, lane: usize) -> &Arc<OutboundEntry> {
+        &self.0[lane % self.0.len()]
+    }
+
+    pub(super) fn lanes(&self) -> impl Iterator<Item = &Arc<OutboundEntry>> {
+        self.0.iter()
+    }
 }
 
 /// An outbound SA: what seals is chosen when it is installed, and called once a batch.
@@ -42,6 +62,9 @@ pub(super) struct OutboundEntry {
 pub(super) struct InboundEntry {
     pub(super) sa: Box<dyn Opener>,
     pub(super) path: Arc<PathState>,
+    /// The SPI of its lane 0, under which it comes and goes.
+    pub(super) first: Spi,
+    pub(super) lane: u8,
     /// When it was installed, since the start of the data plane.
     pub(super) since: Duration,
 }

@@ -23,8 +23,9 @@ pub(super) struct Route {
 }
 
 impl Route {
-    fn of(path: &Arc<PathState>, sockets: &Sockets) -> Result<Route, DropReason> {
-        let outbound = path.outbound.load_full().ok_or(DropReason::NoSa)?;
+    fn of(path: &Arc<PathState>, lane: usize, sockets: &Sockets) -> Result<Route, DropReason> {
+        let outbound = path.outbound.load();
+        let outbound = outbound.as_ref().ok_or(DropReason::NoSa)?.lane(lane).clone();
         let remote = path.remote.load().as_deref().copied().ok_or(DropReason::NoRemote)?;
         let socket = sockets.get(&(path.uplink, path.family)).ok_or(DropReason::UplinkDown)?;
         Ok(Route { path: path.clone(), outbound, remote, socket: socket.clone() })
@@ -64,10 +65,10 @@ impl Routes {
         [&self.first].into_iter().chain(&self.second)
     }
 
-    /// For `count` packets of a flow.
+    /// For `count` packets of a flow, which goes by this lane of whatever path.
     pub(super) fn find(
         shared: &Shared,
-        segment: SegmentId,
+        (segment, lane): (SegmentId, usize),
         flow: &FlowKey,
         count: u32,
     ) -> Result<Routes, DropReason> {
@@ -77,11 +78,11 @@ impl Routes {
         let inner_mtu_bytes = tunnel.inner_mtu_bytes;
         match way {
             Way::One(path) => {
-                let first = Route::of(path, &sockets)?;
+                let first = Route::of(path, lane, &sockets)?;
                 Ok(Routes { first, second: None, numbers: None, inner_mtu_bytes, wan_dscp })
             }
             Way::Copies { paths, class, numbers } => {
-                let [a, b] = paths.map(|path| path.map(|path| Route::of(path, &sockets)));
+                let [a, b] = paths.map(|path| path.map(|path| Route::of(path, lane, &sockets)));
                 let (first, second) = match (a, b) {
                     (Some(Ok(a)), b) => (a, b.and_then(Result::ok)),
                     (_, Some(Ok(b))) => (b, None),

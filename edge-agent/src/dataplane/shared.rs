@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use hawser_edge_core::id::{SegmentId, Spi, UplinkId};
+use hawser_edge_core::keys::Lanes;
 use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
 
@@ -53,17 +54,22 @@ pub(super) struct Shared {
     pub(super) tuns: ArcSwap<Tuns>,
     pub(super) drops: Drops,
     pub(super) sockets_from: Box<dyn OpenSockets>,
+    /// Threads of a TUN device, and of a socket.
+    pub(super) lanes: Lanes,
     events: mpsc::Sender<Event>,
     datagrams: mpsc::Sender<FabricDatagram>,
     started: Instant,
 }
 
 impl Shared {
-    pub(super) fn new() -> (Self, EventReceivers) {
-        Self::with_sockets(Box::new(Own))
+    pub(super) fn new(lanes: Lanes) -> (Self, EventReceivers) {
+        Self::with_sockets(Box::new(Own), lanes)
     }
 
-    pub(super) fn with_sockets(sockets_from: Box<dyn OpenSockets>) -> (Self, EventReceivers) {
+    pub(super) fn with_sockets(
+        sockets_from: Box<dyn OpenSockets>,
+        lanes: Lanes,
+    ) -> (Self, EventReceivers) {
         let (events, events_end) = mpsc::channel(EVENT_CAPACITY);
         let (datagrams, datagrams_end) = mpsc::channel(DATAGRAM_CAPACITY);
         let shared = Shared {
@@ -73,6 +79,7 @@ impl Shared {
             tuns: ArcSwap::default(),
             drops: Drops::new(),
             sockets_from,
+            lanes,
             events,
             datagrams,
             started: Instant::now(),

@@ -32,7 +32,7 @@ impl TooLong {
     pub(super) fn cut(
         &mut self,
         shared: &Shared,
-        tun: &Tun,
+        (tun, queue): (&Tun, usize),
         packet: &SuperPacket<'_>,
         mtu_bytes: usize,
     ) -> Option<Pieces<'_>> {
@@ -52,7 +52,7 @@ impl TooLong {
         let first = &self.segments[..packet.len_of(0)];
         if Fragments::new(first, mtu_bytes).is_none() {
             shared.drops.add(DropReason::TooBig, count as u64);
-            let told = self.allowance.take(Instant::now()) && tell(tun, first, mtu_bytes);
+            let told = self.allowance.take(Instant::now()) && tell(tun, queue, first, mtu_bytes);
             let reason = if told { DropReason::TooBigTold } else { DropReason::TooBigUntold };
             shared.drops.add(reason, 1);
             return None;
@@ -63,11 +63,11 @@ impl TooLong {
 }
 
 /// One error for all segments of a super-packet: they have one sender.
-fn tell(tun: &Tun, packet: &[u8], mtu_bytes: usize) -> bool {
+fn tell(tun: &Tun, queue: usize, packet: &[u8], mtu_bytes: usize) -> bool {
     let mut error = [0; MAX_ERROR_BYTES];
     let Some(length) = too_big(packet, mtu_bytes, &mut error) else { return false };
     let header = VnetHdr::DONE.encode();
-    tun.write(&[IoSlice::new(&header), IoSlice::new(&error[..length])]).is_ok()
+    tun.write(queue, &[IoSlice::new(&header), IoSlice::new(&error[..length])]).is_ok()
 }
 
 /// The fragments of one or more packets, in order.

@@ -27,7 +27,7 @@ use crate::cli::{Driver, EXIT_FAILED, EXIT_NO_AGENT, RunArgs, complain};
 use crate::control::{
     self, ControlEvent, ControlHandle, Identity, IdentityError, StartError, local,
 };
-use crate::dataplane::{DataPlane, Event, EventReceivers, UserspaceDataPlane};
+use crate::dataplane::{DataPlane, Event, EventReceivers, Lanes, UserspaceDataPlane};
 use crate::host::{Carriers, HostError};
 use crate::ike::{CharonOptions, Echo, IkeHandle};
 use crate::kernel::{KernelDataPlane, Lack, UNTRIED, lacks};
@@ -57,6 +57,8 @@ pub struct Options {
     /// Where this process's log lines go, beside standard error.
     pub logs: LogSink,
     pub driver: Driver,
+    /// Of the userspace driver.
+    pub dataplane_lanes: Lanes,
     pub charon: CharonOptions,
 }
 
@@ -116,6 +118,7 @@ pub fn start(state_dir: &Path, arguments: RunArgs) -> ExitCode {
         metrics: arguments.metrics,
         logs,
         driver: arguments.driver,
+        dataplane_lanes: arguments.dataplane_lanes,
         charon: CharonOptions { socket: arguments.charon_socket, program: arguments.charon },
     };
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
@@ -332,8 +335,9 @@ fn data_plane(
             for lack in lacks.iter().flatten() {
                 tracing::info!(lack = lack.code, mend = lack.mend, "{}", lack.message);
             }
-            tracing::info!("the userspace driver forwards");
-            let (driver, receivers) = UserspaceDataPlane::new();
+            let lanes = options.dataplane_lanes;
+            tracing::info!(lanes = lanes.count(), "the userspace driver forwards");
+            let (driver, receivers) = UserspaceDataPlane::with_lanes(lanes);
             Ok((Arc::new(driver), receivers, false))
         }
     }

@@ -21,7 +21,7 @@ use super::script::Script;
 use super::sysctl;
 use super::xfrm::{NewState, Xfrm};
 use crate::dataplane::{
-    AdoptedPath, DataPlaneError, Family, InboundSaSpec, OutboundSaSpec, UplinkSpec,
+    AdoptedPath, DataPlaneError, Family, InboundSaSpec, KeyMaterial, OutboundSaSpec, UplinkSpec,
 };
 
 /// Longer than a peer takes to compare keys after a restart, and to get fresh ones.
@@ -291,6 +291,7 @@ impl Inner {
     }
 
     pub(super) fn install_inbound(&mut self, sa: &InboundSaSpec) -> Result<(), DataPlaneError> {
+        one_lane(&sa.further_lanes)?;
         let (local, remote) = self.inbound_ends(sa.path)?;
         let id = StateId { path: sa.path, direction: Direction::In, spi: sa.spi };
         if self.believed.states.keys().any(|i| i.direction == id.direction && i.spi == id.spi) {
@@ -327,6 +328,7 @@ impl Inner {
 
     /// The new one first, then the former ones go: no packet finds none.
     pub(super) fn install_outbound(&mut self, sa: OutboundSaSpec) -> Result<(), DataPlaneError> {
+        one_lane(&sa.further_lanes)?;
         if !self.paths.contains_key(&sa.path) {
             return Err(DataPlaneError::UnknownPath(sa.path));
         }
@@ -390,4 +392,12 @@ fn describe(step: &Step) -> String {
         Step::LoadScript(_) => "load the nftables table".to_owned(),
         other => format!("{other:?}"),
     }
+}
+
+/// One association of a direction is on one processor at a time, but which one the kernel decides for each packet.
+fn one_lane(further: &[KeyMaterial]) -> Result<(), DataPlaneError> {
+    if further.is_empty() {
+        return Ok(());
+    }
+    Err(DataPlaneError::Sa { fault: "the kernel driver has one lane".into() })
 }

@@ -156,7 +156,7 @@ impl Shared {
         let mut buffer = vec![0; BUFFER_BYTES];
         // Told also where packets never cease, so that it never waits.
         while !self.stop.told() {
-            match self.tun.read(&mut buffer[HEADROOM - VIRTIO_BYTES..BUFFER_BYTES - TAILROOM]) {
+            match self.tun.read(0, &mut buffer[HEADROOM - VIRTIO_BYTES..BUFFER_BYTES - TAILROOM]) {
                 Ok(length) if length > VIRTIO_BYTES => {
                     let inner = HEADROOM..HEADROOM + length - VIRTIO_BYTES;
                     let bytes = inner.len();
@@ -170,7 +170,7 @@ impl Shared {
                 }
                 Ok(_) => self.drop_for("too_short"),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    if !self.wait(self.tun.as_fd()) {
+                    if !self.wait(self.tun.as_fd(0)) {
                         return;
                     }
                 }
@@ -190,7 +190,7 @@ impl Shared {
                         let bytes = inner.len();
                         let pieces =
                             [IoSlice::new(&[0; VIRTIO_BYTES]), IoSlice::new(&buffer[inner])];
-                        match self.tun.write(&pieces) {
+                        match self.tun.write(0, &pieces) {
                             Ok(()) => self.received.add(bytes),
                             Err(_) => self.drop_for("device_full"),
                         }

@@ -1,6 +1,7 @@
 //! The kernel's interfaces that have no safe wrapper. All `unsafe` of the data plane is in here.
 
 pub(super) mod errors;
+mod steering;
 pub(super) mod tun;
 pub(super) mod udp;
 pub(super) mod wait;

@@ -1,15 +1,16 @@
-//! A TUN device with segmentation offload. It lives as long as its descriptor.
+//! A TUN device with segmentation offload, of one or more queues. It lives as long as their descriptors.
 
 use std::ffi::CString;
 use std::fs;
 use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
 use socket2::{Domain, Socket, Type};
 
-use super::{check, check_len};
+use super::{check, check_len, steering};
 use crate::dataplane::DataPlaneError;
 
 /// Best first. TSO needs CSUM; USO came with Linux 6.2.
@@ -25,15 +26,22 @@ const BUSY_PAUSE: Duration = Duration::from_millis(20);
 
 #[derive(Debug)]
 pub(in super::super) struct Tun {
-    fd: OwnedFd,
+    /// At least one.
+    queues: Vec<OwnedFd>,
     name: String,
     segments_udp: bool,
+    failure_told: AtomicBool,
 }
 
 impl Tun {
-    /// Makes the device in the caller's network namespace, with this MTU, and brings it up.
-    pub(in super::super) fn create(name: &str, mtu_bytes: u16) -> Result<Tun, DataPlaneError> {
-        Tun::offering(name, mtu_bytes, &OFFLOADS)
+    /// Makes the device in the caller's network namespace, with this MTU and so many queues, and brings it up. It has one
+    /// queue where the kernel does not let us say which flow goes to which.
+    pub(in super::super) fn create(
+        name: &str,
+        mtu_bytes: u16,
+        queues: usize,
+    ) -> Result<Tun, DataPlaneError> {
+        Tun::offering(name, mtu_bytes, queues, &OFFLOADS)
     }
 
     /// One that gives and takes single packets, whole and with their checksums.
@@ -41,27 +49,27 @@ impl Tun {
         name: &str,
         mtu_bytes: u16,
     ) -> Result<Tun, DataPlaneError> {
-        Tun::offering(name, mtu_bytes, &[0])
+        Tun::offering(name, mtu_bytes, 1, &[0])
     }
 
     fn offering(
         name: &str,
         mtu_bytes: u16,
+        queues: usize,
         offloads: &[libc::c_uint],
     ) -> Result<Tun, DataPlaneError> {
         let fault = |operation| {
             move |source| DataPlaneError::Device { name: name.into(), operation, source }
         };
-        let fd = open_clone_device().map_err(fault("opening /dev/net/tun"))?;
-        let mut request = Request::new(name).map_err(fault("naming it"))?;
-        let flags = libc::IFF_TUN | libc::IFF_NO_PI | libc::IFF_VNET_HDR;
-        request.0.ifr_ifru.ifru_flags = flags as libc::c_short;
-        attach(&mut request, fd.as_fd()).map_err(fault("making it (TUNSETIFF)"))?;
-        let offload = set_offload(fd.as_fd(), offloads).map_err(fault("setting its offloads"))?;
+        let queues = open_queues(name, queues)?;
+        // Of the device, whichever queue is asked.
+        let offload =
+            set_offload(queues[0].as_fd(), offloads).map_err(fault("setting its offloads"))?;
         // Else the kernel gives the device a link-local address and talks multicast into the overlay.
         let _ = fs::write(format!("/proc/sys/net/ipv6/conf/{name}/addr_gen_mode"), "1");
         let segments_udp = offload & libc::TUN_F_USO4 != 0;
-        let tun = Tun { fd, name: name.into(), segments_udp };
+        let failure_told = AtomicBool::new(false);
+        let tun = Tun { queues, name: name.into(), segments_udp, failure_told };
         tun.set_mtu(mtu_bytes)?;
         tun.bring_up().map_err(fault("bringing it up"))?;
         Ok(tun)
@@ -91,19 +99,19 @@ impl Tun {
     }
 
     /// One packet with its `struct virtio_net_hdr` (10 octets) before it; `WouldBlock` when none waits.
-    pub(in super::super) fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
+    pub(in super::super) fn read(&self, queue: usize, buffer: &mut [u8]) -> io::Result<usize> {
+        let fd = self.as_fd(queue).as_raw_fd();
         // SAFETY: the pointer and the length are those of one live mutable slice.
-        let result =
-            unsafe { libc::read(self.fd.as_raw_fd(), buffer.as_mut_ptr().cast(), buffer.len()) };
+        let result = unsafe { libc::read(fd, buffer.as_mut_ptr().cast(), buffer.len()) };
         check_len(result)
     }
 
     /// One packet with its virtio header, in pieces (at most 1024).
-    pub(in super::super) fn write(&self, pieces: &[IoSlice<'_>]) -> io::Result<()> {
+    pub(in super::super) fn write(&self, queue: usize, pieces: &[IoSlice<'_>]) -> io::Result<()> {
+        let fd = self.as_fd(queue).as_raw_fd();
         // SAFETY: IoSlice has the layout of iovec; the slice and what it points to outlive the call.
-        let result = unsafe {
-            libc::writev(self.fd.as_raw_fd(), pieces.as_ptr().cast(), pieces.len() as libc::c_int)
-        };
+        let result =
+            unsafe { libc::writev(fd, pieces.as_ptr().cast(), pieces.len() as libc::c_int) };
         check_len(result).map(drop)
     }
 
@@ -112,9 +120,52 @@ impl Tun {
         self.segments_udp
     }
 
-    pub(in super::super) fn as_fd(&self) -> BorrowedFd<'_> {
-        self.fd.as_fd()
+    /// How many there are.
+    pub(in super::super) fn queues(&self) -> usize {
+        self.queues.len()
     }
+
+    /// Any number is that of a queue: they are counted round.
+    pub(in super::super) fn as_fd(&self, queue: usize) -> BorrowedFd<'_> {
+        self.queues[queue % self.queues.len()].as_fd()
+    }
+
+    /// True once: all queues of a device fail at the same time.
+    pub(in super::super) fn first_to_fail(&self) -> bool {
+        !self.failure_told.swap(true, Ordering::Relaxed)
+    }
+}
+
+/// One queue as ever, or several among which a flow keeps to its own.
+fn open_queues(name: &str, count: usize) -> Result<Vec<OwnedFd>, DataPlaneError> {
+    let flags = libc::IFF_TUN | libc::IFF_NO_PI | libc::IFF_VNET_HDR;
+    if count > 1 {
+        // Several queues would join a device that is not ours yet; the first one must make it.
+        let several = flags | libc::IFF_MULTI_QUEUE;
+        let mut queues = vec![open_queue(name, several | libc::IFF_TUN_EXCL)?];
+        for _ in 1..count {
+            queues.push(open_queue(name, several)?);
+        }
+        match steering::pin_flows(queues[0].as_fd()) {
+            Ok(()) => return Ok(queues),
+            Err(error) => tracing::warn!(
+                device = name,
+                "one queue instead of {count}: the kernel takes no steering program ({error}); \
+                 give the agent CAP_BPF"
+            ),
+        }
+    }
+    Ok(vec![open_queue(name, flags)?])
+}
+
+fn open_queue(name: &str, flags: libc::c_int) -> Result<OwnedFd, DataPlaneError> {
+    let fault =
+        |operation| move |source| DataPlaneError::Device { name: name.into(), operation, source };
+    let fd = open_clone_device().map_err(fault("opening /dev/net/tun"))?;
+    let mut request = Request::new(name).map_err(fault("naming it"))?;
+    request.0.ifr_ifru.ifru_flags = flags as libc::c_short;
+    attach(&mut request, fd.as_fd()).map_err(fault("making it (TUNSETIFF)"))?;
+    Ok(fd)
 }
 
 fn open_clone_device() -> io::Result<OwnedFd> {

@@ -8,7 +8,7 @@ use hawser_esp::gre::{Gre, Protocol};
 use hawser_esp::wire::{PAYLOAD_OFFSET, sealed_len};
 use hawser_esp::{KeyMaterial, OutboundSa};
 
-use super::fixture::{PATHS, PORT, Pair, SEGMENT, SUITE, key, spi, wan};
+use super::fixture::{PATHS, PORT, Pair, SEGMENT, SUITE, lane_key, spi, wan};
 
 /// The first epoch whose sending key the test holds.
 pub const EPOCH: u8 = 9;
@@ -29,14 +29,21 @@ impl Attacker {
 
     /// On either path, with the key of an epoch that is not in use yet.
     pub fn on(pair: &Pair, veth: usize, epoch: u8) -> Attacker {
+        pair.b.install_inbound(PATHS[veth], epoch);
+        Attacker::of_lane(pair, veth, epoch, 0)
+    }
+
+    /// On a lane of SAs that are installed.
+    pub fn of_lane(pair: &Pair, veth: usize, epoch: u8, lane: u8) -> Attacker {
         let path = PATHS[veth];
-        pair.b.install_inbound(path, epoch);
-        let material = KeyMaterial::new(SUITE, key(path, 1, epoch).octets()).expect("key");
+        let material = KeyMaterial::new(SUITE, lane_key(path, 1, epoch, lane).octets());
+        let material = material.expect("key");
+        let spi = spi(path, 2, epoch).0 + u32::from(lane);
         let from: SocketAddr = (wan(pair.family, veth, 1), 0).into();
         Attacker {
             socket: pair.a.net.enter(|| UdpSocket::bind(from)).expect("bind"),
             path,
-            sa: OutboundSa::new(spi(path, 2, epoch).0, &material, true).expect("SA"),
+            sa: OutboundSa::new(spi, &material, true).expect("SA"),
             to: (wan(pair.family, veth, 2), PORT).into(),
         }
     }

@@ -4,6 +4,7 @@ use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::time::{Duration, Instant};
 
 use hawser_edge_core::id::{ClassId, EdgeId, PathId, SegmentId, Spi, TunnelId, UplinkId};
+use hawser_edge_core::keys::{Lanes, MAX_LANES};
 use hawser_esp::wire::inner_mtu;
 use nix::sys::socket::{setsockopt, sockopt};
 
@@ -30,6 +31,8 @@ pub struct Edge {
     pub net: Net,
     pub driver: UserspaceDataPlane,
     pub receivers: EventReceivers,
+    /// What its SAs have.
+    agreed: Lanes,
 }
 
 pub struct Pair {
@@ -58,21 +61,36 @@ pub fn key(path: PathId, sender: u8, epoch: u8) -> KeyMaterial {
 }
 
 fn key_of(suite: Suite, path: PathId, sender: u8, epoch: u8) -> KeyMaterial {
+    key_of_lane(suite, path, sender, epoch, 0)
+}
+
+fn key_of_lane(suite: Suite, path: PathId, sender: u8, epoch: u8, lane: u8) -> KeyMaterial {
     let octet = |place: u8| {
-        let mix = [path.0 as u8, sender, epoch, place];
+        let mix = [path.0 as u8, sender, epoch, lane, place];
         mix.iter().fold(7u8, |sum, value| sum.wrapping_mul(31).wrapping_add(*value))
     };
     KeyMaterial::new((0..suite.key_material_len() as u8).map(octet).collect())
 }
 
-/// The SPI that `receiver` picked.
+/// The first SPI of the block that `receiver` picked.
 pub fn spi(path: PathId, receiver: u8, epoch: u8) -> Spi {
-    Spi(0x1000 + (path.0 & 0xff) * 0x100 + u32::from(receiver) * 0x10 + u32::from(epoch))
+    let block = 0x1000 + (path.0 & 0xff) * 0x100 + u32::from(receiver) * 0x10 + u32::from(epoch);
+    Spi(block * u32::from(MAX_LANES))
+}
+
+/// The key of a lane.
+pub fn lane_key(path: PathId, sender: u8, epoch: u8, lane: u8) -> KeyMaterial {
+    key_of_lane(SUITE, path, sender, epoch, lane)
 }
 
 impl Pair {
     /// Connected, routed, keyed, the first path selected at both ends.
     pub fn new(family: Family) -> Pair {
+        Pair::with_lanes(family, [Lanes::ONE; 2])
+    }
+
+    /// The same, with these lanes at A and at B.
+    pub fn with_lanes(family: Family, lanes: [Lanes; 2]) -> Pair {
         let (a, b) = (Net::new(), Net::new());
         for veth in 0..2 {
             let addresses = |edge: u8| {
@@ -90,7 +108,11 @@ impl Pair {
         for veth in 0..2 {
             settle(&a, wan(family, veth, 2));
         }
-        let pair = Pair { a: Edge::new(1, a, family), b: Edge::new(2, b, family), family };
+        let agreed = lanes[0].min(lanes[1]);
+        let edge = |number: u8, net| {
+            Edge::new(number, net, family, lanes[usize::from(number) - 1], agreed)
+        };
+        let pair = Pair { a: edge(1, a), b: edge(2, b), family };
         for (veth, path) in PATHS.into_iter().enumerate() {
             pair.rekey(path, 0);
             pair.a.driver.set_remote(path, Some((wan(family, veth, 2), PORT).into()));
@@ -158,13 +180,14 @@ pub fn settle(net: &Net, to: IpAddr) {
 }
 
 impl Edge {
-    fn new(number: u8, net: Net, family: Family) -> Edge {
+    fn new(number: u8, net: Net, family: Family, lanes: Lanes, agreed: Lanes) -> Edge {
         for ipv6 in [false, true] {
             let flags = if ipv6 { "nodad" } else { "" };
             net.ip(&format!("address add {} dev lo {flags}", lan(number, ipv6)));
         }
-        let (driver, receivers) = UserspaceDataPlane::new();
-        let edge = Edge { number, net, driver, receivers };
+        let (driver, receivers) = UserspaceDataPlane::with_lanes(lanes);
+        assert_eq!(driver.lanes(), lanes);
+        let edge = Edge { number, net, driver, receivers, agreed };
         for (veth, id) in UPLINKS.into_iter().enumerate() {
             let interface = format!("wan{veth}");
             let spec = UplinkSpec { id, interface, port: PORT, v4: true, v6: true };
@@ -208,6 +231,11 @@ impl Edge {
         }
     }
 
+    fn further_lanes(&self, suite: Suite, path: PathId, sender: u8, epoch: u8) -> Vec<KeyMaterial> {
+        let of = |lane| key_of_lane(suite, path, sender, epoch, lane);
+        self.agreed.all().skip(1).map(of).collect()
+    }
+
     pub fn install_inbound(&self, path: PathId, epoch: u8) {
         self.install_inbound_of(SUITE, path, epoch);
     }
@@ -218,7 +246,7 @@ impl Edge {
             path,
             suite,
             key_material: key_of(suite, path, self.peer(), epoch),
-            further_lanes: vec![],
+            further_lanes: self.further_lanes(suite, path, self.peer(), epoch),
             esn: true,
             replay_window_packets: WINDOW,
         };
@@ -231,7 +259,7 @@ impl Edge {
             spi: spi(path, self.peer(), epoch),
             suite,
             key_material: key_of(suite, path, self.number, epoch),
-            further_lanes: vec![],
+            further_lanes: self.further_lanes(suite, path, self.number, epoch),
             esn: true,
         };
         self.driver.install_outbound(sa).expect("outbound SA");

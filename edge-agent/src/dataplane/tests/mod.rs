@@ -4,6 +4,7 @@ mod attacker;
 mod attacks;
 mod evidence;
 mod fixture;
+mod lanes;
 mod lifecycle;
 mod marks;
 mod modes;

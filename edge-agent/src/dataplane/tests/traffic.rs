@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::Duration;
 
+use hawser_edge_core::keys::Lanes;
 use nix::sys::socket::{getsockopt, sockopt};
 use ring::digest::{Context, SHA256};
 
@@ -17,12 +18,17 @@ const TRANSFER_BYTES: usize = 24 << 20;
 
 #[test]
 fn ping_and_tcp_pass_whole_over_ipv4() {
-    everything_passes(Family::V4);
+    everything_passes(Pair::new(Family::V4));
 }
 
 #[test]
 fn ping_and_tcp_pass_whole_over_ipv6() {
-    everything_passes(Family::V6);
+    everything_passes(Pair::new(Family::V6));
+}
+
+#[test]
+fn ping_and_tcp_pass_whole_over_four_lanes() {
+    everything_passes(Pair::with_lanes(Family::V4, [Lanes::clamped(4); 2]));
 }
 
 #[test]
@@ -52,8 +58,7 @@ fn segments_above_the_uplinks_mtu_are_dropped_and_segmentation_stays() {
     tcp_arrives_intact(&pair, false);
 }
 
-fn everything_passes(family: Family) {
-    let pair = Pair::new(family);
+fn everything_passes(pair: Pair) {
     for ipv6 in [false, true] {
         pair.ping(ipv6, 5);
         tcp_arrives_intact(&pair, ipv6);
@@ -61,15 +66,16 @@ fn everything_passes(family: Family) {
     }
     // The last of TCP (its goodbyes, a late retransmission) may still be on its way, and no two counters are read at once.
     pair.a.wait_for("as many packets sealed as sent", |counters| {
-        counters.outbound_sas[&PATHS[0]][0].packets == counters.paths[&PATHS[0]].tx_packets
+        let lanes = counters.outbound_sas[&PATHS[0]].iter();
+        lanes.map(|sa| sa.packets).sum::<u64>() == counters.paths[&PATHS[0]].tx_packets
     });
     let (a, b) = (pair.a.driver.counters(), pair.b.driver.counters());
     let (sent, received) = (a.paths[&PATHS[0]], b.paths[&PATHS[0]]);
     assert!(sent.tx_bytes > 2 * TRANSFER_BYTES as u64, "{sent:?}");
     assert!(received.rx_bytes > 2 * TRANSFER_BYTES as u64, "{received:?}");
     assert_eq!(a.paths[&PATHS[1]].tx_packets, 0, "the path that is not selected");
-    let sa = a.outbound_sas[&PATHS[0]][0];
-    assert!(sa.bytes > sent.tx_bytes, "{sa:?} {sent:?}");
+    let sas = &a.outbound_sas[&PATHS[0]];
+    assert!(sas.iter().map(|sa| sa.bytes).sum::<u64>() > sent.tx_bytes, "{sas:?} {sent:?}");
     for reason in [DropReason::BadIcv, DropReason::BadInner, DropReason::BadPacket] {
         assert_eq!((a.drops[&reason], b.drops[&reason]), (0, 0), "{reason:?}");
     }
