@@ -462,3 +462,20 @@ fn print(text: &[u8]) -> ExitCode {
         _ => ExitCode::SUCCESS,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lanes_are_a_number_that_can_be_or_half_of_the_cpus() {
+        let count = |text| dataplane_lanes(text).map(Lanes::count);
+        assert_eq!([count("1"), count("4"), count("8")], [Ok(1), Ok(4), Ok(8)]);
+        for wrong in ["0", "9", "-1", "", "Auto", "2 "] {
+            assert_eq!(count(wrong), Err("say 1 to 8, or auto".to_owned()), "{wrong:?}");
+        }
+        let auto = count("auto").expect("a number");
+        let cpus = std::thread::available_parallelism().map_or(1, usize::from);
+        assert_eq!(auto, (cpus / 2).clamp(1, 8));
+    }
+}

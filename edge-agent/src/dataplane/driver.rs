@@ -146,13 +146,14 @@ impl UserspaceDataPlane {
     fn start_receiver(&self, socket: &Arc<UplinkSocket>, uplink: &mut Uplink) -> io::Result<()> {
         let (lanes, id) = (self.shared.lanes.count(), socket.uplink);
         let handoff = (lanes > 1).then(|| Arc::new(Handoff::new(lanes)));
-        uplink.handoffs.extend(handoff.clone());
-        for lane in 0..handoff.as_ref().map_or(0, |_| lanes) {
-            let (shared, handoff) = (self.shared.clone(), handoff.clone());
-            let run =
-                move || handoff.iter().for_each(|from| ingress::run_lane(&shared, from, lane));
-            let name = format!("uplink-{id}.{lane}");
-            uplink.threads.push(thread::Builder::new().name(name).spawn(run)?);
+        if let Some(handoff) = &handoff {
+            uplink.handoffs.push(handoff.clone());
+            for lane in 0..lanes {
+                let (shared, handoff) = (self.shared.clone(), handoff.clone());
+                let run = move || ingress::run_lane(&shared, &handoff, lane);
+                let name = format!("uplink-{id}.{lane}");
+                uplink.threads.push(thread::Builder::new().name(name).spawn(run)?);
+            }
         }
         let (shared, socket) = (self.shared.clone(), socket.clone());
         let run = move || ingress::run(&shared, &socket, handoff.as_deref());
