@@ -208,8 +208,8 @@ impl Engine {
     fn open_uplinks(&mut self, edge: &EdgeState) -> Result<(), DataPlaneError> {
         // Two sockets can't have one interface and port: what an interface was before goes first.
         let other = |spec: &UplinkSpec| {
-            let mut now = edge.uplinks.values().filter(|u| u.interface == spec.interface);
-            now.any(|uplink| uplink.id != spec.id)
+            let stays = edge.uplinks.get(&spec.id).is_some_and(|u| u.interface == spec.interface);
+            !stays && edge.uplinks.values().any(|u| u.interface == spec.interface)
         };
         let taken: Vec<UplinkId> =
             self.uplinks.values().filter(|spec| other(spec)).map(|spec| spec.id).collect();

@@ -64,6 +64,8 @@ impl Engine {
             };
             path.drained = self.departures.is_drained(*id);
         }
+        let leaving = self.paths.values().filter(|path| path.leaving.is_some());
+        self.leaving_of = leaving.map(|path| path.tunnel).collect();
     }
 
     /// A peer's word: the paths that its generation has.
@@ -86,27 +88,36 @@ impl Engine {
 
     /// A peer that has none of our paths to it any more is the last next hop.
     pub(super) fn feed_leaving(&mut self, peer: EdgeId) {
-        let of_peer = || self.paths.values().filter(|path| path.peer == peer);
-        let all = of_peer().all(|path| path.leaving == Some(Leaving::There));
-        self.reach.handle_leaving(peer, all && of_peer().next().is_some());
+        let of_peer = self.paths.values().filter(|path| path.peer == peer);
+        let mut ours = of_peer.filter(|path| path.leaving != Some(Leaving::Here)).peekable();
+        let any = ours.peek().is_some();
+        let all = ours.all(|path| path.leaving == Some(Leaving::There));
+        self.reach.handle_leaving(peer, any && all);
     }
 
     /// The paths of a tunnel that not both ends have, and why each is not to be used: another one works. Without one they go
     /// on, for as long as they do.
     pub(super) fn standing_back(&self, tunnel: TunnelId) -> BTreeMap<PathId, Option<&'static str>> {
-        let of_tunnel = || self.paths.values().filter(|path| path.tunnel == tunnel);
-        let leaving = |path: &PathRuntime| Some((path.config.id, path.leaving?));
-        let mut leaving = of_tunnel().filter_map(leaving).peekable();
-        if leaving.peek().is_none() {
+        if !self.leaving_of.contains(&tunnel) {
             return BTreeMap::new();
         }
+        let of_tunnel = || self.paths.values().filter(|path| path.tunnel == tunnel);
         let others = of_tunnel().any(|path| {
             path.leaving.is_none()
                 && path.is_available()
                 && path.reach == Reach::Up
                 && self.has_carrier(path.config.local_uplink)
         });
-        leaving.map(|(id, leaving)| (id, others.then(|| leaving.why()))).collect()
+        let uplinks = self.edge.as_ref().map(|edge| &edge.uplinks);
+        let can_send = |path: &PathRuntime| {
+            uplinks.is_some_and(|uplinks| uplinks.contains_key(&path.config.local_uplink))
+        };
+        let leaving = of_tunnel().filter_map(|path| {
+            let leaving = path.leaving?;
+            let why = (others || !can_send(path)).then(|| leaving.why());
+            Some((path.config.id, why))
+        });
+        leaving.collect()
     }
 
     /// What has departed for long enough is gone now.

@@ -114,6 +114,8 @@ struct Engine {
     former_terms: BTreeMap<PathId, SaTerms>,
     /// The paths that each peer's generation has, by its own word.
     pairings: BTreeMap<EdgeId, BTreeSet<PathId>>,
+    /// Tunnels with paths that not both ends have.
+    leaving_of: BTreeSet<TunnelId>,
     /// Orders that the host has not carried out yet.
     applies_under_way: usize,
     /// Opened in the data plane.

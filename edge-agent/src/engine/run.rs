@@ -232,6 +232,7 @@ pub async fn run(options: Options, stop: CancellationToken) -> Result<(), Engine
         former: None,
         former_terms: Default::default(),
         pairings: Default::default(),
+        leaving_of: Default::default(),
         applies_under_way: 0,
         uplinks: Default::default(),
         seen: Default::default(),

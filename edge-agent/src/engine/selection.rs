@@ -67,7 +67,7 @@ impl Engine {
                 let (id, selector) = (p.config.id, &mut selection.selector);
                 let health = p.monitor.health(&class.sla_class, class.symmetric);
                 match standing_back.get(&id).copied().flatten() {
-                    Some(why_not) => selector.handle_unavailable(id, why_not, now),
+                    Some(why_not) => selector.handle_withdrawn(id, why_not, now),
                     None => selector.handle_path_admin(id, p.is_available(), now),
                 }
                 selector.handle_quality(id, &health, now);
