@@ -35,6 +35,7 @@ mod timers;
 mod traces;
 mod views;
 mod waivers;
+mod whole_tunnels;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
