@@ -9,7 +9,7 @@ use hawser_edge_core::config::{EdgeState, Fault, Path, Tunnel, Uplink};
 use hawser_edge_core::departures::Departures;
 use hawser_edge_core::generation::{ApplyReason, GenerationId};
 use hawser_edge_core::history::{Names, PathName};
-use hawser_edge_core::id::{EdgeId, PathId, TunnelId, UplinkId};
+use hawser_edge_core::id::{EdgeId, TunnelId, UplinkId};
 use hawser_edge_core::reconcile::Observed;
 use hawser_esp::Suite;
 
@@ -19,7 +19,7 @@ use super::selection::sla_classes;
 use super::traces::ApplySpans;
 use super::{Engine, Timer, clock, forwarding, waivers};
 use crate::control::{Order, OrderReply, RevertOrder};
-use crate::dataplane::{AdoptedPath, DataPlaneError, UplinkSpec};
+use crate::dataplane::{DataPlaneError, UplinkSpec};
 use crate::peer::{HelloFacts, PathKeying, PeerConfig};
 use hawser_edge_core::keys::{SpiPair, former_terms};
 
@@ -191,6 +191,8 @@ impl Engine {
         self.control.set_uplinks(uplinks.iter().map(|u| u.interface.clone()).collect());
         let left: BTreeSet<TunnelId> = self.departing_tunnels().collect();
         self.tell_peers(&left);
+        let leave = left.iter().filter_map(|id| Some(edge.tunnels.get(id)?.peer_edge_id));
+        leave.for_each(|peer| self.refresh_best(peer));
         Ok(())
     }
 

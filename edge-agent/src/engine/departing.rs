@@ -10,7 +10,7 @@ use hawser_edge_core::id::{EdgeId, PathId, TunnelId};
 use hawser_edge_core::sla::Reach;
 
 use super::path::{Leaving, PathRuntime};
-use super::{Engine, Timer, chain};
+use super::{Engine, Timer};
 
 /// What is due while an order is being carried out waits for it.
 const BUSY_RETRY: Duration = Duration::from_millis(500);
