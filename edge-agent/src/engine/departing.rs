@@ -27,6 +27,10 @@ impl Engine {
         let before = self.edge.as_deref();
         let now = self.clock.now();
         let at_once = before.map(|before| departures.turn_over(before, generation, now));
+        // A peer that had the generation first has told already what it has no more.
+        for (peer, paths) in &self.pairings {
+            departures.peer_has(*peer, paths, now);
+        }
         (departures, at_once.unwrap_or_default())
     }
 
