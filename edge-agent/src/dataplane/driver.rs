@@ -51,10 +51,9 @@ struct Segment {
     reader: Worker,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Uplink {
-    sockets: Vec<Arc<UplinkSocket>>,
-    receivers: Vec<JoinHandle<()>>,
+    sockets: Vec<(Arc<UplinkSocket>, JoinHandle<()>)>,
 }
 
 #[derive(Debug)]
@@ -117,6 +116,21 @@ impl UserspaceDataPlane {
         Ok(Segment { spec: spec.clone(), tun, reader: Worker { stop, thread } })
     }
 
+    fn start_socket(
+        &self,
+        spec: &UplinkSpec,
+        family: Family,
+    ) -> io::Result<(Arc<UplinkSocket>, JoinHandle<()>)> {
+        let socket = Arc::new(UplinkSocket::new(spec, family)?);
+        // Here and not only in the thread, so that it can send as soon as the call is back.
+        socket.ensure_open(&self.shared);
+        let (shared, receiver) = (self.shared.clone(), socket.clone());
+        let thread = thread::Builder::new()
+            .name(format!("uplink-{}", spec.id))
+            .spawn(move || ingress::run(&shared, &receiver))?;
+        Ok((socket, thread))
+    }
+
     /// Makes the devices that the table needs and does not have.
     fn ready_segments(
         &self,
@@ -146,7 +160,7 @@ impl UserspaceDataPlane {
 
     fn publish_sockets(&self, control: &Control) {
         let sockets = control.uplinks.values().flat_map(|uplink| &uplink.sockets);
-        let sockets = sockets.map(|socket| ((socket.uplink, socket.family), socket.clone()));
+        let sockets = sockets.map(|(socket, _)| ((socket.uplink, socket.family), socket.clone()));
         self.shared.sockets.store(Arc::new(sockets.collect()));
     }
 }
@@ -165,9 +179,23 @@ impl Segment {
 }
 
 impl Uplink {
+    /// Those that are what `spec` wants; the rest ends.
+    fn keep(self, spec: &UplinkSpec) -> Uplink {
+        let (kept, ended) = self
+            .sockets
+            .into_iter()
+            .partition(|(socket, receiver)| socket.serves(spec) && !receiver.is_finished());
+        Uplink { sockets: ended }.end();
+        Uplink { sockets: kept }
+    }
+
+    fn has(&self, family: Family) -> bool {
+        self.sockets.iter().any(|(socket, _)| socket.family == family)
+    }
+
     fn end(self) {
-        self.sockets.iter().for_each(|socket| socket.stop.tell());
-        for receiver in self.receivers {
+        self.sockets.iter().for_each(|(socket, _)| socket.stop.tell());
+        for (_, receiver) in self.sockets {
             // As above.
             let _ = receiver.join();
         }
@@ -338,37 +366,29 @@ impl DataPlane for UserspaceDataPlane {
         let place = || format!("uplink {} ({})", uplink.id, uplink.interface);
         let refuse = |fault: &str| DataPlaneError::Spec { place: place(), fault: fault.into() };
         check_interface(&uplink.interface).map_err(refuse)?;
-        self.remove_uplink(uplink.id);
         let fault = |source| DataPlaneError::Device {
             name: uplink.interface.clone(),
             operation: "starting its receiver",
             source,
         };
-        let mut started = Uplink { sockets: Vec::new(), receivers: Vec::new() };
+        let mut control = self.lock();
+        // A socket that goes on loses nothing of what waits in it.
+        let mut started = control.uplinks.remove(&uplink.id).unwrap_or_default().keep(&uplink);
         for (family, wanted) in [(Family::V4, uplink.v4), (Family::V6, uplink.v6)] {
-            if !wanted {
+            if !wanted || started.has(family) {
                 continue;
             }
-            let socket = Arc::new(UplinkSocket::new(&uplink, family).map_err(fault)?);
-            // Here and not only in the thread, so that it can send as soon as the call is back.
-            socket.ensure_open(&self.shared);
-            let (shared, receiver) = (self.shared.clone(), socket.clone());
-            started.sockets.push(socket);
-            let thread = thread::Builder::new()
-                .name(format!("uplink-{}", uplink.id))
-                .spawn(move || ingress::run(&shared, &receiver));
-            match thread {
-                Ok(thread) => started.receivers.push(thread),
+            match self.start_socket(&uplink, family) {
+                Ok(socket) => started.sockets.push(socket),
                 Err(error) => {
+                    self.publish_sockets(&control);
                     started.end();
                     return Err(fault(error));
                 }
             }
         }
-        let mut control = self.lock();
-        let replaced = control.uplinks.insert(uplink.id, started);
+        control.uplinks.insert(uplink.id, started);
         self.publish_sockets(&control);
-        replaced.into_iter().for_each(Uplink::end);
         Ok(())
     }
 

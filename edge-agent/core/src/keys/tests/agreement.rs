@@ -504,3 +504,28 @@ fn a_peer_that_has_come_along_and_asks_is_offered_the_new_terms_whenever_it_asks
         assert_eq!(offered(&mut m).as_deref(), Some("aes-256-gcm"), "{in_the_middle}");
     }
 }
+
+#[test]
+fn a_client_whose_peer_has_the_path_now_offers_again_at_once_and_never_out_of_turn() {
+    let mut m = machine();
+    m.hasten(T0);
+    m.adopt(A, Role::Client, T0);
+    let mut now = T0;
+    for epoch in 1..=5 {
+        m.reserved(A, epoch, Spi(300 + epoch as u32), [1; 32], now).unwrap();
+        m.received(A, refusal(epoch, "unknown_path"), now).unwrap();
+        now = m.next_deadline().unwrap();
+        m.handle_timeout(now);
+    }
+    m.reserved(A, 6, Spi(306), [1; 32], now).unwrap();
+    m.received(A, refusal(6, "unknown_path"), now).unwrap();
+    assert!(m.next_deadline().unwrap() >= now + EPOCH_INTERVAL * 10);
+    m.hasten(now);
+    assert_eq!(m.next_deadline(), Some(now + EPOCH_INTERVAL), "epochs keep their distance");
+    m.handle_timeout(now + EPOCH_INTERVAL);
+    effects(&mut m);
+    m.reserved(A, 7, Spi(307), [1; 32], now + EPOCH_INTERVAL).unwrap();
+    assert!(offered(&mut m).is_some());
+    m.hasten(now + EPOCH_INTERVAL);
+    assert_eq!(effects(&mut m), vec![], "one is under way");
+}
