@@ -26,7 +26,7 @@ pub const IKE_CERTIFICATES: &str = "ike-certificates";
 pub const IKE_INTERFACES: &str = "ike-interfaces";
 /// Such tunnels with several links, a probe or an SLA class.
 pub const IKE_LINKS: &str = "ike-links";
-/// Such tunnels with AH or a second association that is kept warm.
+/// Such tunnels with AH, with a second association that is kept warm, or with reauthentication.
 pub const IKE_MORE: &str = "ike-more";
 /// Tunnels whose keys people have put at both ends.
 pub const MANUAL_KEYS: &str = "manual-keys";
@@ -156,7 +156,7 @@ pub(crate) fn needs_interface(tunnel: &IkeTunnel) -> bool {
 
 /// It can't be had from an agent of before these were there.
 pub(crate) fn needs_more(tunnel: &IkeTunnel) -> bool {
-    tunnel.protocol == ManualProtocol::Ah || tunnel.warm
+    tunnel.protocol == ManualProtocol::Ah || tunnel.warm || tunnel.reauth_after_s > 0
 }
 
 fn fault(path: &str, feature: &str, edges: &[&str]) -> Fault {

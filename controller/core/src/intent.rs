@@ -425,6 +425,8 @@ pub struct IkeTunnel {
     pub protocol: ManualProtocol,
     /// The second best link has an association, too.
     pub warm: bool,
+    /// The ends prove anew who they are; 0: fresh keys are enough.
+    pub reauth_after_s: u32,
 }
 
 /// How the links of a tunnel with a gateway are probed.

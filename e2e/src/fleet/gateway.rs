@@ -221,6 +221,20 @@ impl Gateway {
         Self::start(fleet, &by_hand(version, group, GATEWAY_ADDRESS, "198.51.100.2"))
     }
 
+    /// The same, with AH in place of ESP.
+    ///
+    /// # Errors
+    /// strongSwan is not installed, or does not take the configuration.
+    pub fn by_hand_with_ah(fleet: &Fleet, group: &str) -> Result<Self, FleetError> {
+        let text = by_hand(2, group, GATEWAY_ADDRESS, "198.51.100.2");
+        let (esp, ah) = (
+            format!("esp_proposals = aes128gcm16-{group}"),
+            format!("ah_proposals = sha256-{group}"),
+        );
+        assert!(text.contains(&esp), "{text}");
+        Self::start(fleet, &text.replace(&esp, &ah))
+    }
+
     /// The same at both of its addresses, for both of the site's.
     ///
     /// # Errors

@@ -9,12 +9,13 @@ use std::time::Duration;
 use hawser_edge_core::config::{EdgeState, IkeProbeKind, IkeTunnel};
 use hawser_edge_core::id::UplinkId;
 use hawser_edge_core::ike::links::{Asked, Link, LinkSettings, Links, are_watched, links};
-use hawser_edge_core::ike::{State, lanes, tunnel_of};
+use hawser_edge_core::ike::{State, lanes};
 use hawser_edge_core::select::{Decision, DecisionContext};
 use hawser_edge_core::time::Micros;
 use hawser_proto::agent::v1 as wire;
 
 use super::ike::lane;
+use super::whole_tunnels::whole_tunnels;
 use super::{Engine, Timer, clock};
 use crate::ike::held;
 use crate::ike::{Echo, ProbeSocket, ProbeSpec};
@@ -242,11 +243,12 @@ impl Engine {
         edge
     }
 
-    /// Tunnels as charon tells of them, with what is known of their links.
-    /// Of all tunnels with devices that are not Hawser, however they are keyed.
+    /// All tunnels with devices that are not Hawser, however they are keyed: as charon tells of them, with what is known of
+    /// their links.
     pub(super) fn ike_samples(&self) -> Vec<wire::IkeSample> {
         let now = self.clock.now();
-        let mut samples = self.whole_tunnels();
+        let taken = |name: &str| self.gateways.get(name).and_then(Gateway::taken);
+        let mut samples = whole_tunnels(&self.ike.samples(), taken);
         for sample in &mut samples {
             let Some(gateway) = self.gateways.get(&sample.name) else { continue };
             sample.moves = gateway.moves;
@@ -254,32 +256,6 @@ impl Engine {
         }
         samples.extend(self.manual.samples().iter().cloned());
         samples
-    }
-}
-
-impl Engine {
-    /// A warm tunnel is what the link is that it has; what it carried, all of them did.
-    fn whole_tunnels(&self) -> Vec<wire::IkeSample> {
-        let mut whole: BTreeMap<String, wire::IkeSample> = BTreeMap::new();
-        for sample in self.ike.samples().iter() {
-            let name = tunnel_of(&sample.name).to_owned();
-            let gateway = self.gateways.get(&name).filter(|_| name != sample.name);
-            let has = gateway.is_none_or(|gateway| gateway.taken().as_ref() == Some(&sample.name));
-            let mut told = sample.clone();
-            if let Some(other) = whole.remove(&name) {
-                let (chosen, rest) = if has { (sample, &other) } else { (&other, sample) };
-                told = chosen.clone();
-                told.tx_packets += rest.tx_packets;
-                told.tx_bytes += rest.tx_bytes;
-                told.rx_packets += rest.rx_packets;
-                told.rx_bytes += rest.rx_bytes;
-                told.rekeys += rest.rekeys;
-                told.retries += rest.retries;
-            }
-            told.name.clone_from(&name);
-            whole.insert(name, told);
-        }
-        whole.into_values().collect()
     }
 }
 

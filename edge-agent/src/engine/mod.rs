@@ -34,6 +34,7 @@ mod timers;
 mod traces;
 mod views;
 mod waivers;
+mod whole_tunnels;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;

@@ -240,6 +240,7 @@ fn ike(old: &IkeTunnel, new: &IkeTunnel) -> Vec<String> {
     differs(&mut texts, "hold before fail-back ms", &was, &is);
     differs(&mut texts, "AH", &old.ah, &new.ah);
     differs(&mut texts, "warm standby", &old.warm, &new.warm);
+    differs(&mut texts, "proves anew after s", &old.reauth_after_s, &new.reauth_after_s);
     texts
 }
 

@@ -51,6 +51,7 @@ pub(super) fn tunnels(plan: &Plan<'_>, edge: &Edge) -> Result<Vec<wire::IkeTunne
             mode: mode(tunnel.mode).into(),
             ah: tunnel.protocol == ManualProtocol::Ah,
             warm: tunnel.warm,
+            reauth_after_s: tunnel.reauth_after_s,
         });
     }
     list.sort_by(|a, b| a.name.cmp(&b.name));

@@ -43,6 +43,7 @@ pub(super) const IKE_FIELDS: &[&str] = &[
     "failback_hold_s",
     "protocol",
     "standby",
+    "reauth_after_s",
 ];
 
 /// By strongSwan's names. Those of 1024 bits and less are broken, or as good as that.
@@ -124,6 +125,7 @@ pub(super) fn ike_tunnel(
             .map_or(0, |seconds| (seconds * 1_000.0).round() as u32),
         protocol: reader.word(&fields, "protocol", &PROTOCOLS).unwrap_or_default(),
         warm,
+        reauth_after_s: reader.integer(&fields, "reauth_after_s", 0, 60..=2_592_000) as u32,
     }
 }
 

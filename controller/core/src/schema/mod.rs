@@ -194,6 +194,7 @@ fn ike_tunnel() -> Part {
         ("failback_hold_s", number(1.0, 86_400.0)),
         ("protocol", words(&PROTOCOLS.map(|(word, _)| word))),
         ("standby", words(&STANDBYS.map(|(word, _)| word))),
+        ("reauth_after_s", integer(60, 2_592_000)),
     ])
     .but(json!({
         "if": says(&["certificate"]), "then": says(&["peer_ca"]), "else": says(&["psk", "local_id"]),

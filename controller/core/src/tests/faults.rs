@@ -133,6 +133,7 @@ fn tunnels_with_gateways_are_checked_where_they_stand() {
         (", local_prefixes: [10.2.0.0/24]", "IKE_PREFIX_NOT_LOCAL", ".local_prefixes[0]"),
         (", segment: guest", "IKE_PREFIXES_UNPAIRED", ".remote_prefixes"),
         (", dpd_s: 3601", "OUT_OF_RANGE", ".dpd_s"),
+        (", reauth_after_s: 59", "OUT_OF_RANGE", ".reauth_after_s"),
         (", psk_file: /etc/psk", "UNKNOWN_FIELD", ".psk_file"),
     ] {
         let faults = validate(with_gateway(fields).as_bytes());

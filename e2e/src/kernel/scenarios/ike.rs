@@ -131,7 +131,7 @@ fn with_left(fields: &str, body: impl FnOnce(&mut Fleet) -> Result<Value, FleetE
     })
 }
 
-fn key(fleet: &Fleet) -> Result<(), FleetError> {
+pub(super) fn key(fleet: &Fleet) -> Result<(), FleetError> {
     fleet.agent("left-1")?.set_secret(fleet, GATEWAY_SECRET, GATEWAY_KEY)
 }
 

@@ -2,8 +2,10 @@
 
 mod fabric;
 mod ike;
+mod ike_ah;
 mod ike_fleet;
 mod ike_links;
+mod ike_reauth;
 mod ike_routed;
 mod ike_warm;
 mod manual;
@@ -64,6 +66,8 @@ pub const ALL: &[Scenario] = &[
     long("manual-keys-kernel", manual::kernel),
     long("manual-keys-userspace", manual::userspace),
     long("ah-transport", manual::ah_transport),
+    long("ike-ah", ike_ah::tunnel),
+    long("ike-reauthentication", ike_reauth::make_before_break),
     long("ike-smart-link", ike_links::smart_link),
     long("ike-warm-standby", ike_warm::warm_standby),
 ];

@@ -129,6 +129,8 @@ pub struct IkeTunnel {
     pub protocol: crate::ike::Protocol,
     /// The best two links have an association and an interface each. Of [`TunnelMode::Route`] only.
     pub warm: bool,
+    /// The ends prove anew who they are; 0: never.
+    pub reauth_after_s: u32,
     /// Of a warm tunnel: the link that routes lead to, by its place. The engine's word, and not the controller's.
     pub taken: usize,
 }

@@ -127,7 +127,7 @@ fn a_gateways_tunnel_gets_its_types_and_no_word_that_means_more_to_charon_or_to_
         assert!(faults[0].path.starts_with("ike_tunnels[0].certificate"), "{faults:?}");
     }
     type Change = fn(&mut wire::IkeTunnel);
-    let changes: [(Change, &str, &str); 16] = [
+    let changes: [(Change, &str, &str); 18] = [
         (
             |t| {
                 t.mode = wire::IkeMode::Gre.into();
@@ -149,6 +149,9 @@ fn a_gateways_tunnel_gets_its_types_and_no_word_that_means_more_to_charon_or_to_
         (|t| t.probe = Some(beside()), "BAD_VALUE", "ike_tunnels[0].probe.inside"),
         (|t| t.peer_addresses.clear(), "OUT_OF_RANGE", "ike_tunnels[0]"),
         (|t| t.version = 0, "BAD_VALUE", "ike_tunnels[0].version"),
+        // Its suite encrypts; it has one uplink and policies.
+        (|t| t.ah = true, "BAD_VALUE", "ike_tunnels[0].ah"),
+        (|t| t.warm = true, "BAD_VALUE", "ike_tunnels[0].warm"),
         (
             |t| t.remote_prefixes = vec!["10.1.0.0/16".into()],
             "PREFIX_OVERLAP",

@@ -42,7 +42,7 @@ pub fn connection(tunnel: &IkeTunnel, local: &[IpAddr], proof: Proof) -> Option<
         force_udp: false,
         dpd_delay_s: tunnel.dpd_delay_s,
         rekey_s: tunnel.profile.rekey_after_s.saturating_mul(IKE_LIFETIMES),
-        reauthentication_s: 0,
+        reauthentication_s: tunnel.reauth_after_s,
         children: children(tunnel)?,
     })
 }

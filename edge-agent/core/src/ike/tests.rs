@@ -92,6 +92,7 @@ pub(crate) fn test_tunnel() -> IkeTunnel {
         failback_hold_ms: 0,
         protocol: Protocol::Esp,
         warm: false,
+        reauth_after_s: 0,
         taken: 0,
     }
 }
@@ -105,6 +106,9 @@ fn a_tunnel_of_the_intent_becomes_a_connection_in_strongswans_words() {
     assert_eq!(made.proposals, ["aes128-sha256-ecp256-modp2048"]);
     assert_eq!(made.children["net"].proposals, ["aes128gcm16-ecp256-modp2048-esn-noesn"]);
     assert_eq!((made.children["net"].rekey_s, made.rekey_s), (3600, 14_400));
+    assert_eq!(made.reauthentication_s, 0);
+    let anew = IkeTunnel { reauth_after_s: 600, ..test_tunnel() };
+    assert_eq!(over_v4(&anew).expect("made").reauthentication_s, 600);
     assert_eq!(
         connection(&test_tunnel(), &addresses[1..], Proof::Psk),
         None,

@@ -181,6 +181,7 @@ fn ike_tunnel(uplinks: Vec<UplinkName>, profile: ProfileName, segment: SegmentNa
         failback_hold_ms: 0,
         protocol: ManualProtocol::Esp,
         warm: false,
+        reauth_after_s: 0,
     }
 }
 

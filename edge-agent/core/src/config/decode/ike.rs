@@ -119,6 +119,7 @@ impl Decoder {
             failback_hold_ms: tunnel.failback_hold_ms,
             protocol: if tunnel.ah { Protocol::Ah } else { Protocol::Esp },
             warm: tunnel.warm,
+            reauth_after_s: tunnel.reauth_after_s,
             taken: 0,
         };
         self.more(&typed, path);

@@ -7,86 +7,39 @@
 
 mod candidate;
 mod inside;
+mod link;
 #[cfg(test)]
 mod tests;
 mod trial;
 mod warm;
+mod weigh;
 
 use std::net::IpAddr;
 use std::time::Duration;
 
 use super::State;
-use crate::config::{ClassMode, EdgeState, IkeProbe, IkeProbeKind, IkeTunnel, UplinkUse};
-use crate::id::{ClassId, PathId, TunnelId, UplinkId};
-use crate::policy;
+use crate::config::{IkeProbe, IkeProbeKind};
+use crate::id::{PathId, UplinkId};
 use crate::probe::Refused;
-use crate::select::{CandidateSpec, Cause, ClassPolicy, Decision, Explanation, Selector};
-use crate::sla::{PathHealth, SlaState};
+use crate::select::{Cause, Decision, Explanation, Selector};
+use crate::sla::PathHealth;
 use crate::time::Micros;
 use candidate::Candidate;
 use inside::Inside;
+pub use link::{FIRST_LINK_ID, LINKS_MAX, Link, LinkSettings, are_watched, links};
+use link::{class_policy, keys, link_id, specs};
 use trial::Trial;
 use warm::Warm;
 
-/// Numbers of links are above those of all paths, which have 24 bits.
-pub const FIRST_LINK_ID: u32 = hawser_proto::FIRST_IKE_LINK_ID;
-/// Of one tunnel.
-pub const LINKS_MAX: usize = 16;
 /// At the start the first answers are waited for: else a link would be taken that is left at once.
 const SETTLE: Duration = Duration::from_secs(2);
 /// What another agent left is taken to work for so long: charon must be asked about it first, and which link's answer comes
 /// first says nothing.
 const ADOPTED: Duration = Duration::from_secs(5);
-/// A move costs a negotiation, so it takes longer proof than among the fabric's paths, which are all there already.
-const FAILBACK_HOLD: Duration = Duration::from_secs(30);
 const DEFAULT_PROBE: IkeProbe =
     IkeProbe { kind: IkeProbeKind::Icmp, interval_ms: 500, inside: None };
 /// Of the SLA class that a tunnel's links are held against.
 const CLASS: &str = "tunnel";
-
-/// One way to the gateway.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Link {
-    pub uplink: UplinkId,
-    pub uplink_name: String,
-    pub interface: String,
-    /// `None`: the uplink has no address of the gateway's family.
-    pub local: Option<IpAddr>,
-    pub remote: IpAddr,
-    pub usage: UplinkUse,
-    pub drained: bool,
-}
-
-/// All that a tunnel may take, the first preferred.
-pub fn links(
-    edge: &EdgeState,
-    tunnel: &IkeTunnel,
-    addresses: impl Fn(UplinkId) -> Vec<IpAddr>,
-) -> Vec<Link> {
-    let mut found = Vec::new();
-    for uplink in tunnel.uplinks.iter().filter_map(|id| edge.uplinks.get(id)) {
-        let own = addresses(uplink.id);
-        for &remote in &tunnel.peer_addresses {
-            found.push(Link {
-                uplink: uplink.id,
-                uplink_name: uplink.name.clone(),
-                interface: uplink.interface.clone(),
-                local: own.iter().copied().find(|own| own.is_ipv6() == remote.is_ipv6()),
-                remote,
-                usage: uplink.usage,
-                drained: uplink.drained,
-            });
-        }
-    }
-    found.truncate(LINKS_MAX);
-    found
-}
-
-/// There is something to choose, or the operator wants to see what is measured.
-#[must_use]
-pub fn are_watched(tunnel: &IkeTunnel) -> bool {
-    tunnel.uplinks.len() * tunnel.peer_addresses.len() > 1 || tunnel.probe.is_some()
-}
 
 /// Whose probe it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -95,19 +48,6 @@ pub enum Asked {
     Gateway(PathId),
     /// What is behind it, through the tunnel.
     Inside,
-}
-
-/// What the links depend on.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LinkSettings {
-    pub tunnel: IkeTunnel,
-    pub links: Vec<Link>,
-    /// Of the tunnel among those of its edge, for numbers.
-    pub slot: u32,
-    /// An own address that may speak through the tunnel; `None`: it is not probed inside.
-    pub inside_from: Option<IpAddr>,
-    /// Wall-clock time since the Unix epoch at `Micros(0)`.
-    pub unix_at_zero: Duration,
 }
 
 /// One link as people see it.
@@ -403,144 +343,5 @@ impl Links {
             }
         };
         self.settings.links.iter().zip(&self.candidates).map(view).collect()
-    }
-
-    /// Hands the selector what is known of each link.
-    fn feed(&mut self, now: Micros) {
-        if self.adopted_until.is_some_and(|until| now >= until || self.ike != State::Connecting) {
-            self.adopted_until = None;
-        }
-        let standby = self.selector.standby();
-        for candidate in &mut self.candidates {
-            let in_use = Some(candidate.id) == self.held;
-            let next = Some(candidate.id) == standby;
-            if candidate.advance(in_use, next, now) {
-                self.trial.absolve(candidate.id);
-            }
-        }
-        self.inside.advance(now);
-        if let Some(held) = self.held {
-            let others = self.candidates.iter().filter(|c| c.local.is_some()).map(|c| c.id);
-            self.trial.judge(held, others, now);
-        }
-        self.choose_spare(now);
-        let waits = self.waits_for_spares();
-        for candidate in &self.candidates {
-            let is_ready = |warm: &Warm| warm.ike(candidate.id) == State::Up;
-            let why_not = match candidate.local {
-                None => "its uplink has no address of the gateway's family",
-                Some(_) if self.trial.failed(candidate.id, now) => "IKE did not come up over it",
-                Some(_)
-                    if waits
-                        && self.held != Some(candidate.id)
-                        && !self.warm.as_ref().is_some_and(is_ready) =>
-                {
-                    "its association is not up"
-                }
-                Some(_) => "",
-            };
-            if why_not.is_empty() {
-                self.selector.handle_path_admin(candidate.id, true, now);
-            } else {
-                self.selector.handle_unavailable(candidate.id, why_not, now);
-            }
-            let health = self.health(candidate);
-            self.selector.handle_quality(candidate.id, &health, now);
-        }
-    }
-
-    /// While a warm tunnel is well where it is, it is not moved to where it would have to be negotiated.
-    fn waits_for_spares(&self) -> bool {
-        let held = self.candidates.iter().find(|c| Some(c.id) == self.held);
-        self.warm.is_some()
-            && self.ike == State::Up
-            && held.is_some_and(|held| self.health(held).state == SlaState::Meets)
-    }
-
-    fn choose_spare(&mut self, now: Micros) {
-        let (Some(held), true, true) = (self.held, self.settled, self.warm.is_some()) else {
-            return;
-        };
-        let shared = |c: &Candidate| {
-            self.candidates.iter().any(|other| other.id == held && other.uplink == c.uplink)
-        };
-        let others = self.candidates.iter().filter(|c| c.id != held && c.local.is_some());
-        let others = others.filter(|c| !self.trial.failed(c.id, now));
-        let ranked: Vec<_> = others
-            .map(|c| ((!c.is_heard(), c.health().state >= SlaState::Recovering, shared(c)), c.id))
-            .map(|(rank, id)| ((rank, id), id))
-            .collect();
-        if let Some(warm) = &mut self.warm {
-            warm.choose(ranked.into_iter(), now);
-        }
-    }
-
-    fn health(&self, candidate: &Candidate) -> PathHealth {
-        let in_use = self.held == Some(candidate.id);
-        let outside = candidate.health();
-        let inside = if in_use { self.inside.health() } else { None };
-        if !candidate.is_heard() && self.settled {
-            if let Some(inside) = inside {
-                return inside;
-            }
-            // It may be good for all that is known. But nothing that works is left for it.
-            let proven = self.ike == State::Up || in_use && self.adopted_until.is_some();
-            let answers = self.candidates.iter().any(|c| c.health().state <= SlaState::Recovering);
-            if in_use && proven || !answers && !proven {
-                return PathHealth { state: SlaState::Meets, connecting: !proven, ..outside };
-            }
-        }
-        match inside {
-            // What traffic sees says more than what is on its way.
-            Some(inside) if inside.state >= outside.state => inside,
-            _ => outside,
-        }
-    }
-}
-
-fn link_id(slot: u32, index: usize) -> PathId {
-    PathId(FIRST_LINK_ID + slot * LINKS_MAX as u32 + index as u32)
-}
-
-fn keys(settings: &LinkSettings) -> impl Iterator<Item = (UplinkId, IpAddr)> {
-    settings.links.iter().map(|link| (link.uplink, link.remote))
-}
-
-/// The order of preference is all: what an uplink costs was thought of when it was written.
-fn specs(settings: &LinkSettings) -> Vec<CandidateSpec> {
-    let tunnel = &settings.tunnel;
-    let rank = |found: Option<usize>| found.unwrap_or_default() as u16;
-    let spec = |(index, link): (usize, &Link)| {
-        let uplink = rank(tunnel.uplinks.iter().position(|id| *id == link.uplink));
-        let remote = rank(tunnel.peer_addresses.iter().position(|peer| *peer == link.remote));
-        CandidateSpec {
-            path: link_id(settings.slot, index),
-            name: format!("{} → {}", link.uplink_name, link.remote),
-            local_uplink: link.uplink,
-            remote_uplink: UplinkId(remote.into()),
-            preference: (uplink, remote),
-            cost: 0,
-            usage: link.usage,
-            drained: link.drained,
-            weight: 1,
-        }
-    };
-    settings.links.iter().enumerate().map(spec).collect()
-}
-
-fn class_policy(settings: &LinkSettings) -> ClassPolicy {
-    let hold = match settings.tunnel.failback_hold_ms {
-        0 => FAILBACK_HOLD,
-        ms => Duration::from_millis(ms.into()),
-    };
-    ClassPolicy {
-        tunnel: TunnelId(FIRST_LINK_ID + settings.slot),
-        class: ClassId(0),
-        class_name: String::new(),
-        failback_hold: hold,
-        dwell: policy::DWELL,
-        drop_when_none_meets: false,
-        follows_peer: false,
-        mode: ClassMode::Best,
     }
 }

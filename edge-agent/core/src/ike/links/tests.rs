@@ -1,11 +1,13 @@
 //! On virtual time: a gateway that answers or does not, over links that carry or do not, and an IKE that takes half a second.
 
+mod warm;
+
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 
 use super::*;
-use crate::config::SlaLimits;
+use crate::config::{IkeTunnel, SlaLimits, UplinkUse};
 use crate::ike::test_tunnel;
 use crate::select::Cause;
 
@@ -34,6 +36,8 @@ struct World {
     sent: usize,
     /// Since when IKE is at it over the link that it has.
     ike_since: Micros,
+    /// The same of each link of a warm tunnel that charon has.
+    lanes_since: BTreeMap<usize, Micros>,
     decisions: Vec<Decision>,
 }
 
@@ -89,19 +93,43 @@ impl World {
             on_the_way: BTreeMap::new(),
             sent: 0,
             ike_since: now,
+            lanes_since: BTreeMap::new(),
             decisions: Vec::new(),
         }
     }
 
     fn held(&self) -> Option<usize> {
-        let held = self.links.held()?;
-        self.links.settings.links.iter().position(|link| link == held)
+        self.place(self.links.held())
     }
 
     fn ike_is_up(&self) -> bool {
         let works = |c: &Carries| c.ike && c.packets;
         let held = self.held().map(|index| self.carries[index]);
         held.is_some_and(|c| works(&c)) && self.now.since(self.ike_since) >= IKE_TAKES
+    }
+
+    fn place(&self, wanted: Option<&Link>) -> Option<usize> {
+        let wanted = wanted?;
+        self.links.settings.links.iter().position(|link| link == wanted)
+    }
+
+    fn tell_ike(&mut self) {
+        if !self.links.settings.tunnel.warm {
+            let state = if self.ike_is_up() { State::Up } else { State::Connecting };
+            return self.links.handle_ike(state, self.now);
+        }
+        let has = [self.held(), self.place(self.links.spare())];
+        self.lanes_since.retain(|index, _| has.contains(&Some(*index)));
+        for index in has.into_iter().flatten() {
+            let carries = self.carries[index];
+            let since = self.lanes_since.entry(index).or_insert(self.now);
+            if !(carries.ike && carries.packets) {
+                *since = self.now;
+            }
+            let up = self.now.since(*since) >= IKE_TAKES;
+            let state = if up { State::Up } else { State::Connecting };
+            self.links.handle_lane(PathId(FIRST_LINK_ID + index as u32), state, self.now);
+        }
     }
 
     fn reply(&mut self, asked: Asked, mut packet: Vec<u8>) {
@@ -143,8 +171,7 @@ impl World {
                 let taken = self.links.handle_reply(asked, &packet, at);
                 assert!(taken.is_ok() || asked == Asked::Inside, "{taken:?}");
             }
-            let state = if self.ike_is_up() { State::Up } else { State::Connecting };
-            self.links.handle_ike(state, self.now);
+            self.tell_ike();
             while let Some(decision) = self.links.poll(self.now) {
                 if decision.from != decision.to {
                     self.ike_since = self.now;
