@@ -76,6 +76,7 @@ pub struct Running {
     address: SocketAddr,
     /// Never empty; the first is the data folder's own, if that one could be opened.
     fleets: Vec<Fleet>,
+    doors: Arc<Doors>,
     /// Names of those that could not be opened.
     left_out: Vec<String>,
     unknown: Arc<UnknownFleets>,
@@ -105,7 +106,7 @@ pub async fn start(options: Options) -> Result<Running, RunError> {
     let Found { opened, left_out } = opened::open_all(&options).await?;
     let unknown = Arc::<UnknownFleets>::default();
     let mut directory = Directory::new(Arc::clone(&unknown));
-    let mut doors = Doors::new(Arc::clone(&unknown));
+    let doors = Arc::new(Doors::new(Arc::clone(&unknown)));
     left_out.iter().for_each(|fleet| doors.add_closed(fleet));
     let mut served = Vec::new();
     for fleet in opened {
@@ -113,7 +114,6 @@ pub async fn start(options: Options) -> Result<Running, RunError> {
         doors.add(&fleet.controller, rest.clone());
         served.push((directory.add(&fleet.controller, fleet.is_first)?, rest, fleet));
     }
-    let mut doors = Some(doors.router());
     let listener = listener::bind(options.listen).await?;
     let address = listener
         .local_addr()
@@ -121,11 +121,11 @@ pub async fn start(options: Options) -> Result<Running, RunError> {
     let closing = CancellationToken::new();
     listener::serve(listener, directory, closing.clone());
     let serve = |(connections, rest, fleet): (Connections, Router, Opened)| {
-        let beside = if fleet.is_first { doors.take() } else { None };
+        let beside = fleet.is_first.then(|| doors.router());
         fleet.serve(connections, rest, beside)
     };
     let fleets = served.into_iter().map(serve).collect();
-    Ok(Running { address, fleets, left_out, unknown, started, closing })
+    Ok(Running { address, fleets, doors, left_out, unknown, started, closing })
 }
 
 impl Opened {
@@ -252,6 +252,7 @@ impl Running {
     /// Tells agents and watchers, lets open requests end, exports the stores. The first error is returned; no fleet is left for another's.
     pub async fn stop(self) -> Result<(), RunError> {
         self.closing.cancel();
+        self.doors.close();
         let stopped = futures::future::join_all(self.fleets.into_iter().map(Fleet::stop)).await;
         stopped.into_iter().collect()
     }

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, RwLock, RwLockWriteGuard};
 use std::task::{Context, Poll};
 
 use axum::Router;
@@ -44,10 +44,10 @@ impl ByPath {
     }
 }
 
-/// Where each fleet's requests go.
-#[derive(Debug, Default)]
+/// Where each fleet's requests go; none: it is not served.
+#[derive(Debug)]
 pub struct Doors {
-    doors: BTreeMap<String, Option<Door>>,
+    doors: RwLock<BTreeMap<String, Option<Arc<Door>>>>,
     unknown: Arc<UnknownFleets>,
 }
 
@@ -60,34 +60,45 @@ struct Door {
 
 impl Doors {
     pub fn new(unknown: Arc<UnknownFleets>) -> Self {
-        Self { doors: BTreeMap::new(), unknown }
+        Self { doors: RwLock::default(), unknown }
     }
 
     /// `router`: the fleet's own.
-    pub fn add(&mut self, controller: &Arc<Controller>, router: Router) {
+    pub fn add(&self, controller: &Arc<Controller>, router: Router) {
         let places = Arc::new(Semaphore::new(MAX_UNDER_WAY));
         let door = Door { controller: Arc::clone(controller), router, places };
-        self.doors.insert(controller.fleet_name().to_owned(), Some(door));
+        let fleet = controller.fleet_name().to_owned();
+        self.write().insert(fleet, Some(Arc::new(door)));
     }
 
     /// One that could not be opened.
-    pub fn add_closed(&mut self, fleet: &str) {
-        self.doors.entry(fleet.to_owned()).or_default();
+    pub fn add_closed(&self, fleet: &str) {
+        self.write().entry(fleet.to_owned()).or_default();
+    }
+
+    /// Connections of the first fleet that do not end hold no other fleet's store.
+    pub fn close(&self) {
+        self.write().values_mut().for_each(|door| *door = None);
     }
 
     /// To be merged with the first fleet's own.
-    pub fn router(self) -> Router {
-        Router::new().route("/f/{*rest}", any(pass)).with_state(Arc::new(self))
+    pub fn router(self: &Arc<Self>) -> Router {
+        Router::new().route("/f/{*rest}", any(pass)).with_state(Arc::clone(self))
     }
 
-    fn door(&self, fleet: &str, peer: &PeerInfo) -> Result<&Door, Problem> {
-        let Some(door) = self.doors.get(fleet) else {
+    fn write(&self) -> RwLockWriteGuard<'_, BTreeMap<String, Option<Arc<Door>>>> {
+        self.doors.write().unwrap_or_else(|e| e.into_inner())
+    }
+
+    fn door(&self, fleet: &str, peer: &PeerInfo) -> Result<Arc<Door>, Problem> {
+        let known = self.doors.read().unwrap_or_else(|e| e.into_inner()).get(fleet).cloned();
+        let Some(door) = known else {
             self.unknown.asked_by_path(peer.address);
             let detail = "there is no fleet of this name here".to_owned();
             let mend = "check the name: /f/FLEET/";
             return Err(Problem::new(StatusCode::NOT_FOUND, "FLEET_UNKNOWN", detail, mend));
         };
-        let served = door.as_ref().filter(|door| !door.controller.stopping().is_cancelled());
+        let served = door.filter(|door| !door.controller.stopping().is_cancelled());
         served.ok_or_else(|| not_served(fleet))
     }
 }

@@ -129,8 +129,9 @@ impl Http {
     /// The connection is refused, before or after its handshake seems to be done (TLS 1.3).
     pub async fn is_refused(&self, method: Method, path: &str) -> bool {
         let Ok(mut stream) = self.try_send(method, path, &[], b"").await else { return true };
-        let read = stream.read(&mut [0; 1]);
-        !matches!(tokio::time::timeout(PATIENCE, read).await.expect("an end in time"), Ok(1..))
+        let mut octet = [0; 1];
+        let read = tokio::time::timeout(PATIENCE, stream.read(&mut octet)).await;
+        !matches!(read.expect("an end in time"), Ok(1..))
     }
 
     pub async fn ask(
