@@ -84,7 +84,7 @@ async fn beta_with_document(lab: &Lab, beta: &Admin) -> Operator {
 async fn one_beside_the_first_fails_alone_and_a_restart_restores_it() {
     let (mut lab, beta) = two().await;
     let mut operator = beta_with_document(&lab, &beta).await;
-    let keys = lab.enrol("hq-1").await;
+    let keys = lab.enrol("b1-1").await;
     let mut agent = lab.connect(&keys, GenerationState::default()).await;
     agent.take_generation().await;
     let http = Http::new(&lab, &beta.token);
