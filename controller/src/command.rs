@@ -1,5 +1,7 @@
 //! `hawser-controller init`, `fleet`, `run`, `backup`, `restore`, `check`, `sign-ca`.
 
+mod fleet;
+
 use std::error::Error;
 use std::io::IsTerminal as _;
 use std::net::SocketAddr;
@@ -14,6 +16,7 @@ use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, Layer as _};
 
+use self::fleet::FleetCommand;
 use crate::backup::{self, Restored};
 use crate::files::{self, Access};
 use crate::init::{self, Made, Setup};
@@ -141,29 +144,6 @@ enum Command {
     },
 }
 
-#[derive(Debug, Subcommand)]
-enum FleetCommand {
-    /// Make another fleet in DIR/fleets/NAME: its own CA, store, first admin token. It is served from the next start of `run`.
-    Add {
-        /// The folder that init made.
-        #[arg(long, value_name = "DIR")]
-        data: PathBuf,
-        /// The fleet's name: a DNS label.
-        #[arg(long, value_name = "NAME")]
-        fleet: String,
-        /// Where its agents and operators reach the controller; by default as those of the first.
-        #[arg(long, value_name = "HOST:PORT", num_args = 1..)]
-        advertise: Vec<Advertised>,
-        #[command(flatten)]
-        store: Box<StoreFlags>,
-    },
-    /// Names and folders of all fleets, the first one first.
-    List {
-        #[arg(long, value_name = "DIR")]
-        data: PathBuf,
-    },
-}
-
 /// Runs the command line of this process.
 pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
@@ -184,22 +164,7 @@ async fn run(command: Command, logs: &LogSink) -> Result<(), Box<dyn Error>> {
         Command::Init { data, fleet, advertise, store } => {
             make(&data, fleet, advertise, &store.choice()).await
         }
-        Command::Fleet(FleetCommand::Add { data, fleet, advertise, store }) => {
-            let made = init::add_fleet(&data, &fleet, advertise, &store.choice()).await?;
-            tell_made(&fleet, &made);
-            println!(
-                "It is served from the next start of: hawser-controller run --data {}",
-                data.display()
-            );
-            Ok(())
-        }
-        Command::Fleet(FleetCommand::List { data }) => {
-            println!("{} {}", init::read_setup(&data)?.fleet, data.display());
-            for (fleet, folder) in init::fleets_beside(&data)? {
-                println!("{fleet} {}", folder.display());
-            }
-            Ok(())
-        }
+        Command::Fleet(command) => command.run().await,
         Command::Backup { data, to, store } => {
             let revision = backup::backup(&data, &store.choice(), &to).await?;
             println!("{} holds the controller at store revision {revision}.", to.display());

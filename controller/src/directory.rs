@@ -1,19 +1,18 @@
 //! Which fleets this process serves, and which of them a TLS client's hello means.
 //!
-//! A name under the fixed one that is no fleet's, or one of a fleet that is not served now, gets nothing: not even the words of a refusal.
+//! A name under the fixed one that is no fleet's, or one of a fleet that could not be opened, gets nothing: not even the words of a refusal.
 
 use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use tokio::sync::{Semaphore, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
 
-use crate::bucket::Bucket;
-use crate::clock::now_unix_ms;
 use crate::grpc::Connection;
 use crate::listener::{ListenError, tls_config};
+use crate::metrics::UnknownFleets;
 use crate::pki::{CONTROLLER_NAME, PkiError, fleet_name, root_name};
 use crate::service::Controller;
 
@@ -21,9 +20,6 @@ use crate::service::Controller;
 const MAX_CONNECTIONS: usize = 8_192;
 /// Connections that are ready and not yet taken by the server.
 const QUEUE_DEPTH: usize = 64;
-/// Lines of the log about unknown names.
-const UNKNOWN_LOGGED_BURST: u32 = 5;
-const UNKNOWN_LOGGED_PER_SECOND: f64 = 0.1;
 
 pub type Connections = ReceiverStream<io::Result<Connection>>;
 
@@ -41,7 +37,7 @@ pub struct Directory {
     /// The fleet of the data folder itself, if it is served.
     first: Option<usize>,
     names: BTreeMap<String, usize>,
-    unknown: Mutex<Bucket>,
+    unknown: Arc<UnknownFleets>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -53,14 +49,8 @@ pub enum DirectoryError {
 }
 
 impl Directory {
-    pub fn new() -> Self {
-        let unknown = Bucket::new(UNKNOWN_LOGGED_BURST, UNKNOWN_LOGGED_PER_SECOND);
-        Self {
-            entries: Vec::new(),
-            first: None,
-            names: BTreeMap::new(),
-            unknown: Mutex::new(unknown),
-        }
+    pub fn new(unknown: Arc<UnknownFleets>) -> Self {
+        Self { entries: Vec::new(), first: None, names: BTreeMap::new(), unknown }
     }
 
     /// Its connections come out of what is returned. The first fleet is also whoever's who names none.
@@ -83,15 +73,14 @@ impl Directory {
         Ok(ReceiverStream::new(connections))
     }
 
-    /// None: there is no such fleet, or it is not served now.
+    /// None: there is no such fleet, or it could not be opened. One whose store failed says so itself.
     pub fn find(&self, asked: Option<&str>) -> Option<&Entry> {
         let asked = asked.map(str::to_ascii_lowercase);
         let at = match asked.as_deref() {
             Some(name) if is_below_fixed(name) => self.names.get(name).copied(),
             _ => self.first,
         };
-        let entry = self.entries.get(at?)?;
-        (!entry.controller.stopping().is_cancelled()).then_some(entry)
+        self.entries.get(at?)
     }
 
     /// What belongs to no fleet is counted with the first that is served.
@@ -102,12 +91,7 @@ impl Directory {
     }
 
     pub fn refuse_unknown(&self, address: SocketAddr) {
-        self.count("unknown_fleet_names");
-        let mut unknown = self.unknown.lock().unwrap_or_else(|e| e.into_inner());
-        if unknown.take(now_unix_ms()) {
-            let address = address.ip().to_canonical();
-            tracing::info!(%address, "a connection asked for a fleet that is not served here");
-        }
+        self.unknown.asked_by_tls(address);
     }
 }
 

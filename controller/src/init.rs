@@ -14,7 +14,7 @@ const CONTEXT_FILE: &str = "admin-context.json";
 const FORMAT: u32 = 1;
 const FLEETS_DIR: &str = "fleets";
 /// Each has its own store, CA and timers.
-const MAX_FLEETS_BESIDE: usize = 63;
+pub const MAX_FLEETS_BESIDE: usize = 63;
 const MAX_SETUP_BYTES: u64 = 64 * 1024;
 
 /// What `init` fixed.

@@ -3,8 +3,9 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use axum::Router;
 use hawser_telemetry::{
     About, LogSink, Past, PastError, PastFlags, TelemetryError, TelemetryFlags,
 };
@@ -13,10 +14,13 @@ use tokio_util::sync::CancellationToken;
 
 use crate::directory::{Connections, Directory, DirectoryError};
 use crate::grpc;
-use crate::init::{self, InitError};
+use crate::init::InitError;
 use crate::listener::{self, ListenError};
-use crate::pki::{Pki, PkiError};
-use crate::service::{AdviceMode, Controller, ServiceError, Settings, metrics_source};
+use crate::metrics::{self, Process, Told, UnknownFleets};
+use crate::opened::{self, Found, Opened};
+use crate::pki::PkiError;
+use crate::rest::{self, Doors};
+use crate::service::{AdviceMode, Controller, ServiceError};
 use crate::store::{OpenReport, Store, StoreChoice, StoreError};
 
 /// The store is exported this often, if it changed.
@@ -72,52 +76,43 @@ pub struct Running {
     address: SocketAddr,
     /// Never empty; the first is the data folder's own, if that one could be opened.
     fleets: Vec<Fleet>,
+    doors: Arc<Doors>,
+    /// Names of those that could not be opened.
+    left_out: Vec<String>,
+    unknown: Arc<UnknownFleets>,
+    started: Instant,
     closing: CancellationToken,
 }
 
 /// One fleet's controller: nothing of it is another's.
 #[derive(Debug)]
 struct Fleet {
+    /// The data folder's own.
+    is_first: bool,
     opened: OpenReport,
     controller: Arc<Controller>,
     store: Arc<dyn Store>,
     server: JoinHandle<Result<(), tonic::transport::Error>>,
+    /// Of the server.
+    closing: CancellationToken,
     timers: JoinHandle<()>,
-    data: PathBuf,
-}
-
-/// Opened, not yet served.
-struct Opened {
-    report: OpenReport,
-    controller: Arc<Controller>,
-    store: Arc<dyn Store>,
     data: PathBuf,
 }
 
 /// Starts serving what `init` made in the data folder, and the fleets that were added to it. One that can't be opened is left out, with its reason
 /// in the log; the only one's reason is the error.
 pub async fn start(options: Options) -> Result<Running, RunError> {
-    let beside = init::fleets_beside(&options.data)?;
-    let mut directory = Directory::new();
-    let mut opened = Vec::new();
-    match open(&options, &options.data, None).await {
-        Ok(first) => opened.push((directory.add(&first.controller, true)?, first)),
-        Err(error) if beside.is_empty() => return Err(error),
-        Err(error) => report_left_out("(the first)", &error),
-    }
-    for (name, data) in beside {
-        let taken = opened.iter().any(|(_, f): &(_, Opened)| f.controller.fleet_name() == name);
-        if taken {
-            report_left_out(&name, &RunError::Setup(InitError::FleetThere(name.clone())));
-            continue;
-        }
-        match open(&options, &data, Some(&name)).await {
-            Ok(fleet) => opened.push((directory.add(&fleet.controller, false)?, fleet)),
-            Err(error) => report_left_out(&name, &error),
-        }
-    }
-    if opened.is_empty() {
-        return Err(RunError::NoFleet(options.data));
+    let started = Instant::now();
+    let Found { opened, left_out } = opened::open_all(&options).await?;
+    let unknown = Arc::<UnknownFleets>::default();
+    let mut directory = Directory::new(Arc::clone(&unknown));
+    let doors = Arc::new(Doors::new(Arc::clone(&unknown)));
+    left_out.iter().for_each(|fleet| doors.add_closed(fleet));
+    let mut served = Vec::new();
+    for fleet in opened {
+        let rest = rest::router(&fleet.controller);
+        doors.add(&fleet.controller, rest.clone());
+        served.push((directory.add(&fleet.controller, fleet.is_first)?, rest, fleet));
     }
     let listener = listener::bind(options.listen).await?;
     let address = listener
@@ -125,48 +120,29 @@ pub async fn start(options: Options) -> Result<Running, RunError> {
         .map_err(|source| ListenError::Bind { address: options.listen, source })?;
     let closing = CancellationToken::new();
     listener::serve(listener, directory, closing.clone());
-    let fleets = opened.into_iter().map(|(connections, fleet)| fleet.serve(connections));
-    Ok(Running { address, fleets: fleets.collect(), closing })
-}
-
-fn report_left_out(fleet: &str, error: &RunError) {
-    let cause = std::error::Error::source(error).map(ToString::to_string).unwrap_or_default();
-    tracing::error!(fleet, %error, cause, "a fleet is not served");
-}
-
-/// `named`: the folder's name, which must be the fleet's.
-async fn open(options: &Options, data: &Path, named: Option<&str>) -> Result<Opened, RunError> {
-    let setup = init::read_setup(data)?;
-    if named.is_some_and(|name| name != setup.fleet) {
-        let folder = data.to_owned();
-        return Err(InitError::OtherFolder { fleet: setup.fleet, folder }.into());
-    }
-    let pki = Pki::load(data, &setup.fleet, &setup.advertised)?;
-    let pki = Arc::new(pki.with_edge_lifetime(options.edge_lifetime));
-    let (store, report) = options.store.open(data, &setup.fleet, true).await?;
-    let settings = Settings {
-        fleet: setup.fleet,
-        controllers: setup.advertised.iter().map(ToString::to_string).collect(),
-        telemetry_interval: options.telemetry_interval,
-        advice: options.advice,
+    let serve = |(connections, rest, fleet): (Connections, Router, Opened)| {
+        let beside = fleet.is_first.then(|| doors.router());
+        fleet.serve(connections, rest, beside)
     };
-    let controller = Controller::open(settings, Arc::clone(&store), pki).await?;
-    controller.load_trends(data);
-    Ok(Opened { report, controller, store, data: data.to_owned() })
+    let fleets = served.into_iter().map(serve).collect();
+    Ok(Running { address, fleets, doors, left_out, unknown, started, closing })
 }
 
 impl Opened {
-    fn serve(self, connections: Connections) -> Fleet {
-        let Self { report, controller, store, data } = self;
-        let stopping = controller.stopping().clone();
-        let server = grpc::router(&controller)
-            .serve_with_incoming_shutdown(connections, stopping.cancelled_owned());
+    fn serve(self, connections: Connections, rest: Router, beside: Option<Router>) -> Fleet {
+        let Self { is_first, report, controller, store, data } = self;
+        // Not with the controller: one whose store failed has yet to say so, and the first shows the way to the others.
+        let closing = CancellationToken::new();
+        let server = grpc::router(&controller, rest, beside)
+            .serve_with_incoming_shutdown(connections, closing.clone().cancelled_owned());
         tokio::spawn(Arc::clone(&controller).follow_store());
         tokio::spawn(Arc::clone(&controller).run_slow_loop());
         tokio::spawn(Arc::clone(&controller).run_rollouts());
         Fleet {
+            is_first,
             opened: report,
             server: tokio::spawn(server),
+            closing,
             timers: tokio::spawn(timers(Arc::clone(&controller), data.clone())),
             data,
             controller,
@@ -196,11 +172,29 @@ impl Running {
             fleet: self.fleet().to_owned(),
             instance: self.address.to_string(),
         };
-        let source = metrics_source(&self.first().controller, flags.metrics_max_series);
-        let stop = self.first().controller.stopping().clone();
-        let telling = hawser_telemetry::start(flags, about, source, logs, stop).await?;
-        self.first().controller.collect_spans(telling.spans);
+        let source = metrics::source(self.process(flags.metrics_max_series));
+        let telling =
+            hawser_telemetry::start(flags, about, source, logs, self.closing.clone()).await?;
+        for fleet in &self.fleets {
+            let name = fleet.controller.fleet_name();
+            fleet.controller.collect_spans(telling.spans.of_fleet(name));
+        }
         Ok(telling.listening)
+    }
+
+    fn process(&self, max_series: u32) -> Process {
+        let open = self.fleets.iter().map(|fleet| Told {
+            fleet: fleet.controller.fleet_name().to_owned(),
+            controller: Some(Arc::downgrade(&fleet.controller)),
+        });
+        let left_out =
+            self.left_out.iter().map(|name| Told { fleet: name.clone(), controller: None });
+        Process {
+            fleets: open.chain(left_out).collect(),
+            unknown: Arc::clone(&self.unknown),
+            started: self.started,
+            max_series: usize::try_from(max_series).unwrap_or(usize::MAX),
+        }
     }
 
     /// Charts reach back as far as the Prometheus of the flags does.
@@ -209,7 +203,10 @@ impl Running {
     /// A setting is wrong.
     pub fn reach_back(&self, flags: &PastFlags) -> Result<(), PastError> {
         if let Some(past) = Past::from_flags(flags)? {
-            self.first().controller.reach_back(past);
+            let past = Arc::new(past);
+            for fleet in &self.fleets {
+                fleet.controller.reach_back(&past, fleet.is_first);
+            }
         }
         Ok(())
     }
@@ -234,7 +231,7 @@ impl Running {
         &self.fleets[0]
     }
 
-    /// Returns when no fleet's store can take more writes. A fleet whose store failed before the others' is served no more.
+    /// Returns when no fleet's store can take more writes. A fleet whose store failed before the others' says that it is not served, and they go on.
     pub async fn failed(&self) {
         loop {
             for fleet in self.fleets.iter().filter(|fleet| fleet.store.has_failed()) {
@@ -242,6 +239,7 @@ impl Running {
                     let fleet_name = fleet.controller.fleet_name();
                     tracing::error!(fleet = fleet_name, "its store failed: it is served no more");
                     fleet.controller.stop();
+                    fleet.timers.abort();
                 }
             }
             if self.fleets.iter().all(|fleet| fleet.store.has_failed()) {
@@ -254,6 +252,7 @@ impl Running {
     /// Tells agents and watchers, lets open requests end, exports the stores. The first error is returned; no fleet is left for another's.
     pub async fn stop(self) -> Result<(), RunError> {
         self.closing.cancel();
+        self.doors.close();
         let stopped = futures::future::join_all(self.fleets.into_iter().map(Fleet::stop)).await;
         stopped.into_iter().collect()
     }
@@ -262,6 +261,7 @@ impl Running {
 impl Fleet {
     async fn stop(self) -> Result<(), RunError> {
         self.controller.stop();
+        self.closing.cancel();
         let mut server = self.server;
         let served = match tokio::time::timeout(STOP_WITHIN, &mut server).await {
             Ok(Ok(result)) => result.map_err(RunError::Serve),

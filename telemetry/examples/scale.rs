@@ -16,7 +16,7 @@ fn main() {
         let started = Instant::now();
         let rows = texts.iter().map(Names::as_row).zip(&samples);
         let rows: Vec<_> = rows.map(|(names, sample)| PathRow { names, sample }).collect();
-        let mut snapshot = Snapshot::default();
+        let mut snapshot = Snapshot::of_fleet("acme");
         put_paths(&mut snapshot, &rows, usize::MAX);
         let series = snapshot.series();
         let text: usize = chunks(Arc::new(snapshot)).map(|piece| piece.len()).sum();

@@ -18,7 +18,7 @@ pub struct TelemetryFlags {
     /// Serve metrics to Prometheus at http://ADDR:PORT/metrics, in clear and to anybody who reaches it; a port alone: on loopback
     #[arg(long, value_name = "[ADDR:]PORT", value_parser = parse_listen)]
     pub metrics_listen: Option<SocketAddr>,
-    /// Series of paths told at most; if there would be more, sites stand for them
+    /// Series of paths told at most, of each fleet; if there would be more, sites stand for them
     #[arg(long, value_name = "COUNT", default_value_t = 400_000, value_parser = clap::value_parser!(u32).range(1..))]
     pub metrics_max_series: u32,
     /// Push metrics, traces and logs by OTLP to this collector, e.g. http://127.0.0.1:4317; headers and timeouts come from OTEL_EXPORTER_OTLP_*

@@ -44,7 +44,7 @@ fn quantiles(sample: &PathSample) -> [(&'static str, u32); 3] {
     [("0.5", sample.rtt_p50_us), ("0.95", sample.rtt_p95_us), ("0.99", sample.rtt_p99_us)]
 }
 
-/// Puts the paths of one or many edges. The series of paths are at most `max_series`, or there are none.
+/// Puts the paths of one or many edges of the present fleet. The series of its paths are at most `max_series`, or there are none.
 pub fn put_paths(snapshot: &mut Snapshot, rows: &[PathRow<'_>], max_series: usize) {
     let wanted: usize = rows.iter().map(PathRow::series).sum();
     let aggregated = wanted > max_series;
@@ -60,9 +60,9 @@ pub fn put_paths(snapshot: &mut Snapshot, rows: &[PathRow<'_>], max_series: usiz
         let set = snapshot.set(Scope::Site, &[site, edge]);
         put_site(snapshot, set, &samples);
     }
-    let process = Snapshot::PROCESS;
-    snapshot.put(&c::TELEMETRY_SERIES_MAX, process, &[], max_series as f64);
-    snapshot.put(&c::TELEMETRY_AGGREGATED, process, &[], f64::from(u8::from(aggregated)));
+    let fleet = snapshot.fleet();
+    snapshot.put(&c::TELEMETRY_SERIES_MAX, fleet, &[], max_series as f64);
+    snapshot.put(&c::TELEMETRY_AGGREGATED, fleet, &[], f64::from(u8::from(aggregated)));
 }
 
 fn put_path(snapshot: &mut Snapshot, PathRow { names, sample }: &PathRow<'_>) {
@@ -206,14 +206,14 @@ mod tests {
         let samples = samples(3, 2);
         let rows = rows(&samples);
         let all: usize = rows.iter().map(PathRow::series).sum();
-        let mut exact = Snapshot::default();
+        let mut exact = Snapshot::of_fleet("acme");
         put_paths(&mut exact, &rows, all);
         let of_paths: usize =
             c::ALL.iter().filter(|m| m.scope == Scope::Path).map(|m| exact.points(m).len()).sum();
         assert_eq!(of_paths, all);
         assert_eq!(number(&exact, &c::TELEMETRY_AGGREGATED, &[]), 0.0);
 
-        let mut over = Snapshot::default();
+        let mut over = Snapshot::of_fleet("acme");
         put_paths(&mut over, &rows, all - 1);
         let of_paths = c::ALL.iter().filter(|m| m.scope == Scope::Path);
         assert!(of_paths.into_iter().all(|m| over.points(m).is_empty()));
@@ -224,7 +224,7 @@ mod tests {
 
     #[test]
     fn a_site_is_as_bad_as_its_worst_path_that_is_up() {
-        let mut snapshot = Snapshot::default();
+        let mut snapshot = Snapshot::of_fleet("acme");
         put_paths(&mut snapshot, &rows(&samples(1, 3)), usize::MAX);
         let b0 = ("site", "b0");
         assert_eq!(number(&snapshot, &c::SITE_RTT_MAX, &[b0]), 0.001002);
@@ -234,5 +234,26 @@ mod tests {
         assert_eq!(number(&snapshot, &c::SITE_IO, &[b0, ("direction", "tx")]), 300.0);
         assert_eq!(number(&snapshot, &c::PATH_STATE, &[("path", "0")]), 0.0);
         assert_eq!(number(&snapshot, &c::PATH_STATE, &[("path", "1")]), 2.0);
+    }
+    #[test]
+    fn one_fleets_paths_take_no_room_of_anothers() {
+        let (large, small) = (samples(3, 2), samples(1, 2));
+        let most = rows(&small).iter().map(PathRow::series).sum();
+        let mut snapshot = Snapshot::default();
+        for (fleet, samples) in [("large", &large), ("small", &small)] {
+            snapshot.enter_fleet(fleet);
+            put_paths(&mut snapshot, &rows(samples), most);
+        }
+        for (fleet, aggregated) in [("large", 1.0), ("small", 0.0)] {
+            assert_eq!(
+                number(&snapshot, &c::TELEMETRY_AGGREGATED, &[("fleet", fleet)]),
+                aggregated
+            );
+        }
+        let of_paths = snapshot.points(&c::PATH_STATE);
+        assert_eq!(of_paths.len(), 2);
+        assert!(of_paths.iter().all(|point| {
+            snapshot.labels(&c::PATH_STATE, point).next() == Some(("fleet", "small"))
+        }));
     }
 }

@@ -31,6 +31,7 @@ pub struct About {
     /// `hawser-edge` or `hawser-controller`.
     pub service: &'static str,
     pub version: &'static str,
+    /// Of a controller that serves several: its first. Points and spans say each its own.
     pub fleet: String,
     /// The edge's name, or the controller's address: unique in the fleet.
     pub instance: String,
@@ -121,7 +122,7 @@ impl Collector {
 pub struct Running {
     /// Where metrics are scraped; the port is the real one when 0 was asked for.
     pub listening: Option<SocketAddr>,
-    /// Where spans go.
+    /// Where spans of that fleet go.
     pub spans: Spans,
 }
 
@@ -140,7 +141,8 @@ pub async fn start(
     let pusher = otlp::Pusher::from_flags(flags, about.clone())?;
     let streamed_spans = otlp::spans(flags, &about, &stop)?;
     let streamed_logs = otlp::logs(flags, &about, &stop)?;
-    let spans = Spans(streamed_spans.as_ref().map(|streamed| streamed.queue.clone()));
+    let spans = streamed_spans.as_ref().map(|streamed| streamed.queue.clone());
+    let spans = Spans::new(spans, &about.fleet);
     if let Some(streamed) = &streamed_logs {
         logs.connect(streamed.queue.clone());
     }

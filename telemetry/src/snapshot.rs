@@ -23,6 +23,8 @@ impl SetId {
 #[derive(Debug)]
 struct LabelSet {
     scope: Scope,
+    /// Of [`Snapshot::fleets`]; the process has none.
+    fleet: u16,
     /// Its first value in [`Snapshot::ends`].
     first: u32,
 }
@@ -51,6 +53,8 @@ const NO_LABELS: u32 = 0;
 pub struct Snapshot {
     pub taken: SystemTime,
     sets: Vec<LabelSet>,
+    /// Names, each with its own set. The last is the present one.
+    fleets: Vec<(Box<str>, SetId)>,
     /// The values of all sets, one after another, and where each ends.
     texts: String,
     ends: Vec<usize>,
@@ -62,7 +66,8 @@ impl Default for Snapshot {
     fn default() -> Self {
         Snapshot {
             taken: SystemTime::now(),
-            sets: vec![LabelSet { scope: Scope::Process, first: 0 }],
+            sets: vec![LabelSet { scope: Scope::Process, fleet: 0, first: 0 }],
+            fleets: Vec::new(),
             texts: String::new(),
             ends: Vec::new(),
             own: std::iter::once(Box::default()).collect(),
@@ -75,12 +80,33 @@ impl Snapshot {
     /// The process itself.
     pub const PROCESS: SetId = SetId(0);
 
-    /// A thing's labels: values in the order of the scope's names.
+    /// One that tells of this fleet only.
+    pub fn of_fleet(name: &str) -> Self {
+        let mut snapshot = Self::default();
+        snapshot.enter_fleet(name);
+        snapshot
+    }
+
+    /// What is put from now on is this fleet's. Returns the fleet's own set.
+    pub fn enter_fleet(&mut self, name: &str) -> SetId {
+        let set = SetId(u32::try_from(self.sets.len()).expect("fewer labels than 2^32"));
+        self.fleets.push((name.into(), set));
+        self.set(Scope::Fleet, &[])
+    }
+
+    /// The present fleet itself.
+    pub fn fleet(&self) -> SetId {
+        self.fleets.last().expect("a fleet was entered").1
+    }
+
+    /// A thing's labels: values in the order of the scope's names, but for the fleet, which is the present one.
     pub fn set(&mut self, scope: Scope, values: &[&str]) -> SetId {
-        assert_eq!(scope.labels().len(), values.len(), "labels of {scope:?}");
+        assert_eq!(scope.labels().len(), 1 + values.len(), "labels of {scope:?}");
         let id = |len: usize| u32::try_from(len).expect("fewer labels than 2^32");
         let set = SetId(id(self.sets.len()));
-        self.sets.push(LabelSet { scope, first: id(self.ends.len()) });
+        let present = self.fleets.len().checked_sub(1).expect("a fleet was entered");
+        let fleet = u16::try_from(present).expect("fewer fleets than 2^16");
+        self.sets.push(LabelSet { scope, fleet, first: id(self.ends.len()) });
         for value in values {
             self.texts.push_str(value);
             self.ends.push(self.texts.len());
@@ -154,13 +180,16 @@ impl Snapshot {
 
     /// Those of the thing that a point is about.
     pub(crate) fn set_labels(&self, set: SetId) -> impl Iterator<Item = (&'static str, &str)> {
-        let LabelSet { scope, first } = self.sets[set.index()];
+        let LabelSet { scope, fleet, first } = self.sets[set.index()];
         let first = first as usize;
-        scope.labels().iter().enumerate().map(move |(n, name)| {
+        let mut names = scope.labels().iter();
+        let of_fleet = names.next().map(|name| (*name, &*self.fleets[usize::from(fleet)].0));
+        let own = names.enumerate().map(move |(n, name)| {
             let at = first + n;
             let start = if at == 0 { 0 } else { self.ends[at - 1] };
             (*name, &self.texts[start..self.ends[at]])
-        })
+        });
+        of_fleet.into_iter().chain(own)
     }
 
     /// Those that are the metric's own.
@@ -200,7 +229,8 @@ mod tests {
         for own in [["ab", "c"], ["a", "bc"], ["ab", "c"]] {
             snapshot.put(&TELEMETRY_RECORDS, Snapshot::PROCESS, &own, 1.0);
         }
-        snapshot.put(&CONTROLLER_COUNTS, Snapshot::PROCESS, &["ab"], 1.0);
+        let fleet = snapshot.enter_fleet("acme");
+        snapshot.put(&CONTROLLER_COUNTS, fleet, &["ab"], 1.0);
         assert_eq!(snapshot.own.len(), 4, "and none at all");
         let told: Vec<Vec<(&str, &str)>> = snapshot
             .points(&TELEMETRY_RECORDS)
@@ -210,5 +240,21 @@ mod tests {
         assert_eq!(told[0], [("signal", "ab"), ("outcome", "c")]);
         assert_eq!(told[1], [("signal", "a"), ("outcome", "bc")]);
         assert_eq!(told[2], told[0]);
+    }
+
+    #[test]
+    fn what_is_put_is_of_the_fleet_that_was_entered_last() {
+        let mut snapshot = Snapshot::default();
+        let sets = ["acme", "beta"].map(|fleet| {
+            let own = snapshot.enter_fleet(fleet);
+            assert_eq!(snapshot.fleet(), own);
+            [own, snapshot.set(Scope::Site, &["b1", "b1-1"])]
+        });
+        let told = |set| snapshot.set_labels(set).collect::<Vec<_>>();
+        for ([own, site], fleet) in sets.into_iter().zip(["acme", "beta"]) {
+            assert_eq!(told(own), [("fleet", fleet)]);
+            assert_eq!(told(site), [("fleet", fleet), ("site", "b1"), ("edge", "b1-1")]);
+        }
+        assert_eq!(told(Snapshot::PROCESS), []);
     }
 }

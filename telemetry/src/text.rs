@@ -179,7 +179,7 @@ mod tests {
 
     #[test]
     fn a_series_has_help_type_labels_and_escapes() {
-        let mut snapshot = Snapshot::default();
+        let mut snapshot = Snapshot::of_fleet("acme");
         let odd = snapshot.set(Scope::Path, &["b\"1", "b\\1", "a\nb", "hq", "isp-a", "7"]);
         snapshot.put(&PATH_LOSS, odd, &["tx"], 0.25);
         snapshot.put(&PATH_LOSS, odd, &["rx"], f64::NAN);
@@ -189,7 +189,7 @@ mod tests {
         assert_eq!(lines[1], "# TYPE hawser_path_loss_ratio gauge");
         assert_eq!(
             lines[2],
-            r#"hawser_path_loss_ratio{site="b\"1",edge="b\\1",uplink="a\nb",peer_site="hq",peer_uplink="isp-a",path="7",direction="tx"} 0.25"#
+            r#"hawser_path_loss_ratio{fleet="acme",site="b\"1",edge="b\\1",uplink="a\nb",peer_site="hq",peer_uplink="isp-a",path="7",direction="tx"} 0.25"#
         );
         assert_eq!(lines.len(), 3);
     }
@@ -200,16 +200,17 @@ mod tests {
         histogram.observe(Duration::from_micros(900));
         histogram.observe(Duration::from_secs(2));
         let mut snapshot = Snapshot::default();
-        snapshot.put_histogram(&CONTROLLER_PUSH, Snapshot::PROCESS, &["acked"], histogram.read());
+        let fleet = snapshot.enter_fleet("acme");
+        snapshot.put_histogram(&CONTROLLER_PUSH, fleet, &["acked"], histogram.read());
         let text = text(snapshot);
         let name = "hawser_controller_push_duration_seconds";
         for line in [
-            format!("{name}_bucket{{outcome=\"acked\",le=\"0.001\"}} 1"),
-            format!("{name}_bucket{{outcome=\"acked\",le=\"1\"}} 1"),
-            format!("{name}_bucket{{outcome=\"acked\",le=\"2.5\"}} 2"),
-            format!("{name}_bucket{{outcome=\"acked\",le=\"+Inf\"}} 2"),
-            format!("{name}_sum{{outcome=\"acked\"}} 2.0009"),
-            format!("{name}_count{{outcome=\"acked\"}} 2"),
+            format!("{name}_bucket{{fleet=\"acme\",outcome=\"acked\",le=\"0.001\"}} 1"),
+            format!("{name}_bucket{{fleet=\"acme\",outcome=\"acked\",le=\"1\"}} 1"),
+            format!("{name}_bucket{{fleet=\"acme\",outcome=\"acked\",le=\"2.5\"}} 2"),
+            format!("{name}_bucket{{fleet=\"acme\",outcome=\"acked\",le=\"+Inf\"}} 2"),
+            format!("{name}_sum{{fleet=\"acme\",outcome=\"acked\"}} 2.0009"),
+            format!("{name}_count{{fleet=\"acme\",outcome=\"acked\"}} 2"),
         ] {
             assert!(text.lines().any(|l| l == line), "{line} not in\n{text}");
         }
@@ -217,7 +218,7 @@ mod tests {
 
     #[test]
     fn pieces_are_bounded_and_lose_nothing() {
-        let mut snapshot = Snapshot::default();
+        let mut snapshot = Snapshot::of_fleet("acme");
         for n in 0..5_000 {
             let set = snapshot.set(Scope::Path, &["b", "b-1", "a", "hq", "b", &n.to_string()]);
             snapshot.put(&PATH_LOSS, set, &["tx"], 0.0);

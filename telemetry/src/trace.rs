@@ -4,6 +4,7 @@
 //! but their contexts.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use ring::rand::{SecureRandom as _, SystemRandom};
@@ -90,14 +91,29 @@ pub struct Span {
     pub error: Option<String>,
 }
 
-/// Where spans are told. By default nowhere.
+/// The attribute that every span has.
+const FLEET: &str = "fleet";
+
+/// Where spans of a fleet are told. By default nowhere.
 #[derive(Debug, Clone, Default)]
-pub struct Spans(pub(crate) Option<Queue<Span>>);
+pub struct Spans {
+    queue: Option<Queue<Span>>,
+    fleet: Arc<str>,
+}
 
 impl Spans {
+    pub(crate) fn new(queue: Option<Queue<Span>>, fleet: &str) -> Self {
+        Spans { queue, fleet: fleet.into() }
+    }
+
+    /// The same, of another fleet of this process.
+    pub fn of_fleet(&self, fleet: &str) -> Self {
+        Spans { queue: self.queue.clone(), fleet: fleet.into() }
+    }
+
     /// Somebody collects them.
     pub fn are_collected(&self) -> bool {
-        self.0.is_some()
+        self.queue.is_some()
     }
 
     /// Starts one now; without a parent it is the root of a new trace.
@@ -110,8 +126,9 @@ impl Spans {
     }
 
     /// Tells one that has ended.
-    pub fn tell(&self, span: Span) {
-        if let Some(queue) = &self.0 {
+    pub fn tell(&self, mut span: Span) {
+        if let Some(queue) = &self.queue {
+            span.attributes.push((FLEET, self.fleet.to_string()));
             queue.push(span);
         }
     }

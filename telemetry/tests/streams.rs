@@ -18,6 +18,7 @@ use opentelemetry_proto::tonic::collector::trace::v1::trace_service_server::{
 use opentelemetry_proto::tonic::collector::trace::v1::{
     ExportTraceServiceRequest, ExportTraceServiceResponse,
 };
+use opentelemetry_proto::tonic::common::v1::any_value;
 use opentelemetry_proto::tonic::trace::v1::Span;
 use prost::Message as _;
 use tokio::net::TcpListener;
@@ -92,12 +93,13 @@ async fn spans_and_lines_go_out_by_http_after_a_refusal_too() {
     let whole = running.spans.open("whole", None).attribute("hawser.edge", "b1-1");
     let part = running.spans.open("part", Some(whole.context()));
     let (context, child) = (whole.context(), part.context());
+    running.spans.of_fleet("beta").open("other", None).done();
     part.end(Err("it broke"));
     whole.done();
     let subscriber = tracing_subscriber::registry().with(logs.layer());
     tracing::subscriber::with_default(subscriber, || tracing::warn!(code = "A_CODE", "said"));
     let (mut seen_spans, mut seen_lines) = (Vec::new(), Vec::new());
-    while seen_spans.len() < 2 || seen_lines.is_empty() {
+    while seen_spans.len() < 3 || seen_lines.is_empty() {
         let (path, body) = timeout(SOON, heard.recv()).await.expect("a push").expect("a push");
         match path.as_str() {
             "/v1/traces" => {
@@ -112,7 +114,7 @@ async fn spans_and_lines_go_out_by_http_after_a_refusal_too() {
             other => panic!("{other}"),
         }
     }
-    let [part, whole] = &seen_spans[..] else { panic!("{seen_spans:?}") };
+    let [other, part, whole] = &seen_spans[..] else { panic!("{seen_spans:?}") };
     assert_eq!((whole.name.as_str(), part.name.as_str()), ("whole", "part"));
     let parent = format!("00-{}-{}-01", hex(&whole.trace_id), hex(&whole.span_id));
     assert_eq!(TraceContext::parse(&parent), Some(context));
@@ -122,6 +124,11 @@ async fn spans_and_lines_go_out_by_http_after_a_refusal_too() {
     assert_eq!(part.status.as_ref().map(|s| s.message.as_str()), Some("it broke"));
     assert!(whole.start_time_unix_nano <= part.start_time_unix_nano);
     assert!(whole.attributes.iter().any(|a| a.key == "hawser.edge"));
+    for (span, fleet) in [(whole, "acme"), (part, "acme"), (other, "beta")] {
+        let told = span.attributes.iter().find(|a| a.key == "fleet").and_then(|a| a.value.clone());
+        let fleet = any_value::Value::StringValue(fleet.to_owned());
+        assert_eq!(told.and_then(|told| told.value), Some(fleet), "{}", span.name);
+    }
     assert_eq!(seen_lines[0].severity_text, "WARN");
     assert!(seen_lines[0].attributes.iter().any(|a| a.key == "code"));
     stop.cancel();

@@ -37,7 +37,7 @@ fn source() -> Source {
         let left = left.clone();
         Box::pin(async move {
             let left = left.fetch_sub(1, Ordering::Relaxed) as u32;
-            let mut snapshot = Snapshot::default();
+            let mut snapshot = Snapshot::of_fleet("acme");
             let edge = snapshot.set(Scope::Site, &["b1", "b1-1"]);
             snapshot.put(&EDGE_UPTIME, edge, &[], 1.5);
             let sample = |path_id| PathSample { path_id, ..PathSample::default() };
@@ -74,7 +74,10 @@ async fn a_scrape_has_what_there_is_now_and_nothing_else_is_served() {
     let get = "GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n";
     let first = ask(address, get).await;
     assert!(first.starts_with("HTTP/1.1 200 OK"), "{first}");
-    assert!(first.contains("hawser_edge_uptime_seconds{site=\"b1\",edge=\"b1-1\"} 1.5\n"));
+    assert!(
+        first
+            .contains("hawser_edge_uptime_seconds{fleet=\"acme\",site=\"b1\",edge=\"b1-1\"} 1.5\n")
+    );
     assert!(first.contains("path=\"3\""));
     let second = ask(address, get).await;
     assert!(second.contains("path=\"2\"") && !second.contains("path=\"3\""), "{second}");

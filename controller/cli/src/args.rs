@@ -20,8 +20,19 @@ Exit codes:
 
 Environment:
   HAWSER_CONTEXT  the context file, like --context
+  HAWSER_FLEET    the fleet, like --fleet
   HAWSER_TOKEN    an API token, instead of the context file's
   NO_COLOR        no colours";
+
+/// A DNS label, so that it is a file's name and part of a server's.
+fn parse_fleet(text: &str) -> Result<String, String> {
+    let good = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+    let label = (1..=63).contains(&text.len()) && text.bytes().all(good);
+    if label && !text.starts_with('-') && !text.ends_with('-') {
+        return Ok(text.to_owned());
+    }
+    Err("a fleet's name has 1 to 63 of a-z, 0-9 and -, not - at either end".to_owned())
+}
 
 /// Operates a Hawser fleet through its controller.
 #[derive(Debug, Parser)]
@@ -36,6 +47,17 @@ pub struct Args {
         hide_env_values = true
     )]
     pub context: Option<PathBuf>,
+
+    /// The fleet that is meant: its own context file, if none is given, is ~/.config/hawser/fleets/NAME.json; one of another fleet is refused
+    #[arg(
+        long,
+        global = true,
+        env = "HAWSER_FLEET",
+        value_name = "NAME",
+        value_parser = parse_fleet,
+        hide_env_values = true
+    )]
+    pub fleet: Option<String>,
 
     /// One JSON object instead of tables (one a line for `events --follow`)
     #[arg(long, global = true)]

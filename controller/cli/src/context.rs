@@ -30,11 +30,19 @@ impl fmt::Debug for Context {
     }
 }
 
-/// Reads the context file; `HAWSER_TOKEN` replaces its token. Warnings are for people.
-pub fn load(given: Option<PathBuf>) -> Result<(Context, Vec<String>), CliError> {
+/// Reads the context file; `HAWSER_TOKEN` replaces its token, and `fleet` says which the controller must be of. Warnings are for people.
+pub fn load(
+    given: Option<PathBuf>,
+    fleet: Option<String>,
+) -> Result<(Context, Vec<String>), CliError> {
     let path = match given {
         Some(path) => path,
-        None => default_path().ok_or_else(|| no_context("there is no home folder"))?,
+        None => {
+            let folder = own_folder().ok_or_else(|| no_context("there is no home folder"))?;
+            let of_fleet = fleet.as_ref().map(|fleet| of_fleet(&folder, fleet));
+            // The only fleet's may be named, too.
+            of_fleet.filter(|path| path.exists()).unwrap_or_else(|| folder.join("context.json"))
+        }
     };
     let mut warnings = Vec::new();
     if let Some(mode) = open_to_others(&path) {
@@ -44,7 +52,7 @@ pub fn load(given: Option<PathBuf>) -> Result<(Context, Vec<String>), CliError> 
             path.display()
         ));
     }
-    let mut context = parse(&read(&path)?, &path)?;
+    let mut context = parse(&read(&path)?, &path)?.of(fleet, &path)?;
     if let Ok(token) = std::env::var("HAWSER_TOKEN")
         && !token.trim().is_empty()
     {
@@ -62,13 +70,31 @@ pub fn load(given: Option<PathBuf>) -> Result<(Context, Vec<String>), CliError> 
     Ok((context, warnings))
 }
 
-fn default_path() -> Option<PathBuf> {
+impl Context {
+    /// The same, for that fleet alone: its name is asked for, and only its CA's certificate is believed.
+    fn of(mut self, fleet: Option<String>, path: &Path) -> Result<Self, CliError> {
+        let Some(fleet) = fleet else { return Ok(self) };
+        if let Some(own) = self.fleet.as_deref().filter(|own| *own != fleet) {
+            let message = format!("{} is of the fleet {own}, not {fleet}", path.display());
+            let mend = format!("give the context file of {fleet}: --context FILE");
+            return Err(CliError::new(Exit::Usage, "CONTEXT_FLEET", message, &mend));
+        }
+        self.fleet = Some(fleet);
+        Ok(self)
+    }
+}
+
+fn of_fleet(folder: &Path, fleet: &str) -> PathBuf {
+    folder.join("fleets").join(format!("{fleet}.json"))
+}
+
+fn own_folder() -> Option<PathBuf> {
     let folder = std::env::var_os("XDG_CONFIG_HOME").filter(|value| !value.is_empty());
     let folder = folder.map(PathBuf::from).or_else(|| {
         let home = std::env::var_os("HOME").filter(|value| !value.is_empty())?;
         Some(PathBuf::from(home).join(".config"))
     })?;
-    Some(folder.join("hawser").join("context.json"))
+    Some(folder.join("hawser"))
 }
 
 fn no_context(why: impl fmt::Display) -> CliError {

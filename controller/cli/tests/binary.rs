@@ -183,6 +183,64 @@ fn a_controller_of_another_ca_is_not_trusted_with_the_token() {
     assert!(ended.contains("received fatal alert"), "{ended}");
 }
 
+/// Reads one connection's hello; says which name it asks for.
+fn asked_for(listener: TcpListener) -> std::thread::JoinHandle<String> {
+    std::thread::spawn(move || {
+        let (mut stream, _): (TcpStream, _) = listener.accept().unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+        let mut acceptor = rustls::server::Acceptor::default();
+        loop {
+            acceptor.read_tls(&mut stream).unwrap();
+            if let Some(hello) = acceptor.accept().unwrap() {
+                return hello.client_hello().server_name().unwrap_or_default().to_owned();
+            }
+        }
+    })
+}
+
+#[test]
+fn a_fleet_has_its_own_context_file_and_is_asked_for_by_name() {
+    let home = tempfile::tempdir().unwrap();
+    let own = home.path().join("hawser");
+    std::fs::create_dir_all(own.join("fleets")).unwrap();
+    for (file, args, name) in [
+        ("context.json", &["status"][..], "controller.hawser"),
+        // The only one's context serves its name, too.
+        ("context.json", &["--fleet", "acme", "status"], "acme.controller.hawser"),
+        ("fleets/beta.json", &["--fleet", "beta", "status"], "beta.controller.hawser"),
+    ] {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let written = context(&own, &format!("https://{address}"), &ca().1);
+        std::fs::rename(written, own.join(file)).unwrap();
+        let asked = asked_for(listener);
+        let ran = hawser(args)
+            .args(["--timeout", "2s"])
+            .env("XDG_CONFIG_HOME", home.path())
+            .output()
+            .unwrap();
+        assert_eq!(ran.status.code(), Some(4), "{}", String::from_utf8_lossy(&ran.stderr));
+        assert_eq!(asked.join().unwrap(), name);
+    }
+}
+
+#[test]
+fn a_context_of_another_fleet_and_what_is_no_name_are_wrong_use() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = context(folder.path(), "https://127.0.0.1:1", &ca().1);
+    let text = std::fs::read_to_string(&path).unwrap();
+    std::fs::write(&path, text.replacen('{', r#"{"fleet": "beta", "#, 1)).unwrap();
+    let path = path.to_str().unwrap();
+    let (code, _, err) = run(&["--context", path, "--fleet", "acme", "status"]);
+    assert_eq!(code, 2, "{err}");
+    assert!(err.contains("CONTEXT_FLEET") && err.contains("of the fleet beta, not acme"), "{err}");
+    for name in ["../beta", "Beta", "", "-a", "a.b"] {
+        let (code, _, err) = run(&["--context", path, &format!("--fleet={name}"), "status"]);
+        assert_eq!(code, 2, "{name}: {err}");
+        assert!(err.contains("fleet's name"), "{err}");
+    }
+}
+
 #[test]
 fn no_secret_is_shown_whatever_fails() {
     let folder = tempfile::tempdir().unwrap();

@@ -32,7 +32,7 @@ pub async fn serve(arguments: &[String]) -> ExitCode {
     if let [_, place, times] = arguments {
         let left = AtomicU32::new(times.parse().expect("a number"));
         let place = place.clone();
-        failpoint::install(move |passed| {
+        failpoint::install(move |passed, _| {
             // Abort ends the process as SIGKILL does: nothing is tidied up.
             if passed == place && left.fetch_sub(1, Ordering::Relaxed) == 1 {
                 std::process::abort();

@@ -9,6 +9,7 @@ mod status;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::middleware::from_fn_with_state;
 use hawser_proto::agent::v1::agent_link_server::AgentLinkServer;
 use hawser_proto::agent::v1::enrolment_server::EnrolmentServer;
 use hawser_proto::operator::v1::operator_server::OperatorServer;
@@ -33,8 +34,12 @@ const KEEPALIVE_WITHIN: Duration = Duration::from_secs(10);
 /// Until the answer begins; streams go on.
 const ANSWER_WITHIN: Duration = Duration::from_secs(60);
 
-/// All services of one listener.
-pub fn router(controller: &Arc<Controller>) -> Router {
+/// All services of one fleet; `rest` is all that is not gRPC, `beside` what does not depend on this fleet.
+pub fn router(
+    controller: &Arc<Controller>,
+    rest: axum::Router,
+    beside: Option<axum::Router>,
+) -> Router {
     let agents = AgentLinkServer::new(agent_link::Service::new(controller))
         .max_decoding_message_size(MAX_AGENT_BYTES);
     let enrolment = EnrolmentServer::new(enrolment::Service::new(controller))
@@ -45,6 +50,13 @@ pub fn router(controller: &Arc<Controller>) -> Router {
         .register_encoded_file_descriptor_set(hawser_proto::DESCRIPTORS)
         .build_v1()
         .expect("the descriptors are those of this build");
+    let own = Routes::from(rest)
+        .add_service(agents)
+        .add_service(enrolment)
+        .add_service(operators)
+        .add_service(reflection)
+        .into_axum_router()
+        .layer(from_fn_with_state(Arc::clone(controller), rest::while_served));
     Server::builder()
         .timeout(ANSWER_WITHIN)
         .max_concurrent_streams(MAX_STREAMS_PER_CONNECTION)
@@ -53,11 +65,5 @@ pub fn router(controller: &Arc<Controller>) -> Router {
         .http2_keepalive_timeout(Some(KEEPALIVE_WITHIN))
         // Browsers and curl come by HTTP/1.1 too.
         .accept_http1(true)
-        .add_routes(
-            Routes::from(rest::router(controller))
-                .add_service(agents)
-                .add_service(enrolment)
-                .add_service(operators)
-                .add_service(reflection),
-        )
+        .add_routes(Routes::from(beside.into_iter().fold(own, axum::Router::merge)))
 }

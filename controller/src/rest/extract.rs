@@ -7,8 +7,9 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode, header};
 use serde::de::DeserializeOwned;
 
+use super::by_path::ByPath;
 use super::problem::Problem;
-use super::session::COOKIE;
+use super::session::SessionCookie;
 use crate::grpc::PeerInfo;
 
 const CONSOLE_HEADER: &str = "hawser-console";
@@ -89,13 +90,11 @@ impl<S: Send + Sync> FromRequestParts<S> for Asker {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
-        let peer = parts.extensions.get::<PeerInfo>().ok_or_else(|| {
-            let detail = "the listener tells no peer".to_owned();
-            Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "PEER_UNKNOWN", detail, "")
-        })?;
+        let peer = parts.extensions.get::<PeerInfo>().ok_or_else(Problem::no_peer)?;
         let value = parts.headers.get(header::AUTHORIZATION).and_then(|v| v.to_str().ok());
         let token = value.and_then(crate::grpc::bearer_of).map(str::to_owned);
-        let credential = match (token, cookie(&parts.headers, COOKIE)) {
+        let ours = SessionCookie::of(parts.extensions.get::<ByPath>());
+        let credential = match (token, cookie(&parts.headers, &ours.name)) {
             (Some(token), _) => Credential::Token(token),
             (None, Some(session)) => {
                 // A browser sends the cookie by itself: only our own page may make it change something.

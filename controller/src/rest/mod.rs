@@ -3,6 +3,7 @@
 
 mod access;
 mod authority;
+mod by_path;
 mod certificates;
 mod change;
 mod document;
@@ -12,18 +13,22 @@ mod look;
 mod model;
 mod people;
 mod problem;
+mod served;
 mod session;
 mod trend;
 mod unread;
 mod watch;
 
+use std::convert::Infallible;
 use std::sync::Arc;
 
-use axum::extract::DefaultBodyLimit;
+use axum::extract::{DefaultBodyLimit, FromRequestParts};
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router, middleware};
+use utoipa::openapi::Server;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 use utoipa_axum::router::OpenApiRouter;
@@ -31,7 +36,10 @@ use utoipa_axum::routes;
 
 use crate::console;
 use crate::service::Controller;
+use by_path::ByPath;
+pub use by_path::Doors;
 use problem::{Problem, ProblemBody};
+pub use served::while_served;
 
 /// Bodies that are no document.
 const MAX_BODY_BYTES: usize = 64 << 10;
@@ -122,15 +130,16 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
     openapi
 }
 
-/// Everything but gRPC.
+/// Everything but gRPC, of one fleet.
 pub fn router(controller: &Arc<Controller>) -> Router {
     let api = Api { controller: Arc::clone(controller) };
     let (router, _) = documented().split_for_parts();
     let description = openapi();
-    let config = utoipa_swagger_ui::Config::new(["/openapi.json"]).validator_url("none");
+    // Relative, for those who come by path.
+    let config = utoipa_swagger_ui::Config::new(["../openapi.json"]).validator_url("none");
     let page = utoipa_swagger_ui::SwaggerUi::new("/docs").config(config);
     router
-        .route("/openapi.json", get(move || std::future::ready(Json(description.clone()))))
+        .route("/openapi.json", get(move |server: Here| server.describe(description.clone())))
         .fallback(nothing_here)
         .method_not_allowed_fallback(no_such_method)
         .layer(middleware::map_response(without_sniffing))
@@ -140,11 +149,31 @@ pub fn router(controller: &Arc<Controller>) -> Router {
         .merge(console::router())
 }
 
+/// Where the API is, as who asks sees it.
+struct Here(Option<ByPath>);
+
+impl<S: Send + Sync> FromRequestParts<S> for Here {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        Ok(Self(parts.extensions.get::<ByPath>().cloned()))
+    }
+}
+
+impl Here {
+    /// Without `servers` it is the root.
+    async fn describe(
+        self,
+        mut description: utoipa::openapi::OpenApi,
+    ) -> Json<utoipa::openapi::OpenApi> {
+        let server = self.0.map(|by_path| Server::new(by_path.prefix()));
+        description.servers = server.map(|server| vec![server]);
+        Json(description)
+    }
+}
+
 async fn nothing_here(uri: Uri, headers: HeaderMap) -> Response {
-    let grpc = headers
-        .get(header::CONTENT_TYPE)
-        .is_some_and(|value| value.as_bytes().starts_with(b"application/grpc"));
-    if grpc {
+    if is_grpc(&headers) {
         return tonic::Status::unimplemented(
             "METHOD_UNKNOWN: there is no such call; look at the reflection",
         )
@@ -154,6 +183,11 @@ async fn nothing_here(uri: Uri, headers: HeaderMap) -> Response {
     let detail = format!("there is nothing at {}", uri.path());
     Problem::new(StatusCode::NOT_FOUND, "ROUTE_UNKNOWN", detail, "look at /openapi.json")
         .into_response()
+}
+
+fn is_grpc(headers: &HeaderMap) -> bool {
+    let kind = headers.get(header::CONTENT_TYPE);
+    kind.is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"))
 }
 
 async fn no_such_method() -> Problem {

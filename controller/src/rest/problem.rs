@@ -53,6 +53,12 @@ impl Problem {
         Self { faults, ..Self::new(status, "DOCUMENT_FAULTY", detail, "mend its faults") }
     }
 
+    /// A request that did not come through our listener.
+    pub fn no_peer() -> Self {
+        let detail = "the listener tells no peer".to_owned();
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "PEER_UNKNOWN", detail, "")
+    }
+
     /// A part of the request that can't be read.
     pub fn unreadable(status: StatusCode, detail: String) -> Self {
         let code = match status {

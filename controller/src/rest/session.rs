@@ -1,21 +1,57 @@
 //! Signing in to the console: the token is sent once, a cookie that no script can read stands for it from then on.
 
+use std::convert::Infallible;
+
 use axum::Json;
-use axum::extract::State;
+use axum::extract::{FromRequestParts, State};
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::Api;
+use super::by_path::ByPath;
 use super::extract::{Asker, Body, asked_by_console};
 use super::problem::{Problem, ProblemBody};
 use crate::clock::now_unix_ms;
 use crate::service::Operation;
 
-/// `__Host-`: only over TLS, only from this host, for every path (RFC 6265bis).
-pub const COOKIE: &str = "__Host-hawser";
-const ATTRIBUTES: &str = "Path=/; Secure; HttpOnly; SameSite=Strict";
+const HOW: &str = "Secure; HttpOnly; SameSite=Strict";
+
+/// The cookie of a fleet as the browser knows it.
+pub struct SessionCookie {
+    pub name: String,
+    path: String,
+}
+
+impl SessionCookie {
+    /// `__Host-`: only over TLS, only from this host, for every path. By path it is for what is below that, and has the fleet in its name: a browser sends the
+    /// first fleet's to every path, too. `__Secure-`: only over TLS (RFC 6265bis).
+    pub fn of(by_path: Option<&ByPath>) -> Self {
+        match by_path {
+            None => Self { name: "__Host-hawser".to_owned(), path: "/".to_owned() },
+            Some(by_path) => Self {
+                name: format!("__Secure-hawser-{}", by_path.fleet()),
+                path: format!("{}/", by_path.prefix()),
+            },
+        }
+    }
+
+    fn set(&self, text: &str, age_s: u64) -> HeaderValue {
+        let Self { name, path } = self;
+        let cookie = format!("{name}={text}; Max-Age={age_s}; Path={path}; {HOW}");
+        HeaderValue::try_from(cookie).expect("base64, digits and a fleet's name")
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for SessionCookie {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        Ok(Self::of(parts.extensions.get::<ByPath>()))
+    }
+}
 
 #[derive(Clone, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -56,6 +92,7 @@ fn session(api: &Api, by: crate::service::Principal, ends_unix_ms: u64) -> Sessi
 pub async fn sign_in(
     State(api): State<Api>,
     asker: Asker,
+    cookie: SessionCookie,
     headers: HeaderMap,
     Body(asked): Body<SignIn>,
 ) -> Result<Response, Problem> {
@@ -64,8 +101,7 @@ pub async fn sign_in(
     let by = api.controller.admit(token, asker.from, Operation::GetStatus).await?;
     let opened = api.controller.open_session(&by).await?;
     let age_s = opened.ends_unix_ms.saturating_sub(now_unix_ms()) / 1_000;
-    let cookie = format!("{COOKIE}={}; Max-Age={age_s}; {ATTRIBUTES}", opened.text);
-    let cookie = HeaderValue::try_from(cookie).expect("base64 and digits");
+    let cookie = cookie.set(&opened.text, age_s);
     Ok(([(header::SET_COOKIE, cookie)], Json(session(&api, by, opened.ends_unix_ms)))
         .into_response())
 }
@@ -88,10 +124,12 @@ pub async fn who(State(api): State<Api>, asker: Asker) -> Result<Json<Session>, 
     (status = "4XX", body = ProblemBody, content_type = "application/problem+json"),
     (status = "5XX", body = ProblemBody, content_type = "application/problem+json"),
 ))]
-pub async fn sign_out(State(api): State<Api>, asker: Asker) -> Result<Response, Problem> {
+pub async fn sign_out(
+    State(api): State<Api>,
+    asker: Asker,
+    cookie: SessionCookie,
+) -> Result<Response, Problem> {
     api.admit(&asker, Operation::GetStatus).await?;
     api.close_session(&asker);
-    let cookie = HeaderValue::try_from(format!("{COOKIE}=; Max-Age=0; {ATTRIBUTES}"));
-    let cookie = cookie.expect("a literal");
-    Ok((StatusCode::NO_CONTENT, [(header::SET_COOKIE, cookie)]).into_response())
+    Ok((StatusCode::NO_CONTENT, [(header::SET_COOKIE, cookie.set("", 0))]).into_response())
 }

@@ -1,4 +1,4 @@
-//! Metrics: what must be counted as it happens, and a snapshot of everything live when somebody asks.
+//! Metrics of one fleet: what must be counted as it happens, and all that is live when somebody asks.
 
 mod tally;
 #[cfg(test)]
@@ -12,7 +12,7 @@ use foldhash::fast::RandomState;
 use hawser_proto::config::v1::{GenerationId, Uplink};
 use hawser_telemetry::catalogue as c;
 use hawser_telemetry::catalogue::Scope;
-use hawser_telemetry::{PathNames, PathRow, SetId, Snapshot, Source, put_paths};
+use hawser_telemetry::{PathNames, PathRow, SetId, Snapshot, put_paths};
 
 use super::Controller;
 use super::index::EdgeLive;
@@ -22,46 +22,30 @@ pub(super) use tally::Metrics;
 
 type Live = BTreeMap<String, EdgeLive>;
 
-/// Asks the controller, for as long as there is one.
-pub fn source(controller: &Arc<Controller>, max_series: u32) -> Source {
-    let controller = Arc::downgrade(controller);
-    let max_series = usize::try_from(max_series).unwrap_or(usize::MAX);
-    Arc::new(move || {
-        let controller = controller.clone();
-        Box::pin(async move {
-            let controller = controller.upgrade()?;
-            let snapshot = move || controller.snapshot(max_series);
-            // Of a large fleet it takes a while.
-            tokio::task::spawn_blocking(snapshot).await.ok()
-        })
-    })
-}
-
 impl Controller {
-    fn snapshot(&self, max_series: usize) -> Snapshot {
+    /// Puts all that is told of the fleet, which is the snapshot's present one. The series of its paths are at most `max_series`, or there are none.
+    pub fn put_metrics(&self, snapshot: &mut Snapshot, max_series: usize) {
         let state = self.state();
         let oldest = self.oldest_fresh();
-        let mut snapshot = Snapshot::default();
         self.metrics.retain(|edge| state.edges.contains_key(edge));
         self.index.with_all(|live| {
-            self.put_fleet(&mut snapshot, &state, live);
+            self.put_fleet(snapshot, &state, live);
             for (name, edge) in &state.edges {
                 let own = snapshot.set(Scope::Site, &[&edge.config.site, name]);
-                self.put_edge(&mut snapshot, own, name, edge, live.get(name));
+                self.put_edge(snapshot, own, name, edge, live.get(name));
                 let heard = live.get(name).filter(|live| live.last_seen_unix_ms >= oldest);
-                put_uplinks(&mut snapshot, name, edge, heard);
+                put_uplinks(snapshot, name, edge, heard);
             }
-            put_paths(&mut snapshot, &path_rows(&state, live, oldest), max_series);
+            put_paths(snapshot, &path_rows(&state, live, oldest), max_series);
         });
-        self.put_moves(&mut snapshot, &state);
-        self.put_ike_tunnels(&mut snapshot, &state);
-        self.put_own(&mut snapshot);
-        snapshot
+        self.put_moves(snapshot, &state);
+        self.put_ike_tunnels(snapshot, &state);
+        self.put_own(snapshot);
     }
 
     fn put_fleet(&self, snapshot: &mut Snapshot, state: &FleetState, live: &Live) {
-        let process = Snapshot::PROCESS;
-        snapshot.put(&c::FLEET_REVISION, process, &[], state.revision as f64);
+        let fleet = snapshot.fleet();
+        snapshot.put(&c::FLEET_REVISION, fleet, &[], state.revision as f64);
         let of_fleet = || state.edges.iter().map(|(name, edge)| (edge, live.get(name)));
         let count = |is: fn(&EdgeState, &EdgeLive) -> bool| {
             of_fleet().filter(|(edge, live)| live.is_some_and(|live| is(edge, live))).count()
@@ -72,10 +56,10 @@ impl Controller {
             ("connected", count(|_, live| live.connected())),
             ("converged", count(|edge, live| live.applied() == edge.desired.id)),
         ] {
-            snapshot.put(&c::CONTROLLER_EDGES, process, &[name], count as f64);
+            snapshot.put(&c::CONTROLLER_EDGES, fleet, &[name], count as f64);
         }
         let streams = live.values().filter(|live| live.connected()).count();
-        snapshot.put(&c::CONTROLLER_STREAMS, process, &[], streams as f64);
+        snapshot.put(&c::CONTROLLER_STREAMS, fleet, &[], streams as f64);
     }
 
     fn put_edge(
@@ -133,20 +117,18 @@ impl Controller {
     }
 
     fn put_own(&self, snapshot: &mut Snapshot) {
-        let process = Snapshot::PROCESS;
+        let fleet = snapshot.fleet();
         let times = self.metrics.store_times();
         for (name, histogram) in [("get", &times.get), ("range", &times.range), ("txn", &times.txn)]
         {
-            snapshot.put_histogram(&c::CONTROLLER_STORE, process, &[name], histogram.read());
+            snapshot.put_histogram(&c::CONTROLLER_STORE, fleet, &[name], histogram.read());
         }
         for (name, histogram) in self.metrics.pushes() {
-            snapshot.put_histogram(&c::CONTROLLER_PUSH, process, &[name], histogram.read());
+            snapshot.put_histogram(&c::CONTROLLER_PUSH, fleet, &[name], histogram.read());
         }
         for (name, count) in self.counters.snapshot() {
-            snapshot.put(&c::CONTROLLER_COUNTS, process, &[&name], count as f64);
+            snapshot.put(&c::CONTROLLER_COUNTS, fleet, &[&name], count as f64);
         }
-        let uptime = self.started.elapsed().as_secs_f64();
-        snapshot.put(&c::CONTROLLER_UPTIME, process, &[], uptime);
     }
 }
 

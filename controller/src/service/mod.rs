@@ -57,7 +57,6 @@ pub use self::explain::Question;
 pub use self::facts::Facts;
 pub use self::generation::Generation;
 pub use self::intent::{Applied, Document, Expected, Proposal};
-pub use self::metrics::source as metrics_source;
 pub use self::record::Reading;
 pub use self::requests::{KeptAnswer, Keyed};
 pub use self::revocations::{Revocations, RevokedNow};
@@ -207,6 +206,11 @@ impl Controller {
 
     pub fn stopping(&self) -> &CancellationToken {
         &self.stop
+    }
+
+    /// Its store failed, and it was stopped for that.
+    pub fn has_failed(&self) -> bool {
+        self.stop.is_cancelled() && self.store.has_failed()
     }
 
     /// From now on spans go there.

@@ -7,7 +7,6 @@ use std::sync::{Mutex, MutexGuard, OnceLock};
 
 use hawser_controller_core::trend::{self, Bounds, Dropped, End, Key, Point, State};
 use hawser_proto::agent::v1::{PathSample, PathState};
-use hawser_telemetry::Past;
 
 pub use self::past::LongStore;
 use super::state::{FleetState, PathEndInfo};
@@ -27,7 +26,7 @@ const MAX_PAGE: usize = 5_000;
 pub struct Trends {
     rings: Mutex<trend::Trends>,
     /// Where older figures are.
-    past: OnceLock<Past>,
+    past: OnceLock<past::Reach>,
 }
 
 impl Default for Trends {

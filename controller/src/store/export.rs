@@ -36,11 +36,11 @@ pub fn write(
 ) -> Result<PathBuf, StoreError> {
     let path = dir.join(format!("export-{revision:020}.hwx"));
     let partial = dir.join("partial.tmp");
-    failpoint::pass("export-begun");
+    failpoint::pass("export-begun", dir);
     write_file(&partial, revision, pairs).map_err(|e| file_error("writing", &partial, e))?;
-    failpoint::pass("export-written");
+    failpoint::pass("export-written", dir);
     fs::rename(&partial, &path).map_err(|e| file_error("naming", &path, e))?;
-    failpoint::pass("export-named");
+    failpoint::pass("export-named", dir);
     sync_dir(dir).map_err(|e| file_error("syncing", dir, e))?;
     let mut all = list(dir)?;
     while all.len() > KEPT {

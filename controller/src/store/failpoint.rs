@@ -1,8 +1,9 @@
-//! Named places in the store's writer where a test may end the process. Nothing is installed in a controller.
+//! Named places in the store's writer where a test may end the process, or that store alone. Nothing is installed in a controller.
 
+use std::path::Path;
 use std::sync::OnceLock;
 
-type Hook = Box<dyn Fn(&str) + Send + Sync>;
+type Hook = Box<dyn Fn(&str, &Path) + Send + Sync>;
 
 static HOOK: OnceLock<Hook> = OnceLock::new();
 
@@ -17,14 +18,14 @@ pub const ALL: [&str; 7] = [
     "export-named",
 ];
 
-/// Calls this at each place from now on; once per process.
-pub fn install(hook: impl Fn(&str) + Send + Sync + 'static) {
+/// Calls this at each place from now on, with the place and the folder of the store's exports; once per process. A panic ends the store.
+pub fn install(hook: impl Fn(&str, &Path) + Send + Sync + 'static) {
     // A second one is a mistake of the test, and the first stands.
     let _ = HOOK.set(Box::new(hook));
 }
 
-pub(super) fn pass(place: &str) {
+pub(super) fn pass(place: &str, exports: &Path) {
     if let Some(hook) = HOOK.get() {
-        hook(place);
+        hook(place, exports);
     }
 }

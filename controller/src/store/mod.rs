@@ -22,7 +22,7 @@ use tokio::sync::broadcast;
 pub use self::choice::{StoreChoice, StoreFlags};
 pub use self::etcd::{Access, EtcdOptions, EtcdStore};
 pub use self::recovery::OpenReport;
-pub use self::sled::SledStore;
+pub use self::sled::{SledStore, hold};
 pub use self::timed::{StoreTimes, TimedStore};
 
 /// Largest value: sled never reclaims what it puts into its blob folder (128 KiB and more), etcd

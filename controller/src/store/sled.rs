@@ -56,7 +56,7 @@ impl std::fmt::Debug for SledStore {
 impl SledStore {
     /// Opens or creates `data/store`, with exports in `data/exports`. Blocks.
     pub fn open(data: &Path) -> Result<(Self, OpenReport), StoreError> {
-        let lock = lock(&data.join("lock"))?;
+        let lock = hold(data)?;
         let (dir, exports) = (data.join("store"), data.join("exports"));
         fs::create_dir_all(&exports).map_err(|e| file_error("creating", &exports, e))?;
         let (db, report) = recovery::open(&dir, &exports)?;
@@ -279,10 +279,10 @@ impl Writer {
         }
         if !changes.is_empty() {
             batch.insert(REVISION_KEY, &revision.to_be_bytes());
-            failpoint::pass("write-begun");
+            failpoint::pass("write-begun", &self.exports);
             self.db.apply_batch(batch).map_err(database("writing"))?;
             self.revision = revision;
-            failpoint::pass("write-applied");
+            failpoint::pass("write-applied", &self.exports);
         }
         let outcome = TxnOutcome { succeeded, revision: self.revision, gets };
         Ok((outcome, changes))
@@ -305,9 +305,9 @@ impl Writer {
 
     fn sync(&mut self) -> Result<(), StoreError> {
         self.db.flush().map_err(database("flushing"))?;
-        failpoint::pass("write-flushed");
+        failpoint::pass("write-flushed", &self.exports);
         self.file.sync_data().map_err(|e| file_error("syncing", Path::new("db"), e))?;
-        failpoint::pass("write-synced");
+        failpoint::pass("write-synced", &self.exports);
         Ok(())
     }
 
@@ -368,6 +368,11 @@ fn garbled(key: &[u8]) -> StoreError {
 
 fn database(doing: &'static str) -> impl Fn(sled::Error) -> StoreError {
     move |source| StoreError::Database { doing, source }
+}
+
+/// Keeps others from the store of this folder for as long as it is held.
+pub fn hold(data: &Path) -> Result<File, StoreError> {
+    lock(&data.join("lock"))
 }
 
 fn lock(path: &Path) -> Result<File, StoreError> {

@@ -6,14 +6,16 @@ use hawser_controller::init;
 use hawser_controller::store::StoreChoice;
 use hawser_proto::operator::v1::operator_client::OperatorClient;
 use hawser_proto::operator::v1::*;
+use hawser_telemetry::{LogSink, TelemetryFlags};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
 
 use crate::harness::*;
 
-const FIXED: &str = "controller.hawser";
+pub const FIXED: &str = "controller.hawser";
 
 /// acme first, beta beside it, both served at one port.
-async fn two() -> (Lab, Admin) {
+pub async fn two() -> (Lab, Admin) {
     let mut lab = Lab::with_fleet().await;
     let made = init::add_fleet(&lab.data(), "beta", Vec::new(), &StoreChoice::Sled)
         .await
@@ -24,12 +26,12 @@ async fn two() -> (Lab, Admin) {
     (lab, beta)
 }
 
-fn beta_data(lab: &Lab) -> PathBuf {
+pub fn beta_data(lab: &Lab) -> PathBuf {
     lab.data().join("fleets/beta")
 }
 
 /// Trusting `ca`, asking for `name`.
-async fn reach(lab: &Lab, ca: &Admin, name: &str, keys: Option<&EdgeKeys>) -> Option<Channel> {
+pub async fn reach(lab: &Lab, ca: &Admin, name: &str, keys: Option<&EdgeKeys>) -> Option<Channel> {
     let mut tls =
         ClientTlsConfig::new().ca_certificate(Certificate::from_pem(&ca.ca_pem)).domain_name(name);
     if let Some(keys) = keys {
@@ -40,7 +42,7 @@ async fn reach(lab: &Lab, ca: &Admin, name: &str, keys: Option<&EdgeKeys>) -> Op
     endpoint.tls_config(tls).unwrap().connect().await.ok()
 }
 
-async fn operator_of(lab: &Lab, ca: &Admin, name: &str, token: &str) -> Operator {
+pub async fn operator_of(lab: &Lab, ca: &Admin, name: &str, token: &str) -> Operator {
     let channel = reach(lab, ca, name, None).await.expect("a connection");
     OperatorClient::with_interceptor(channel, Bearer(token.to_owned()))
 }
@@ -151,4 +153,56 @@ async fn a_fleet_is_added_once_and_under_a_proper_name() {
             "{name}"
         );
     }
+}
+
+/// What Prometheus gets.
+pub async fn scrape(lab: &Lab) -> String {
+    let flags = TelemetryFlags {
+        metrics_listen: Some(([127, 0, 0, 1], 0).into()),
+        ..TelemetryFlags::default()
+    };
+    let running = lab.running.as_ref().expect("running");
+    let address =
+        running.tell(&flags, &LogSink::default()).await.expect("told").expect("an address");
+    let mut socket = tokio::net::TcpStream::connect(address).await.expect("it listens");
+    socket.write_all(b"GET /metrics HTTP/1.1\r\nhost: x\r\n\r\n").await.expect("asked");
+    let mut answer = String::new();
+    socket.read_to_string(&mut answer).await.expect("an answer");
+    answer
+}
+
+fn has(told: &str, line: &str) -> bool {
+    told.lines().any(|told| told == line)
+}
+
+#[tokio::test]
+async fn every_fleet_is_told_under_its_name_and_one_that_is_not_served_as_such() {
+    let (mut lab, beta) = two().await;
+    let mut operator = operator_of(&lab, &beta, "beta.controller.hawser", &beta.token).await;
+    apply(&mut operator, &fleet(&[("fleet: acme", "fleet: beta")])).await;
+    apply(&mut operator, &fleet(&[("fleet: acme", "fleet: beta"), ("cost: 21", "cost: 31")])).await;
+    assert!(reach(&lab, &lab.admin, "gamma.controller.hawser", None).await.is_none());
+    let told = scrape(&lab).await;
+    for line in [
+        r#"hawser_fleet_served{fleet="acme"} 1"#,
+        r#"hawser_fleet_served{fleet="beta"} 1"#,
+        r#"hawser_fleet_revision{fleet="acme"} 1"#,
+        r#"hawser_fleet_revision{fleet="beta"} 2"#,
+        r#"hawser_controller_edges{fleet="beta",state="known"} 3"#,
+        r#"hawser_edge_connected{fleet="acme",site="b1",edge="b1-1"} 0"#,
+        r#"hawser_edge_connected{fleet="beta",site="b1",edge="b1-1"} 0"#,
+        r#"hawser_controller_unknown_fleet_names_total{by="tls"} 1"#,
+        r#"hawser_controller_unknown_fleet_names_total{by="path"} 0"#,
+    ] {
+        assert!(has(&told, line), "{line} is not in\n{told}");
+    }
+    assert_eq!(told.matches("# TYPE hawser_fleet_revision ").count(), 1, "one head for all");
+
+    lab.stop().await;
+    std::fs::write(beta_data(&lab).join("pki/intermediate.pem"), "damaged").unwrap();
+    lab.restart().await;
+    let told = scrape(&lab).await;
+    assert!(has(&told, r#"hawser_fleet_served{fleet="acme"} 1"#), "{told}");
+    assert!(has(&told, r#"hawser_fleet_served{fleet="beta"} 0"#), "{told}");
+    assert!(!told.contains(r#"hawser_fleet_revision{fleet="beta"}"#), "{told}");
 }

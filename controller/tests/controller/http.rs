@@ -4,13 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer, ServerName};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use crate::harness::Lab;
+use crate::harness::{Admin, EdgeKeys, Lab};
 
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -55,23 +55,37 @@ impl Answer {
 pub struct Http {
     port: u16,
     connector: TlsConnector,
+    name: String,
     token: String,
 }
 
 impl Http {
     pub fn new(lab: &Lab, token: &str) -> Self {
+        Self::to(lab, &lab.admin, "controller.hawser", None, token)
+    }
+
+    /// Trusting that fleet's CA, asking for `name`, with an edge's certificate if there is one.
+    pub fn to(lab: &Lab, ca: &Admin, name: &str, keys: Option<&EdgeKeys>, token: &str) -> Self {
         let mut roots = rustls::RootCertStore::empty();
-        for der in CertificateDer::pem_slice_iter(lab.admin.ca_pem.as_bytes()) {
+        for der in CertificateDer::pem_slice_iter(ca.ca_pem.as_bytes()) {
             roots.add(der.expect("a certificate")).expect("a root");
         }
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let config = rustls::ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .expect("versions")
-            .with_root_certificates(roots)
-            .with_no_client_auth();
+            .with_root_certificates(roots);
+        let config = match keys {
+            None => config.with_no_client_auth(),
+            Some(keys) => {
+                let chain = keys.chain.iter().map(|der| der.clone().into()).collect();
+                let key = PrivatePkcs8KeyDer::from(keys.key.serialize_der()).into();
+                config.with_client_auth_cert(chain, key).expect("an identity")
+            }
+        };
         let connector = TlsConnector::from(Arc::new(config));
-        Self { port: lab.port(), connector, token: token.to_owned() }
+        let (name, token) = (name.to_owned(), token.to_owned());
+        Self { port: lab.port(), connector, name, token }
     }
 
     async fn send(
@@ -81,9 +95,19 @@ impl Http {
         headers: &[(&str, &str)],
         body: &[u8],
     ) -> TlsStream<TcpStream> {
+        self.try_send(method, path, headers, body).await.expect("a handshake")
+    }
+
+    async fn try_send(
+        &self,
+        method: Method,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &[u8],
+    ) -> std::io::Result<TlsStream<TcpStream>> {
         let stream = TcpStream::connect(("127.0.0.1", self.port)).await.expect("a connection");
-        let name = ServerName::try_from("controller.hawser").expect("a name");
-        let mut stream = self.connector.connect(name, stream).await.expect("a handshake");
+        let name = ServerName::try_from(self.name.clone()).expect("a name");
+        let mut stream = self.connector.connect(name, stream).await?;
         let method = method.name().to_uppercase();
         let mut head = format!(
             "{method} {path} HTTP/1.1\r\nhost: controller\r\nconnection: close\r\ncontent-length: {}\r\n",
@@ -96,10 +120,18 @@ impl Http {
             head.push_str(&format!("{key}: {value}\r\n"));
         }
         head.push_str("\r\n");
-        stream.write_all(head.as_bytes()).await.expect("sent");
         // A server that refuses early need not read it all.
+        let _ = stream.write_all(head.as_bytes()).await;
         let _ = stream.write_all(body).await;
-        stream
+        Ok(stream)
+    }
+
+    /// The connection is refused, before or after its handshake seems to be done (TLS 1.3).
+    pub async fn is_refused(&self, method: Method, path: &str) -> bool {
+        let Ok(mut stream) = self.try_send(method, path, &[], b"").await else { return true };
+        let mut octet = [0; 1];
+        let read = tokio::time::timeout(PATIENCE, stream.read(&mut octet)).await;
+        !matches!(read.expect("an end in time"), Ok(1..))
     }
 
     pub async fn ask(

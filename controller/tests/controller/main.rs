@@ -1,6 +1,8 @@
 //! The real controller on loopback: real TLS, real certificates, real clients, a folder of its own.
 
+mod across;
 mod authority;
+mod by_path;
 mod capabilities;
 mod certificates;
 mod console;
@@ -11,6 +13,7 @@ mod etcd;
 #[path = "../store/server.rs"]
 mod etcd_server;
 mod explain;
+mod failed_store;
 mod fleets;
 mod generations;
 mod harness;

@@ -10,7 +10,7 @@ use crate::harness::*;
 use crate::http::{Http, Method};
 
 /// Helpers without a client of any one call.
-mod raw {
+pub mod raw {
     use bytes::{Buf, BufMut};
     use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
     use tonic::{Request, Status};
@@ -125,7 +125,7 @@ async fn every_call_by_every_role_is_allowed_or_refused_as_the_table_says() {
 }
 
 /// Routes of REST with the operation that each is, and a body that changes nothing.
-const ROUTES: [(Method, &str, &str, Operation); 34] = [
+pub const ROUTES: [(Method, &str, &str, Operation); 34] = [
     (Method::Get, "/v1/status", "", Operation::GetStatus),
     (Method::Get, "/v1/fleet", "", Operation::GetFleet),
     (Method::Put, "/v1/fleet", "no: document", Operation::Apply),

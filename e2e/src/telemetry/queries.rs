@@ -51,10 +51,15 @@ fn of_dashboard(dashboard: &Value) -> Vec<Panel> {
         .collect()
 }
 
-/// As Grafana fills it in, with every site, path and class chosen.
+/// As Grafana fills it in, with the fleet and every site, path and class chosen.
 fn filled(query: &str) -> String {
-    let variables =
-        [("$__rate_interval", "20s"), ("$site", ".*"), ("$path", ".*"), ("$class", ".*")];
+    let variables = [
+        ("$__rate_interval", "20s"),
+        ("$fleet", "acme"),
+        ("$site", ".*"),
+        ("$path", ".*"),
+        ("$class", ".*"),
+    ];
     variables.iter().fold(query.to_owned(), |query, (name, value)| query.replace(name, value))
 }
 

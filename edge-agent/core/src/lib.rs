@@ -6,6 +6,7 @@
 
 pub mod bucket;
 pub mod config;
+pub mod departures;
 pub mod doctor;
 pub mod endpoint;
 pub mod generation;

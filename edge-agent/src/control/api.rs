@@ -47,6 +47,8 @@ pub struct Order {
     pub id: GenerationId,
     pub reason: ApplyReason,
     pub state: Arc<EdgeState>,
+    /// What was in force before, as far as peers may still key by it.
+    pub former: Option<Arc<EdgeState>>,
     /// The push that brought it.
     pub trace: Option<TraceContext>,
     /// As received: a serialised `hawser.config.v1.EdgeConfig`.
@@ -59,6 +61,8 @@ pub struct Order {
 #[derive(Debug)]
 pub struct RevertOrder {
     pub to: Option<(GenerationId, Arc<EdgeState>)>,
+    /// As in [`Order`].
+    pub former: Option<Arc<EdgeState>>,
     pub reply: OrderReply,
 }
 
@@ -94,6 +98,7 @@ pub struct ControlHandle {
     pub(super) generations: watch::Receiver<Arc<GenerationState>>,
     pub(super) status: watch::Receiver<LinkStatus>,
     pub(super) lists: mpsc::Sender<Vec<u8>>,
+    pub(super) settled: Arc<watch::Sender<Option<GenerationId>>>,
     pub(super) stop: CancellationToken,
 }
 
@@ -132,6 +137,11 @@ impl ControlHandle {
     /// A revocation list that a peer has brought, as it was received. `false`: too many wait already.
     pub fn revocation_list(&self, list: Vec<u8>) -> bool {
         self.lists.try_send(list).is_ok()
+    }
+
+    /// All peers key by what this generation wants: what was before it need not be remembered any more.
+    pub fn peers_settled(&self, id: GenerationId) {
+        self.settled.send_replace(Some(id));
     }
 
     /// As persisted.

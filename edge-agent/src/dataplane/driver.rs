@@ -57,8 +57,14 @@ struct Segment {
 
 #[derive(Debug, Default)]
 struct Uplink {
-    sockets: Vec<Arc<UplinkSocket>>,
-    handoffs: Vec<Arc<Handoff>>,
+    receivers: Vec<Receiver>,
+}
+
+/// A socket, its reader, and with several lanes a thread for each.
+#[derive(Debug)]
+struct Receiver {
+    socket: Arc<UplinkSocket>,
+    handoff: Option<Arc<Handoff>>,
     threads: Vec<JoinHandle<()>>,
 }
 
@@ -142,23 +148,38 @@ impl UserspaceDataPlane {
         Ok(Worker { stop, thread: thread::Builder::new().name(name).spawn(run)? })
     }
 
-    /// The threads of a socket. On an error those that were started before it are in `uplink`.
-    fn start_receiver(&self, socket: &Arc<UplinkSocket>, uplink: &mut Uplink) -> io::Result<()> {
-        let (lanes, id) = (self.shared.lanes.count(), socket.uplink);
+    fn start_receiver(&self, spec: &UplinkSpec, family: Family) -> io::Result<Receiver> {
+        let socket = Arc::new(UplinkSocket::new(spec, family)?);
+        // Here and not only in the thread, so that it can send as soon as the call is back.
+        socket.ensure_open(&self.shared);
+        let lanes = self.shared.lanes.count();
         let handoff = (lanes > 1).then(|| Arc::new(Handoff::new(lanes)));
-        if let Some(handoff) = &handoff {
-            uplink.handoffs.push(handoff.clone());
-            for lane in 0..lanes {
+        let mut started = Receiver { socket, handoff, threads: Vec::new() };
+        match self.start_threads(&mut started) {
+            Ok(()) => Ok(started),
+            Err(error) => {
+                started.tell();
+                started.join();
+                Err(error)
+            }
+        }
+    }
+
+    fn start_threads(&self, receiver: &mut Receiver) -> io::Result<()> {
+        let id = receiver.socket.uplink;
+        if let Some(handoff) = &receiver.handoff {
+            for lane in 0..self.shared.lanes.count() {
                 let (shared, handoff) = (self.shared.clone(), handoff.clone());
                 let run = move || ingress::run_lane(&shared, &handoff, lane);
                 let name = format!("uplink-{id}.{lane}");
-                uplink.threads.push(thread::Builder::new().name(name).spawn(run)?);
+                receiver.threads.push(thread::Builder::new().name(name).spawn(run)?);
             }
         }
-        let (shared, socket) = (self.shared.clone(), socket.clone());
+        let (shared, socket) = (self.shared.clone(), receiver.socket.clone());
+        let handoff = receiver.handoff.clone();
         let run = move || ingress::run(&shared, &socket, handoff.as_deref());
         let name = format!("uplink-{id}");
-        uplink.threads.push(thread::Builder::new().name(name).spawn(run)?);
+        receiver.threads.push(thread::Builder::new().name(name).spawn(run)?);
         Ok(())
     }
 
@@ -190,7 +211,8 @@ impl UserspaceDataPlane {
     }
 
     fn publish_sockets(&self, control: &Control) {
-        let sockets = control.uplinks.values().flat_map(|uplink| &uplink.sockets);
+        let receivers = control.uplinks.values().flat_map(|uplink| &uplink.receivers);
+        let sockets = receivers.map(|receiver| &receiver.socket);
         let sockets = sockets.map(|socket| ((socket.uplink, socket.family), socket.clone()));
         self.shared.sockets.store(Arc::new(sockets.collect()));
     }
@@ -213,9 +235,35 @@ impl Segment {
 }
 
 impl Uplink {
+    /// Those that are what `spec` wants; the rest ends.
+    fn keep(self, spec: &UplinkSpec) -> Uplink {
+        let (kept, ended) = self.receivers.into_iter().partition(|receiver| receiver.serves(spec));
+        Uplink { receivers: ended }.end();
+        Uplink { receivers: kept }
+    }
+
+    fn has(&self, family: Family) -> bool {
+        self.receivers.iter().any(|receiver| receiver.socket.family == family)
+    }
+
     fn end(self) {
-        self.sockets.iter().for_each(|socket| socket.stop.tell());
-        self.handoffs.iter().for_each(|handoff| handoff.close());
+        self.receivers.iter().for_each(Receiver::tell);
+        self.receivers.into_iter().for_each(Receiver::join);
+    }
+}
+
+impl Receiver {
+    fn serves(&self, spec: &UplinkSpec) -> bool {
+        self.socket.serves(spec) && !self.threads.iter().any(JoinHandle::is_finished)
+    }
+
+    /// Its threads end soon.
+    fn tell(&self) {
+        self.socket.stop.tell();
+        self.handoff.iter().for_each(|handoff| handoff.close());
+    }
+
+    fn join(self) {
         for thread in self.threads {
             // As above.
             let _ = thread.join();
@@ -392,30 +440,29 @@ impl DataPlane for UserspaceDataPlane {
         let place = || format!("uplink {} ({})", uplink.id, uplink.interface);
         let refuse = |fault: &str| DataPlaneError::Spec { place: place(), fault: fault.into() };
         check_interface(&uplink.interface).map_err(refuse)?;
-        self.remove_uplink(uplink.id);
         let fault = |source| DataPlaneError::Device {
             name: uplink.interface.clone(),
             operation: "starting its receiver",
             source,
         };
-        let mut started = Uplink::default();
+        let mut control = self.lock();
+        // A socket that goes on loses nothing of what waits in it.
+        let mut started = control.uplinks.remove(&uplink.id).unwrap_or_default().keep(&uplink);
         for (family, wanted) in [(Family::V4, uplink.v4), (Family::V6, uplink.v6)] {
-            if !wanted {
+            if !wanted || started.has(family) {
                 continue;
             }
-            let socket = Arc::new(UplinkSocket::new(&uplink, family).map_err(fault)?);
-            // Here and not only in the thread, so that it can send as soon as the call is back.
-            socket.ensure_open(&self.shared);
-            started.sockets.push(socket.clone());
-            if let Err(error) = self.start_receiver(&socket, &mut started) {
-                started.end();
-                return Err(fault(error));
+            match self.start_receiver(&uplink, family) {
+                Ok(receiver) => started.receivers.push(receiver),
+                Err(error) => {
+                    self.publish_sockets(&control);
+                    started.end();
+                    return Err(fault(error));
+                }
             }
         }
-        let mut control = self.lock();
-        let replaced = control.uplinks.insert(uplink.id, started);
+        control.uplinks.insert(uplink.id, started);
         self.publish_sockets(&control);
-        replaced.into_iter().for_each(Uplink::end);
         Ok(())
     }
 

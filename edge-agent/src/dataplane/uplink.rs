@@ -73,6 +73,15 @@ impl UplinkSocket {
         })
     }
 
+    /// It is what the spec wants of its family.
+    pub(super) fn serves(&self, spec: &UplinkSpec) -> bool {
+        let wanted = match self.family {
+            Family::V4 => spec.v4,
+            Family::V6 => spec.v6,
+        };
+        wanted && self.interface == spec.interface && self.port == spec.port
+    }
+
     pub(super) fn is_open(&self) -> bool {
         self.open.load().is_some()
     }

@@ -8,7 +8,7 @@ use hawser_edge_core::doctor::{Agent, Charon as CharonFacts, PathFacts, Rights};
 use nix::sys::socket::{getsockopt, sockopt};
 
 use super::Asked;
-use crate::control::local::{self, AskError, LocalAnswer, PathView, QueryKind, SOCKET};
+use crate::control::local::{self, AskError, DEPARTING, LocalAnswer, PathView, QueryKind, SOCKET};
 use crate::ike::Charon;
 
 const CAP_NET_BIND_SERVICE: u32 = 10;
@@ -18,7 +18,11 @@ const CAP_NET_RAW: u32 = 13;
 /// `None`: none runs.
 pub(super) fn ask(state_dir: &Path) -> Option<Agent> {
     match local::ask(state_dir, &QueryKind::Paths) {
-        Ok(LocalAnswer::Paths(paths)) => Some(Agent { paths: paths.iter().map(path).collect() }),
+        Ok(LocalAnswer::Paths(paths)) => {
+            // What is about to be gone is not missed.
+            let stays = paths.iter().filter(|view| view.state != DEPARTING);
+            Some(Agent { paths: stays.map(path).collect() })
+        }
         Err(AskError::NoAgent { .. }) => None,
         // It runs, and has no time or another version.
         _ => Some(Agent::default()),

@@ -1,14 +1,15 @@
 //! Makes a generation true: host first (what guards), then sockets and table, then the host's ways in, then keys,
 //! probes and selection. The host's part runs in a task of its own and reports back here.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use hawser_edge_core::config::{EdgeState, Fault, Path, Tunnel, Uplink};
+use hawser_edge_core::departures::Departures;
 use hawser_edge_core::generation::{ApplyReason, GenerationId};
 use hawser_edge_core::history::{Names, PathName};
-use hawser_edge_core::id::{PathId, UplinkId};
+use hawser_edge_core::id::{EdgeId, TunnelId, UplinkId};
 use hawser_edge_core::reconcile::Observed;
 use hawser_esp::Suite;
 
@@ -18,9 +19,9 @@ use super::selection::sla_classes;
 use super::traces::ApplySpans;
 use super::{Engine, Timer, clock, forwarding, waivers};
 use crate::control::{Order, OrderReply, RevertOrder};
-use crate::dataplane::{AdoptedPath, DataPlaneError};
+use crate::dataplane::{DataPlaneError, UplinkSpec};
 use crate::peer::{HelloFacts, PathKeying, PeerConfig};
-use hawser_edge_core::keys::SpiPair;
+use hawser_edge_core::keys::{SpiPair, former_terms};
 
 /// Keys that last less are asked for their use more often.
 const SHORT_LIVED_BYTES: u64 = 1 << 30;
@@ -52,10 +53,12 @@ impl Engine {
         }
         tracing::info!(generation = %order.id, reason = ?order.reason, "applying");
         let spans = ApplySpans::open(&self.spans, order.trace, order.id);
+        self.former = order.former.or_else(|| self.generation.clone());
         self.start_apply(Some(order.id), order.state, Some(order.reply), strict, spans);
     }
 
     pub(super) fn on_revert(&mut self, order: RevertOrder) {
+        self.former = order.former.or_else(|| self.generation.clone());
         match order.to {
             Some((id, state)) => {
                 tracing::warn!(generation = %id, "going back");
@@ -79,9 +82,10 @@ impl Engine {
         spans: ApplySpans,
     ) {
         let (host, internal) = (self.host.clone(), self.internal.clone());
-        let of_host = self.as_taken(&edge);
+        self.applies_under_way += 1;
+        let of_host = self.with_departing(&edge);
         tokio::spawn(async move {
-            let result = guard(&host, &of_host, strict).await;
+            let result = guard(&host, &edge, of_host, strict).await;
             let stage = Stage::Guarded;
             let _ = internal.send(Done { id, edge, reply, spans, stage, result }).await;
         });
@@ -92,6 +96,7 @@ impl Engine {
         let seen = match result {
             Ok(seen) => seen,
             Err(faults) => {
+                self.applies_under_way -= 1;
                 spans.refused(&faults);
                 return refuse(id, reply, faults);
             }
@@ -101,12 +106,13 @@ impl Engine {
                 self.on_observed(seen);
                 let spans = spans.planned(&self.spans);
                 if let Err(fault) = self.enact(edge.clone()) {
+                    self.applies_under_way -= 1;
                     let faults = vec![fault];
                     spans.refused(&faults);
                     return refuse(id, reply, faults);
                 }
                 let (host, internal) = (self.host.clone(), self.internal.clone());
-                let of_host = self.as_taken(&edge);
+                let of_host = self.as_taken(self.edge.as_ref().unwrap_or(&edge));
                 tokio::spawn(async move {
                     let result = host.hold(of_host).await;
                     let stage = Stage::Complete;
@@ -114,6 +120,7 @@ impl Engine {
                 });
             }
             Stage::Complete => {
+                self.applies_under_way -= 1;
                 self.on_observed(seen);
                 self.report_local_facts();
                 self.report_soon = true;
@@ -129,20 +136,39 @@ impl Engine {
     }
 
     /// Everything but the host's kernel. On a fault the old table stays.
-    fn enact(&mut self, edge: Arc<EdgeState>) -> Result<(), Fault> {
+    fn enact(&mut self, generation: Arc<EdgeState>) -> Result<(), Fault> {
+        let (departures, at_once) = self.after(&generation);
+        let before = self.departures.clone();
+        let former = self.former.as_ref();
+        self.former_terms =
+            former.map(|former| former_terms(former, &generation)).unwrap_or_default();
+        self.enact_with(generation, departures)?;
+        self.tell_waivers();
+        self.tell_departing(&before, &at_once);
+        Ok(())
+    }
+
+    /// The same with what departs beside the generation.
+    pub(super) fn enact_with(
+        &mut self,
+        generation: Arc<EdgeState>,
+        departures: Departures,
+    ) -> Result<(), Fault> {
+        let edge = Arc::new(departures.overlay(&generation));
         self.open_uplinks(&edge).map_err(|e| dataplane_fault("uplinks", &e))?;
-        self.reach_generation(&edge);
+        self.reach_generation(&generation);
         let table = self.table(&edge);
         if let Err(error) = self.dataplane.apply(table) {
-            if let Some(old) = self.edge.clone() {
+            if let Some(old) = self.generation.clone() {
                 self.reach_generation(&old);
             }
             return Err(dataplane_fault("tunnels", &error));
         }
         self.adopted.extend(self.dataplane.adopted().into_iter().map(|a| (a.path, a)));
         self.close_uplinks(&edge);
+        (self.generation, self.departures) = (Some(generation.clone()), departures);
+        self.timers.set(Timer::Departures, self.departures.next_deadline());
         self.edge = Some(edge.clone());
-        self.tell_waivers();
         let suites = edge.tunnels.values().map(|tunnel| tunnel.profile.suite);
         self.short_lived_keys =
             suites.filter_map(Suite::byte_limit).any(|bytes| bytes < SHORT_LIVED_BYTES);
@@ -151,8 +177,8 @@ impl Engine {
         self.configure_pacer(&edge);
         self.refresh_all_endpoints();
         self.refresh_hello();
-        let adopted = &self.adopted;
-        self.peers.configure(&edge, edge.tunnels.values().map(|t| peer_config(t, adopted)));
+        let peers: Vec<PeerConfig> = edge.tunnels.values().map(|t| self.peer_config(t)).collect();
+        self.peers.configure(&edge, peers.into_iter());
         self.refresh_selectors(&edge);
         self.history.names(names(&edge));
         self.refresh_carrier(&edge);
@@ -160,9 +186,13 @@ impl Engine {
         self.refresh_ike(&edge);
         self.refresh_manual(&edge);
         // Reports cost more than probes: not over an uplink that is paid by volume, while there is another.
-        let mut uplinks: Vec<&Uplink> = edge.uplinks.values().collect();
+        let mut uplinks: Vec<&Uplink> = generation.uplinks.values().collect();
         uplinks.sort_by_key(|uplink| (uplink.usage, uplink.id));
         self.control.set_uplinks(uplinks.iter().map(|u| u.interface.clone()).collect());
+        let left: BTreeSet<TunnelId> = self.departing_tunnels().collect();
+        self.tell_peers(&left);
+        let leave = left.iter().filter_map(|id| Some(edge.tunnels.get(id)?.peer_edge_id));
+        leave.for_each(|peer| self.refresh_best(peer));
         Ok(())
     }
 
@@ -178,6 +208,17 @@ impl Engine {
     }
 
     fn open_uplinks(&mut self, edge: &EdgeState) -> Result<(), DataPlaneError> {
+        // Two sockets can't have one interface and port: what an interface was before goes first.
+        let other = |spec: &UplinkSpec| {
+            let stays = edge.uplinks.get(&spec.id).is_some_and(|u| u.interface == spec.interface);
+            !stays && edge.uplinks.values().any(|u| u.interface == spec.interface)
+        };
+        let taken: Vec<UplinkId> =
+            self.uplinks.values().filter(|spec| other(spec)).map(|spec| spec.id).collect();
+        for id in taken {
+            self.dataplane.remove_uplink(id);
+            self.uplinks.remove(&id);
+        }
         for spec in forwarding::uplinks(edge) {
             if self.uplinks.get(&spec.id) != Some(&spec) {
                 self.dataplane.add_uplink(spec.clone())?;
@@ -219,6 +260,10 @@ impl Engine {
             self.timers.set(Timer::Path(id), None);
             self.timers.set(Timer::Pmtu(id), None);
         }
+        let peers: BTreeSet<EdgeId> = edge.tunnels.values().map(|t| t.peer_edge_id).collect();
+        self.pairings.retain(|peer, _| peers.contains(peer));
+        self.refresh_leaving();
+        peers.into_iter().for_each(|peer| self.feed_leaving(peer));
     }
 
     /// MTUs or the order of next hops changed: the same table with the new ones. It is swapped whole, and a packet sees
@@ -289,6 +334,29 @@ impl Engine {
         self.peers.set_hello(facts);
     }
 
+    fn peer_config(&self, tunnel: &Tunnel) -> PeerConfig {
+        let profile = &tunnel.profile;
+        let keying = PathKeying {
+            suite: profile.suite,
+            esn: profile.esn,
+            replay_window_packets: profile.replay_window_packets,
+            rekey_after_bytes: profile.rekey_after_bytes,
+        };
+        let paths = || tunnel.paths.keys().copied();
+        let kept = paths().filter_map(|id| self.adopted.get(&id));
+        PeerConfig {
+            edge: tunnel.peer_edge_id,
+            edge_name: tunnel.peer_edge.clone(),
+            tunnel: tunnel.id,
+            rekey_after: Duration::from_secs(u64::from(profile.rekey_after_s)),
+            known_key: None,
+            paths: paths().map(|id| (id, keying)).collect(),
+            kept: kept.map(|a| (a.path, SpiPair { ours: a.inbound, theirs: a.outbound })).collect(),
+            former: paths().filter_map(|id| Some((id, *self.former_terms.get(&id)?))).collect(),
+            departing: paths().filter(|id| self.departures.has_path(*id)).collect(),
+        }
+    }
+
     fn tear_down(&mut self) {
         self.peers.forget_all();
         self.gateways.clear();
@@ -308,18 +376,22 @@ impl Engine {
         self.reach.clear(self.clock.now());
         self.pacer = Default::default();
         self.timers = Default::default();
-        self.edge = None;
+        (self.edge, self.generation) = (None, None);
+        self.departures = Default::default();
+        self.former_terms.clear();
+        self.pairings.clear();
     }
 }
 
-/// Finds what is missing before anything is touched, then lets the guards stand.
+/// Finds what the generation misses before anything is touched, then lets the guards stand, of what departs beside it too.
 async fn guard(
     host: &HostHandle,
-    edge: &Arc<EdgeState>,
+    generation: &Arc<EdgeState>,
+    edge: Arc<EdgeState>,
     strict: bool,
 ) -> Result<Observed, Vec<Fault>> {
     if strict {
-        host.check(edge.clone()).await?;
+        host.check(generation.clone()).await?;
     }
     // At boot a driver may bring an interface late: the host task tries again by itself.
     let mut pause = Duration::from_millis(200);
@@ -381,28 +453,4 @@ fn names(edge: &EdgeState) -> Names {
     };
     let paths = edge.paths().map(name).collect();
     Names { edge: edge.edge.clone(), site: edge.site.clone(), paths }
-}
-
-fn peer_config(tunnel: &Tunnel, adopted: &BTreeMap<PathId, AdoptedPath>) -> PeerConfig {
-    let profile = &tunnel.profile;
-    let keying = PathKeying {
-        suite: profile.suite,
-        esn: profile.esn,
-        replay_window_packets: profile.replay_window_packets,
-        rekey_after_bytes: profile.rekey_after_bytes,
-    };
-    PeerConfig {
-        edge: tunnel.peer_edge_id,
-        edge_name: tunnel.peer_edge.clone(),
-        tunnel: tunnel.id,
-        rekey_after: Duration::from_secs(u64::from(profile.rekey_after_s)),
-        known_key: None,
-        paths: tunnel.paths.keys().map(|&id| (id, keying)).collect(),
-        kept: tunnel
-            .paths
-            .keys()
-            .filter_map(|id| adopted.get(id))
-            .map(|a| (a.path, SpiPair { ours: a.inbound, theirs: a.outbound }))
-            .collect(),
-    }
 }

@@ -63,7 +63,7 @@ impl Engine {
 
     /// Every path of these tunnels that still has carrier says so now: the peers move their direction half a round trip
     /// later, and not a probe interval after that.
-    fn tell_peers(&mut self, tunnels: &BTreeSet<TunnelId>) {
+    pub(super) fn tell_peers(&mut self, tunnels: &BTreeSet<TunnelId>) {
         let alive: Vec<PathId> = self
             .paths
             .values()

@@ -116,7 +116,7 @@ impl Engine {
         }
     }
 
-    /// The peer connection follows the best live path; one that rests only if no other lives.
+    /// The peer connection follows the best live path; one that rests, or that not both ends have, only if no other lives.
     pub(super) fn refresh_best(&mut self, peer: EdgeId) {
         let best = self
             .paths
@@ -124,10 +124,12 @@ impl Engine {
             .filter(|p| p.peer == peer && p.reach == Reach::Up)
             .filter_map(|p| {
                 let rtt = p.monitor.health("", false).figures.rtt_us;
-                Some((self.pacer.usage(p.config.id), rtt, p.config.local_uplink, p.remote?))
+                let leaves = p.leaving.is_some();
+                let usage = self.pacer.usage(p.config.id);
+                Some((leaves, usage, rtt, p.config.local_uplink, p.remote?))
             })
             .min();
-        self.routes.set_best(peer, best.map(|(_, _, uplink, remote)| (uplink, remote)));
+        self.routes.set_best(peer, best.map(|(_, _, _, uplink, remote)| (uplink, remote)));
     }
 
     pub(super) fn uplink_name(&self, id: UplinkId) -> String {

@@ -1,6 +1,7 @@
 //! Keys from the peer connections, into the data plane.
 
 use hawser_edge_core::id::{EdgeId, PathId, TunnelId};
+use hawser_edge_core::keys::SaTerms;
 
 use super::{Engine, Timer};
 use crate::dataplane::{DataPlaneError, InboundSaSpec, OutboundSaSpec};
@@ -46,6 +47,7 @@ impl Engine {
             }
             PeerEvent::Reachability { edge, message } => self.on_reachability(edge, &message),
             PeerEvent::Selections { edge, message } => self.on_peer_selections(edge, &message),
+            PeerEvent::Pairing { edge, paths } => self.on_pairing(edge, paths),
             PeerEvent::KeyChanged { edge, old, new } => {
                 let message = format!("the peer's key changed from {old} to {new}");
                 self.event("PEER_KEY_CHANGED", &self.edge_name(edge), &message);
@@ -69,10 +71,12 @@ impl Engine {
 
     fn install_outbound(&mut self, sa: OutboundSaSpec) -> Result<(), DataPlaneError> {
         let (path, suite) = (sa.path, sa.suite);
+        let terms = SaTerms { suite, esn: sa.esn };
         self.dataplane.install_outbound(sa)?;
         let mut another = false;
         if let Some(runtime) = self.paths.get_mut(&path) {
             runtime.keyed = true;
+            runtime.terms = Some(terms);
             runtime.sa_since = Some(self.clock.now());
             another = runtime.sealing.replace(suite).is_some_and(|was| was != suite);
             runtime.keyed_at.get_or_insert(self.clock.now());
@@ -120,11 +124,27 @@ impl Engine {
 
     fn rekeyed(&mut self, id: PathId, epoch: u64, fresh_connection: bool) {
         let Some(path) = self.paths.get_mut(&id) else { return };
+        let wanted = self.edge.as_ref().and_then(|edge| edge.tunnels.get(&path.tunnel));
+        if wanted.map(SaTerms::of) == path.terms {
+            self.former_terms.remove(&id);
+        }
         path.keyings += 1;
         if path.keyings > 1 {
             let how =
                 if fresh_connection { "by a fresh handshake" } else { "on the same connection" };
             self.event("REKEYED", &self.path_name(id), &format!("new keys {how}, epoch {epoch}"));
+        }
+    }
+
+    /// Both ends key every path by what is wanted now: no start of this agent need know what was before.
+    pub(super) fn forget_former(&mut self) {
+        if self.former.is_none() || !self.former_terms.is_empty() || self.applies_under_way > 0 {
+            return;
+        }
+        let generations = self.control.generations();
+        match (generations.applied_id(), &generations.former) {
+            (Some(applied), Some(_)) => self.control.peers_settled(applied),
+            _ => self.former = None,
         }
     }
 

@@ -41,7 +41,7 @@ impl Engine {
     }
 
     fn snapshot(&self) -> Snapshot {
-        let mut snapshot = Snapshot::default();
+        let mut snapshot = Snapshot::of_fleet(&self.own.fleet);
         let counters = self.dataplane.counters();
         let edge = self.edge.clone();
         let site = edge.as_ref().map(|e| e.site.as_str()).unwrap_or_default();

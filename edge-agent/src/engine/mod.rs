@@ -7,6 +7,7 @@
 mod apply;
 mod carrier;
 mod clock;
+mod departing;
 mod endpoints;
 mod explain;
 mod facts;
@@ -42,7 +43,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hawser_edge_core::config::EdgeState;
+use hawser_edge_core::departures::Departures;
 use hawser_edge_core::id::{ClassId, EdgeId, PathId, TunnelId, UplinkId};
+use hawser_edge_core::keys::SaTerms;
 use hawser_edge_core::probe::Pacer;
 use hawser_edge_core::reach::Reach;
 use hawser_edge_core::reconcile::Observed;
@@ -81,6 +84,7 @@ enum Timer {
     Pace(TunnelId),
     Keepalive(UplinkId),
     Pmtu(PathId),
+    Departures,
     /// Whichever link of a tunnel with a gateway is due.
     Gateways,
 }
@@ -101,7 +105,20 @@ struct Engine {
     routes: Arc<PeerRoutes>,
     internal: mpsc::Sender<apply::Done>,
     /// The generation in force.
+    generation: Option<Arc<EdgeState>>,
+    /// It, and what departs beside it: what this edge holds.
     edge: Option<Arc<EdgeState>>,
+    departures: Departures,
+    /// What was in force before, as far as peers may still key by it.
+    former: Option<Arc<EdgeState>>,
+    /// By path: what they keyed by then, until this edge has keyed by what it wants now.
+    former_terms: BTreeMap<PathId, SaTerms>,
+    /// The paths that each peer's generation has, by its own word.
+    pairings: BTreeMap<EdgeId, BTreeSet<PathId>>,
+    /// Tunnels with paths that not both ends have.
+    leaving_of: BTreeSet<TunnelId>,
+    /// Orders that the host has not carried out yet.
+    applies_under_way: usize,
     /// Opened in the data plane.
     uplinks: BTreeMap<UplinkId, crate::dataplane::UplinkSpec>,
     /// The last look at the kernel.

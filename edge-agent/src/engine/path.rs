@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use hawser_edge_core::config;
 use hawser_edge_core::endpoint::EndpointTracker;
 use hawser_edge_core::id::{EdgeId, TunnelId};
+use hawser_edge_core::keys::SaTerms;
 use hawser_edge_core::pmtu::Pmtu;
 use hawser_edge_core::probe::{Cadence, Intervals, ProbeConfig, ProbeSession};
 use hawser_edge_core::sla::{PathMonitor, Reach, SlaClass};
@@ -16,7 +17,24 @@ use super::gaps::Gaps;
 use super::peer_word::PeerWord;
 use crate::dataplane::AdoptedPath;
 
-/// A path of the generation in force.
+/// Which end's generation has a path no more, or not yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Leaving {
+    Here,
+    There,
+}
+
+impl Leaving {
+    /// For people.
+    pub fn why(self) -> &'static str {
+        match self {
+            Leaving::Here => "the configuration has it no more",
+            Leaving::There => "the peer's configuration does not have it",
+        }
+    }
+}
+
+/// A path of the generation in force, or one that departs.
 pub struct PathRuntime {
     pub config: config::Path,
     probes: ProbeConfig,
@@ -39,12 +57,18 @@ pub struct PathRuntime {
     pub keyed: bool,
     /// The suite of that SA.
     pub sealing: Option<Suite>,
+    /// The terms of that SA.
+    pub terms: Option<SaTerms>,
     /// When it got the first one.
     pub keyed_at: Option<Micros>,
     /// When the present outbound SA was installed.
     pub sa_since: Option<Micros>,
     /// Nothing is sent on it.
     pub silent: bool,
+    /// Not both ends have it.
+    pub leaving: Option<Leaving>,
+    /// Neither end has it: what is under way arrives, nothing is asked any more.
+    pub drained: bool,
     /// This end needs it, though it rests otherwise.
     pub wanted: bool,
     /// Losses in a row, as the pacer last heard of it.
@@ -99,13 +123,26 @@ impl PathRuntime {
             keyed_at: adopted.map(|_| now),
             sa_since: None,
             sealing: None,
+            terms: None,
             silent: false,
+            leaving: None,
+            drained: false,
             wanted: false,
             losing: false,
             pmtu: None,
             keyings: 0,
             reach: Reach::Connecting,
         }
+    }
+
+    /// Probes are sent on it.
+    pub fn is_probed(&self) -> bool {
+        self.keyed && !self.silent && !self.drained
+    }
+
+    /// It has what a packet needs to leave by it.
+    pub fn is_available(&self) -> bool {
+        self.keyed && self.remote.is_some() && !self.peer_word.is_dead()
     }
 
     /// From now on nothing is sent on it, and nothing is known of it.
@@ -134,7 +171,7 @@ impl PathRuntime {
     pub fn next_deadline(&mut self) -> Option<Micros> {
         let monitor = self.monitor.next_deadline();
         // Without keys there is nothing to probe with.
-        let session = (self.keyed && !self.silent).then(|| self.session.next_deadline());
+        let session = self.is_probed().then(|| self.session.next_deadline());
         [session, monitor, self.peer_word.deadline()].into_iter().flatten().min()
     }
 }

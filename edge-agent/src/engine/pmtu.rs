@@ -73,7 +73,7 @@ impl Engine {
 
     /// Only a path that is up can say anything.
     fn arm_pmtu(&mut self, id: PathId) {
-        let up = self.paths.get(&id).filter(|p| p.reach == Reach::Up && p.keyed && !p.silent);
+        let up = self.paths.get(&id).filter(|p| p.reach == Reach::Up && p.is_probed());
         let deadline = up.and_then(|path| path.pmtu.as_ref()?.next_deadline());
         self.timers.set(Timer::Pmtu(id), deadline);
     }

@@ -122,8 +122,12 @@ impl Engine {
         let Some(tunnel) = edge.tunnels.get(&tunnel) else { return Vec::new() };
         let paths = tunnel.paths.values().take(stamp::MAX_DIGEST_ENTRIES);
         let mut digest = Vec::with_capacity(tunnel.paths.len());
+        let standing_back = self.standing_back(tunnel.id);
         for config in paths {
-            let dead = !self.has_carrier(config.local_uplink);
+            // To peers of versions that know no pairing, too: away from what this edge has dropped.
+            let departs = self.departures.has_path(config.id)
+                && standing_back.get(&config.id).is_some_and(Option::is_some);
+            let dead = !self.has_carrier(config.local_uplink) || departs;
             let Some(path) = self.paths.get_mut(&config.id) else { continue };
             let esp = path.gaps.settle(self.dataplane.evidence(config.id), now);
             let wanted = path.wanted;
@@ -142,7 +146,7 @@ impl Engine {
     pub(super) fn on_path_timer(&mut self, id: PathId) {
         let now = self.clock.now();
         let Some(path) = self.paths.get(&id) else { return };
-        let (tunnel, sends) = (path.tunnel, path.keyed && !path.silent);
+        let (tunnel, sends) = (path.tunnel, path.is_probed());
         if sends {
             self.admit_probe(id, now);
             // Others tell themselves what is heard on them: at rest each octet counts.
@@ -156,7 +160,7 @@ impl Engine {
     /// A probe leaves now, whatever the path's pace and budget: its digest has news that can't wait.
     pub(super) fn tell_now(&mut self, id: PathId) {
         let now = self.clock.now();
-        let Some(path) = self.paths.get_mut(&id).filter(|p| p.keyed && !p.silent) else { return };
+        let Some(path) = self.paths.get_mut(&id).filter(|p| p.is_probed()) else { return };
         path.session.hasten(now);
         let tunnel = path.tunnel;
         let digest = self.digest(tunnel, now);
@@ -209,13 +213,13 @@ impl Engine {
         let reach = path.monitor.reach();
         let was = std::mem::replace(&mut path.reach, reach);
         let deadline = path.next_deadline();
-        let (tunnel, peer) = (path.tunnel, path.peer);
+        let (tunnel, peer, leaves) = (path.tunnel, path.peer, path.leaving.is_some());
         self.timers.set(Timer::Path(id), deadline);
         if was != reach {
             self.report_soon = true;
             self.on_reach(id, was, reach);
             self.pmtu_reach(id, reach, now);
-            if reach == Reach::Down {
+            if reach == Reach::Down && !leaves {
                 self.suspect_siblings(tunnel, id, now);
             }
             self.refresh_best(peer);
@@ -235,7 +239,11 @@ impl Engine {
                 self.event("PATH_UP", &name, "the first probes were answered");
             }
             Reach::Up => self.event("PATH_UP", &name, "probes are answered again"),
-            Reach::Down => self.event("PATH_DOWN", &name, "probes are not answered"),
+            Reach::Down => {
+                let leaving = self.paths.get(&id).and_then(|path| path.leaving);
+                let why = leaving.map(|leaving| format!(": {}", leaving.why())).unwrap_or_default();
+                self.event("PATH_DOWN", &name, &format!("probes are not answered{why}"));
+            }
             Reach::Connecting => {}
         }
     }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use hawser_edge_core::id::PathId;
+use hawser_edge_core::id::{PathId, UplinkId};
 use hawser_edge_core::keys::SaUsage;
 use hawser_edge_core::sla::{Reach, SlaState};
 use hawser_proto::agent::v1 as wire;
@@ -13,12 +13,14 @@ use crate::dataplane::{Counters, SaCounters};
 impl Engine {
     pub(super) fn report(&mut self) {
         let counters = self.dataplane.counters();
-        let paths = self.path_samples(&counters);
+        let mut paths = self.path_samples(&counters);
+        // The controller asks about its generation.
+        paths.retain(|sample| !self.departures.has_path(PathId(sample.path_id)));
         let explanations = self.explanations();
         self.control.telemetry(wire::Telemetry {
             unix_ms: clock::unix_ms(),
             paths,
-            uplinks: self.uplink_facts(),
+            uplinks: self.own_uplink_facts(),
             counters: self.all_counters(&counters),
             explanations,
             ike_tunnels: self.ike_samples(),
@@ -159,8 +161,16 @@ impl Engine {
             .collect()
     }
 
+    /// Without those that depart.
+    fn own_uplink_facts(&self) -> Vec<wire::UplinkFact> {
+        let mut facts = self.uplink_facts();
+        let Some(generation) = &self.generation else { return facts };
+        facts.retain(|fact| generation.uplinks.contains_key(&UplinkId(fact.uplink_id)));
+        facts
+    }
+
     pub(super) fn report_local_facts(&self) {
-        self.control.local_facts(wire::LocalFacts { uplinks: self.uplink_facts() });
+        self.control.local_facts(wire::LocalFacts { uplinks: self.own_uplink_facts() });
     }
 }
 

@@ -229,7 +229,14 @@ pub async fn run(options: Options, stop: CancellationToken) -> Result<(), Engine
         peers,
         routes,
         internal,
+        generation: None,
         edge: None,
+        departures: Default::default(),
+        former: None,
+        former_terms: Default::default(),
+        pairings: Default::default(),
+        leaving_of: Default::default(),
+        applies_under_way: 0,
         uplinks: Default::default(),
         seen: Default::default(),
         carriers: carriers.clone(),
@@ -395,6 +402,7 @@ impl Engine {
                 _ = usage.tick() => {
                     self.report_usage();
                     self.tell_waivers_daily();
+                    self.forget_former();
                     self.history.hand_over();
                 }
                 _ = usage_of_old.tick(), if self.short_lived_keys => self.report_usage(),
@@ -428,6 +436,7 @@ impl Engine {
                 Timer::Pace(tunnel) => self.refresh_cadence(tunnel, now),
                 Timer::Keepalive(uplink) => self.on_keepalive_timer(uplink),
                 Timer::Pmtu(id) => self.on_pmtu_timer(id),
+                Timer::Departures => self.on_departures_timer(),
                 Timer::Gateways => self.drive_gateways(),
             }
         }

@@ -7,6 +7,7 @@ use hawser_edge_core::sla::{SlaClass, SlaState};
 use hawser_edge_core::time::Micros;
 use hawser_proto::agent::v1 as wire;
 
+use super::path::PathRuntime;
 use super::{Engine, MAX_DECISIONS_KEPT, Selection, Timer, clock};
 
 /// The SLA classes that the traffic classes name.
@@ -54,15 +55,22 @@ impl Engine {
     pub(super) fn select_tunnel(&mut self, tunnel: TunnelId, path: Option<PathId>, now: Micros) {
         let Some(edge) = self.edge.clone() else { return };
         let mut decisions = Vec::new();
+        // What another path does for them changes with that one: they are always looked at.
+        let standing_back = self.standing_back(tunnel);
         for class in &edge.traffic_classes {
             let key = (tunnel, class.id);
             let Some(selection) = self.selections.get_mut(&key) else { continue };
             let paths = self.paths.values().filter(|p| p.tunnel == tunnel);
-            for p in paths.filter(|p| path.is_none_or(|id| id == p.config.id)) {
+            let wanted =
+                |p: &&PathRuntime| path.is_none_or(|id| id == p.config.id) || p.leaving.is_some();
+            for p in paths.filter(wanted) {
+                let (id, selector) = (p.config.id, &mut selection.selector);
                 let health = p.monitor.health(&class.sla_class, class.symmetric);
-                let available = p.keyed && p.remote.is_some() && !p.peer_word.is_dead();
-                selection.selector.handle_path_admin(p.config.id, available, now);
-                selection.selector.handle_quality(p.config.id, &health, now);
+                match standing_back.get(&id).copied().flatten() {
+                    Some(why_not) => selector.handle_withdrawn(id, why_not, now),
+                    None => selector.handle_path_admin(id, p.is_available(), now),
+                }
+                selector.handle_quality(id, &health, now);
             }
             while let Some(decision) = selection.selector.poll(now) {
                 self.dataplane.select(tunnel, class.id, selection.selector.choice());

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use hawser_edge_core::config::{EdgeState, TrafficClass};
+use hawser_edge_core::config::{EdgeState, TrafficClass, Tunnel};
 use hawser_edge_core::id::PathId;
 use hawser_edge_core::ike::links::FIRST_LINK_ID;
 use hawser_edge_core::select::Explanation;
@@ -10,12 +10,12 @@ use hawser_edge_core::sla::{Reach, SlaState};
 use hawser_edge_core::time::Micros;
 use hawser_proto::agent::v1 as wire;
 
-use super::path::PathRuntime;
+use super::path::{Leaving, PathRuntime};
 use super::{Engine, clock};
 use crate::control::local::{
-    AdviceView, CandidateView, ControllerView, DecisionView, GenerationsView, IkeView, LocalAnswer,
-    LocalQuery, NextHopView, PathView, QueryKind, SelectionView, StatusView, TunnelView,
-    UplinkView, WaitingView, WhyView,
+    AdviceView, CandidateView, ControllerView, DEPARTING, DecisionView, GenerationsView, IkeView,
+    LocalAnswer, LocalQuery, NextHopView, PathView, QueryKind, SelectionView, StatusView,
+    TunnelView, UplinkView, WaitingView, WhyView,
 };
 
 /// As many decisions as an asker may want.
@@ -87,15 +87,22 @@ impl Engine {
     fn tunnel_views(&self, edge: &EdgeState) -> Vec<TunnelView> {
         let up = |tunnel| {
             let paths = self.paths.values().filter(|p| p.tunnel == tunnel);
+            let paths = paths.filter(|p| !self.departures.has_path(p.config.id));
             paths.filter(|p| p.reach == Reach::Up).count() as u32
+        };
+        let stay = |tunnel: &Tunnel| {
+            tunnel.paths.keys().filter(|id| !self.departures.has_path(**id)).count() as u32
         };
         edge.tunnels
             .values()
+            .filter(|tunnel| {
+                self.generation.as_ref().is_some_and(|g| g.tunnels.contains_key(&tunnel.id))
+            })
             .map(|tunnel| TunnelView {
                 tunnel_id: tunnel.id.0,
                 peer_site: tunnel.peer_site.clone(),
                 peer_edge: tunnel.peer_edge.clone(),
-                paths: tunnel.paths.len() as u32,
+                paths: stay(tunnel),
                 paths_up: up(tunnel.id),
                 peer_connected: self.peers_up.contains(&tunnel.peer_edge_id),
             })
@@ -118,7 +125,10 @@ impl Engine {
                 peer_edge: tunnel.peer_edge.clone(),
                 local_uplink: self.uplink_name(path.local_uplink),
                 remote_uplink: remote.map(|u| u.name.clone()).unwrap_or_default(),
-                state: reach_text(runtime.reach).to_owned(),
+                state: match runtime.leaving {
+                    Some(Leaving::Here) => DEPARTING.to_owned(),
+                    _ => reach_text(runtime.reach).to_owned(),
+                },
                 rtt_us: figures.rtt_us,
                 jitter_us: figures.jitter_us,
                 loss_tx_ppm: figures.loss_tx_ppm,

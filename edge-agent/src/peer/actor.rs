@@ -223,6 +223,9 @@ impl Actor {
         if old.rekey_after != self.config.rekey_after {
             self.limit_current();
         }
+        if old.pairing() != self.config.pairing() {
+            self.send_current(Message::Pairing(self.config.pairing()));
+        }
         if renamed {
             self.close_all(Close::UnknownPeer);
         }

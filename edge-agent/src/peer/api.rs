@@ -8,11 +8,14 @@ use std::time::Duration;
 
 use hawser_edge_core::id::{EdgeId, PathId, Spi, TunnelId, UplinkId};
 use hawser_edge_core::keys::{KeySuite, Lanes, SaTerms, SaUsage, SpiPair};
-use hawser_proto::peer::v1::{Reachability, RevocationPart, Selections};
+use hawser_proto::peer::v1::{Pairing, Reachability, RevocationPart, Selections};
 use hawser_proto::revocation::RevocationList;
 use tokio::sync::oneshot;
 
 use crate::dataplane::{InboundSaSpec, OutboundSaSpec};
+
+/// Paths of a tunnel: no more are told, and no more are taken from a peer.
+pub(super) const MAX_PATHS: usize = 64;
 
 /// This edge, and how patient it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -80,6 +83,19 @@ pub struct PeerConfig {
     pub paths: BTreeMap<PathId, PathKeying>,
     /// SAs that a former run of this agent left in the data plane.
     pub kept: BTreeMap<PathId, SpiPair>,
+    /// What paths were keyed by before this agent started, where that differs from what is wanted now.
+    pub former: BTreeMap<PathId, SaTerms>,
+    /// Those of `paths` that this edge's generation has no more: the peer is told so.
+    pub departing: BTreeSet<PathId>,
+}
+
+impl PeerConfig {
+    /// What the peer is told.
+    pub(super) fn pairing(&self) -> Pairing {
+        let stays = |path: &&PathId| !self.departing.contains(path);
+        let path_ids = self.paths.keys().filter(stays).map(|path| path.0);
+        Pairing { path_ids: path_ids.take(MAX_PATHS).collect() }
+    }
 }
 
 /// How one path is keyed. While the ends differ in suite or ESN they go on with what they have in common.
@@ -314,6 +330,13 @@ pub enum PeerEvent {
         edge: EdgeId,
         /// As received: to be checked.
         message: Selections,
+    },
+    /// The paths of the tunnel that the peer's generation has.
+    Pairing {
+        /// The peer.
+        edge: EdgeId,
+        /// It has these and no others.
+        paths: BTreeSet<PathId>,
     },
     /// The peer's certificate has another public key than the last one seen.
     KeyChanged {

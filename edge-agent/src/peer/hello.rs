@@ -7,7 +7,7 @@ use hawser_edge_core::id::{EdgeId, PathId, Spi, UplinkId};
 use hawser_edge_core::keys::SpiPair;
 use hawser_proto::peer::v1::{PathSpis, PeerHello, UplinkEndpoints};
 
-use super::api::{HelloFacts, PeerSettings};
+use super::api::{HelloFacts, MAX_PATHS, PeerSettings};
 
 /// The protocol's version.
 const VERSION: u32 = 1;
@@ -15,8 +15,6 @@ const VERSION: u32 = 1;
 const MAX_UPLINKS: usize = 64;
 /// Endpoints of one uplink that are taken from a hello.
 const MAX_ENDPOINTS: usize = 8;
-/// Paths that are taken from a hello: as many as a tunnel has.
-const MAX_PATHS: usize = 64;
 /// The longest boot ID.
 const MAX_BOOT_ID_BYTES: usize = 64;
 

@@ -20,10 +20,10 @@ pub fn rate(metric: &Metric, filter: &str) -> String {
 }
 
 /// A quantile of a histogram's observations.
-pub fn quantile(metric: &Metric, quantile: &str) -> String {
+pub fn quantile(metric: &Metric, filter: &str, quantile: &str) -> String {
     let own = metric.own.join(", ");
     let bucket = &metric.series_names()[0];
-    format!("histogram_quantile({quantile}, sum by (le, {own}) (rate({bucket}{RATE})))")
+    format!("histogram_quantile({quantile}, sum by (le, {own}) (rate({bucket}{{{filter}}}{RATE})))")
 }
 
 pub fn sum(labels: &str, inner: &str) -> String {

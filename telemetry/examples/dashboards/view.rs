@@ -22,8 +22,11 @@ const IKE_STATES: [(&str, &str, &str); 5] = [
 const YES: [(&str, &str, &str); 2] = [("0", "no", "red"), ("1", "yes", "green")];
 const TO_SITE: (&str, &str) = (
     "This site",
-    "/d/hawser-site?var-site=${__field.labels.site}${__data.fields.site}&${__url_time_range}",
+    "/d/hawser-site?${fleet:queryparam}&var-site=${__field.labels.site}${__data.fields.site}&${__url_time_range}",
 );
+/// Of the fleets that are chosen. None is if nobody tells one: so this also selects what versions before told.
+const FLEET: &str = "fleet=~\"$fleet\"";
+const SITE: &str = "fleet=~\"$fleet\",site=~\"$site\"";
 
 /// File names and their contents.
 pub fn all() -> Vec<(String, String)> {
@@ -43,7 +46,7 @@ fn dashboard(
         title,
         variables,
         decisions: format!("{MOVED}{{{filter}}} > 0"),
-        revisions: format!("changes({}[1m]) > 0", FLEET_REVISION.prometheus()),
+        revisions: format!("changes({}{{{FLEET}}}[1m]) > 0", FLEET_REVISION.prometheus()),
         panels,
     }
 }
@@ -53,45 +56,56 @@ fn of(name: &'static str, metric: &Metric, filter: &str, many: bool) -> Variable
     Variable { name, query, many }
 }
 
+/// Names of sites are a fleet's own, so mostly one is looked at.
+fn fleets(metric: &Metric, many: bool) -> Variable {
+    of("fleet", metric, "", many)
+}
+
 fn top(count: u32, expr: &str) -> String {
     format!("topk({count}, {expr})")
 }
 
 fn fleet() -> Dashboard {
-    let paths = |state: &str| sum("", &each(&SITE_PATHS, &format!("state=\"{state}\"")));
+    let paths = |state: &str| sum("", &each(&SITE_PATHS, &format!("{FLEET},state=\"{state}\"")));
     let panels = vec![
-        number("Edges connected", "none").query(sum("", &each(&EDGE_CONNECTED, "")), ""),
+        number("Edges connected", "none").query(sum("", &each(&EDGE_CONNECTED, FLEET)), ""),
         number("Paths up", "none").query(paths("up"), ""),
         number("Paths down", "none").query(paths("down"), ""),
         number("Moves in the last hour", "none")
-            .query(format!("sum(sum_over_time({MOVED}[1h:15s])) / 4"), ""),
-        number("Octets sent", "Bps").query(sum("", &rate(&SITE_IO, "direction=\"tx\"")), ""),
-        number("Revision", "none").query(format!("max({})", FLEET_REVISION.prometheus()), ""),
+            .query(format!("sum(sum_over_time({MOVED}{{{FLEET}}}[1h:15s])) / 4"), ""),
+        number("Octets sent", "Bps")
+            .query(sum("", &rate(&SITE_IO, &format!("{FLEET},direction=\"tx\""))), ""),
+        number("Revision", "none")
+            .query(format!("max({}{{{FLEET}}})", FLEET_REVISION.prometheus()), ""),
         table("Sites with the most paths out of SLA", "none")
-            .query(top(20, &each(&SITE_PATHS_OUT_OF_SLA, "")), "")
+            .query(top(20, &each(&SITE_PATHS_OUT_OF_SLA, FLEET)), "")
             .link(TO_SITE.0, TO_SITE.1),
         table("Sites with the most paths down", "none")
-            .query(top(20, &each(&SITE_PATHS, "state=\"down\"")), "")
+            .query(top(20, &each(&SITE_PATHS, &format!("{FLEET},state=\"down\""))), "")
             .link(TO_SITE.0, TO_SITE.1),
         lines("Largest loss, by site", "percentunit")
             .query(
-                top(10, &sum_less_max("site, direction", &each(&SITE_LOSS_MAX, ""))),
+                top(10, &sum_less_max("site, direction", &each(&SITE_LOSS_MAX, FLEET))),
                 "{{site}} {{direction}}",
             )
             .link(TO_SITE.0, TO_SITE.1),
         lines("Longest round trip, by site", "s")
-            .query(top(10, &sum_less_max("site", &each(&SITE_RTT_MAX, ""))), "{{site}}")
+            .query(top(10, &sum_less_max("site", &each(&SITE_RTT_MAX, FLEET))), "{{site}}")
             .link(TO_SITE.0, TO_SITE.1),
-        lines("Moves per minute, by cause", "none").query(sum("cause", MOVED), "{{cause}}"),
+        lines("Moves per minute, by cause", "none")
+            .query(sum("cause", &format!("{MOVED}{{{FLEET}}}")), "{{cause}}"),
         lines("Lowest MOS, by site", "none")
-            .query(format!("bottomk(10, min by (site) ({}))", each(&SITE_MOS_MIN, "")), "{{site}}")
+            .query(
+                format!("bottomk(10, min by (site) ({}))", each(&SITE_MOS_MIN, FLEET)),
+                "{{site}}",
+            )
             .link(TO_SITE.0, TO_SITE.1),
         lines("Traffic of all sites", "Bps")
-            .query(sum("direction", &rate(&SITE_IO, "")), "{{direction}}"),
+            .query(sum("direction", &rate(&SITE_IO, FLEET)), "{{direction}}"),
         lines("Largest jitter, by site", "s")
-            .query(top(10, &sum_less_max("site", &each(&SITE_JITTER_MAX, ""))), "{{site}}"),
+            .query(top(10, &sum_less_max("site", &each(&SITE_JITTER_MAX, FLEET))), "{{site}}"),
     ];
-    dashboard("hawser-fleet", "Hawser: fleet", "", Vec::new(), panels)
+    dashboard("hawser-fleet", "Hawser: fleet", FLEET, vec![fleets(&SITE_PATHS, false)], panels)
 }
 
 fn sum_less_max(labels: &str, inner: &str) -> String {
@@ -99,7 +113,7 @@ fn sum_less_max(labels: &str, inner: &str) -> String {
 }
 
 fn site() -> Dashboard {
-    let here = "site=~\"$site\"";
+    let here = SITE;
     let panels = vec![
         number("Connected", "none").query(each(&EDGE_CONNECTED, here), "{{edge}}").names(&YES),
         number("Without a controller, in all", "s").query(each(&EDGE_HEADLESS, here), "{{edge}}"),
@@ -142,12 +156,12 @@ fn site() -> Dashboard {
         lines("What else the agent counts, per second", "none")
             .query(rate(&EDGE_COUNTS, here), "{{event}}"),
     ];
-    let variables = vec![of("site", &SITE_PATHS, "", false)];
+    let variables = vec![fleets(&SITE_PATHS, false), of("site", &SITE_PATHS, FLEET, false)];
     dashboard("hawser-site", "Hawser: site", here, variables, panels)
 }
 
 fn path() -> Dashboard {
-    let here = "site=~\"$site\",path=~\"$path\"";
+    let here = "fleet=~\"$fleet\",site=~\"$site\",path=~\"$path\"";
     let both = |text: &str| format!("{text} {{{{direction}}}}");
     let panels = vec![
         states("State").query(each(&PATH_STATE, here), PATH).names(&STATES),
@@ -165,13 +179,16 @@ fn path() -> Dashboard {
         states("Carries").query(each(&PATH_SELECTED, here), "{{class}}"),
         number("Inner MTU", "decbytes").query(each(&PATH_MTU, here), PATH),
     ];
-    let variables =
-        vec![of("site", &PATH_STATE, "", false), of("path", &PATH_STATE, "site=~\"$site\"", false)];
-    dashboard("hawser-path", "Hawser: path", "site=~\"$site\"", variables, panels)
+    let variables = vec![
+        fleets(&PATH_STATE, false),
+        of("site", &PATH_STATE, FLEET, false),
+        of("path", &PATH_STATE, SITE, false),
+    ];
+    dashboard("hawser-path", "Hawser: path", SITE, variables, panels)
 }
 
 fn selection() -> Dashboard {
-    let here = "site=~\"$site\",class=~\"$class\"";
+    let here = "fleet=~\"$fleet\",site=~\"$site\",class=~\"$class\"";
     let panels = vec![
         states("Where each class is")
             .query(each(&PATH_SELECTED, here), &format!("{{{{site}}}} {{{{class}}}}: {PATH}")),
@@ -190,50 +207,62 @@ fn selection() -> Dashboard {
         table("Moves since the agents' start", "none").query(each(&SELECTION_MOVES, here), ""),
     ];
     let variables = vec![
-        of("site", &SELECTION_MOVES, "", true),
-        of("class", &SELECTION_MOVES, "site=~\"$site\"", true),
+        fleets(&SELECTION_MOVES, false),
+        of("site", &SELECTION_MOVES, FLEET, true),
+        of("class", &SELECTION_MOVES, SITE, true),
     ];
     dashboard("hawser-selection", "Hawser: selection", here, variables, panels)
 }
 
 fn controller() -> Dashboard {
     let latest = |metric: &Metric| format!("max by (instance) ({})", metric.prometheus());
-    let flow = |metric: &Metric, own: &str| {
-        format!("sum by (job, instance, {own}) (rate({}[$__rate_interval]))", metric.prometheus())
+    let latest_of =
+        |metric: &Metric| format!("max by (instance, fleet) ({}{{{FLEET}}})", metric.prometheus());
+    let flow = |metric: &Metric, own: &str, filter: &str| {
+        let rate = format!("rate({}{{{filter}}}[$__rate_interval])", metric.prometheus());
+        format!("sum by (job, instance, {own}) ({rate})")
     };
+    let each_one = "{{instance}} {{fleet}}";
     let panels = vec![
-        number("Streams", "none").query(latest(&CONTROLLER_STREAMS), "{{instance}}"),
+        number("Streams", "none").query(latest_of(&CONTROLLER_STREAMS), each_one),
         number("Up", "s").query(latest(&CONTROLLER_UPTIME), "{{instance}}"),
-        number("Revision", "none").query(latest(&FLEET_REVISION), "{{instance}}"),
+        number("Revision", "none").query(latest_of(&FLEET_REVISION), each_one),
         number("Series", "none").query(latest(&TELEMETRY_SERIES), "{{instance}}"),
         number("Series of paths at most", "none")
-            .query(latest(&TELEMETRY_SERIES_MAX), "{{instance}}"),
+            .query(latest_of(&TELEMETRY_SERIES_MAX), each_one),
         number("Sites stand for paths", "none")
-            .query(latest(&TELEMETRY_AGGREGATED), "{{instance}}")
+            .query(latest_of(&TELEMETRY_AGGREGATED), each_one)
             .names(&[("0", "no", "green"), ("1", "yes", "orange")]),
-        lines("Edges", "none").query(each(&CONTROLLER_EDGES, ""), "{{state}}"),
+        number("Fleets served", "none")
+            .query(latest_of(&FLEET_SERVED), each_one)
+            .names(&YES)
+            .about("No: it could not be opened, or its store failed. The log says why; a restart restores it from its exports."),
+        lines("Asked for fleets that are not here, per second", "none")
+            .query(flow(&CONTROLLER_UNKNOWN_FLEETS, "by", ""), "{{instance}} {{by}}"),
+        lines("Edges", "none").query(each(&CONTROLLER_EDGES, FLEET), "{{fleet}} {{state}}"),
         lines("Edges that lack their generation, longest first", "s")
-            .query(top(10, &each(&EDGE_GENERATION_LAG, "")), "{{edge}}"),
+            .query(top(10, &each(&EDGE_GENERATION_LAG, FLEET)), "{{fleet}} {{edge}}"),
         lines("From push to answer", "s")
-            .query(quantile(&CONTROLLER_PUSH, "0.5"), "{{outcome}} p50")
-            .query(quantile(&CONTROLLER_PUSH, "0.99"), "{{outcome}} p99"),
+            .query(quantile(&CONTROLLER_PUSH, FLEET, "0.5"), "{{outcome}} p50")
+            .query(quantile(&CONTROLLER_PUSH, FLEET, "0.99"), "{{outcome}} p99"),
         lines("Store", "s")
-            .query(quantile(&CONTROLLER_STORE, "0.5"), "{{operation}} p50")
-            .query(quantile(&CONTROLLER_STORE, "0.99"), "{{operation}} p99"),
+            .query(quantile(&CONTROLLER_STORE, FLEET, "0.5"), "{{operation}} p50")
+            .query(quantile(&CONTROLLER_STORE, FLEET, "0.99"), "{{operation}} p99"),
         lines("What the controller counts, per second", "none")
-            .query(flow(&CONTROLLER_COUNTS, "event"), "{{event}}"),
+            .query(flow(&CONTROLLER_COUNTS, "fleet, event", FLEET), "{{fleet}} {{event}}"),
         lines("Edges not heard, longest first", "s")
-            .query(top(10, &each(&EDGE_SILENCE, "")), "{{edge}}"),
+            .query(top(10, &each(&EDGE_SILENCE, FLEET)), "{{fleet}} {{edge}}"),
         lines("Scrapes per second", "none")
-            .query(flow(&TELEMETRY_SCRAPES, "outcome"), "{{instance}} {{outcome}}"),
+            .query(flow(&TELEMETRY_SCRAPES, "outcome", ""), "{{instance}} {{outcome}}"),
         lines("Pushes per second", "none")
-            .query(flow(&TELEMETRY_PUSHES, "outcome"), "{{instance}} {{outcome}}"),
+            .query(flow(&TELEMETRY_PUSHES, "outcome", ""), "{{instance}} {{outcome}}"),
         lines("Spans and log lines per second", "none").query(
-            flow(&TELEMETRY_RECORDS, "signal, outcome"),
+            flow(&TELEMETRY_RECORDS, "signal, outcome", ""),
             "{{instance}} {{signal}} {{outcome}}",
         ),
         table("Versions", "none")
             .query(format!("count by (job, version) ({})", BUILD_INFO.prometheus()), ""),
     ];
-    dashboard("hawser-controller", "Hawser: controller", "", Vec::new(), panels)
+    let variables = vec![fleets(&FLEET_SERVED, true)];
+    dashboard("hawser-controller", "Hawser: controller", FLEET, variables, panels)
 }

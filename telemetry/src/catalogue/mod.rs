@@ -21,10 +21,11 @@ pub enum Kind {
 /// A millionth of the unit: bounds that compare as integers.
 pub type Micro = u64;
 
-/// Whose figures a series has: the labels that all metrics of a kind of thing share.
+/// Whose figures a series has: the labels that all metrics of a kind of thing share. The fleet comes first; only the process is nobody's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Scope {
     Process,
+    Fleet,
     Site,
     Uplink,
     Path,
@@ -36,11 +37,12 @@ impl Scope {
     pub const fn labels(self) -> &'static [&'static str] {
         match self {
             Scope::Process => &[],
-            Scope::Site => &["site", "edge"],
-            Scope::Uplink => &["site", "edge", "uplink"],
-            Scope::Path => &["site", "edge", "uplink", "peer_site", "peer_uplink", "path"],
-            Scope::Class => &["site", "edge", "peer_site", "peer_edge", "class"],
-            Scope::IkeTunnel => &["site", "edge", "tunnel"],
+            Scope::Fleet => &["fleet"],
+            Scope::Site => &["fleet", "site", "edge"],
+            Scope::Uplink => &["fleet", "site", "edge", "uplink"],
+            Scope::Path => &["fleet", "site", "edge", "uplink", "peer_site", "peer_uplink", "path"],
+            Scope::Class => &["fleet", "site", "edge", "peer_site", "peer_edge", "class"],
+            Scope::IkeTunnel => &["fleet", "site", "edge", "tunnel"],
         }
     }
 }

@@ -16,8 +16,13 @@ The first name is OpenTelemetry's, the second Prometheus's. Units are UCUM; a un
 A series that is no longer told of (a removed path, a site that left) is gone with the next collection. What a controller tells of an
 edge that it has not heard for three telemetry intervals is gone too, except `hawser.edge.*` and `hawser.selection.moves`.
 
-Label sets are bounded: names come from the fleet's document, reasons and causes from code. If the series of paths would be more than
-`--metrics-max-series`, they are left out, `hawser.telemetry.aggregated` is 1, and `hawser.site.*` (always there) stands for them.
+All but the process's own series have the label `fleet`, from agents and from a controller of one fleet too: a controller may serve several, and their sites
+may have the same names. Versions before told none; a query or rule of one's own that names no fleet goes on as it was where there is one.
+
+Label sets are bounded: names come from the fleet's document, reasons and causes from code. If the series of a fleet's paths would be more than
+`--metrics-max-series`, they are left out, its `hawser.telemetry.aggregated` is 1, and `hawser.site.*` (always there) stands for them. Each fleet has that many of its own.
+
+Spans have the attribute `fleet` too. The resource of what a controller pushes by OTLP has its first fleet in `service.namespace`.
 ";
 
 /// The page, as Markdown.
@@ -29,6 +34,7 @@ pub fn page() -> String {
         (Scope::Uplink, "Uplinks"),
         (Scope::Class, "Selection: a traffic class of a tunnel"),
         (Scope::IkeTunnel, "Tunnels with gateways that are not Hawser"),
+        (Scope::Fleet, "Fleets"),
         (Scope::Process, "The process itself"),
     ];
     for (scope, title) in scopes {

@@ -1,7 +1,7 @@
 //! The table.
 
 use super::Kind::{Counter, Gauge, Histogram};
-use super::Scope::{Class, IkeTunnel, Path, Process, Site, Uplink};
+use super::Scope::{Class, Fleet, IkeTunnel, Path, Process, Site, Uplink};
 use super::Teller::{Both, Controller, Edge};
 use super::{Metric, Micro};
 
@@ -125,27 +125,31 @@ metrics! {
     IKE_LINK_LOSS: "hawser.ike.link.loss" "1" Gauge, IkeTunnel ["uplink", "gateway"] Both
         "Share of the probes of the last 30 s that was lost, on the way there or back.";
 
-    FLEET_REVISION: "hawser.fleet.revision" "" Gauge, Process [] Controller
+    FLEET_REVISION: "hawser.fleet.revision" "" Gauge, Fleet [] Controller
         "Revision of the fleet's document that is in force.";
-    CONTROLLER_EDGES: "hawser.controller.edges" "{edge}" Gauge, Process ["state"] Controller
+    FLEET_SERVED: "hawser.fleet.served" "" Gauge, Fleet [] Controller
+        "1 while the controller serves the fleet; 0: it could not be opened at the start, or its store has failed since. Nothing else is told of the fleet then.";
+    CONTROLLER_EDGES: "hawser.controller.edges" "{edge}" Gauge, Fleet ["state"] Controller
         "Edges of the fleet: known (in the document), enrolled, connected, converged (have applied what is desired).";
-    CONTROLLER_STREAMS: "hawser.controller.streams" "{stream}" Gauge, Process [] Controller
+    CONTROLLER_STREAMS: "hawser.controller.streams" "{stream}" Gauge, Fleet [] Controller
         "Sessions with agents that are open now.";
-    CONTROLLER_PUSH: "hawser.controller.push.duration" "s" Histogram(PUSH_BOUNDS), Process ["outcome"] Controller
+    CONTROLLER_PUSH: "hawser.controller.push.duration" "s" Histogram(PUSH_BOUNDS), Fleet ["outcome"] Controller
         "From the push of a generation to the agent's answer: acked or nacked.";
-    CONTROLLER_STORE: "hawser.controller.store.duration" "s" Histogram(STORE_BOUNDS), Process ["operation"] Controller
+    CONTROLLER_STORE: "hawser.controller.store.duration" "s" Histogram(STORE_BOUNDS), Fleet ["operation"] Controller
         "How long the store took: get, range, txn (durable when it returns).";
-    CONTROLLER_COUNTS: "hawser.controller.counts" "{event}" Counter, Process ["event"] Controller
-        "What the controller counts, under the name that hawser status has for it: refusals, queue drops, rate limits.";
+    CONTROLLER_COUNTS: "hawser.controller.counts" "{event}" Counter, Fleet ["event"] Controller
+        "What the controller counts, under the name that hawser status has for it: refusals, queue drops, rate limits. What belongs to no fleet yet (a handshake that fails) is with the first that is served.";
+    CONTROLLER_UNKNOWN_FLEETS: "hawser.controller.unknown_fleet_names" "{event}" Counter, Process ["by"] Controller
+        "Connections and requests for a fleet that is not served here: by the name that TLS asks for (tls), by a path below /f/ (path).";
     CONTROLLER_UPTIME: "hawser.controller.uptime" "s" Gauge, Process [] Controller
         "Time since the controller's start.";
 
     TELEMETRY_SERIES: "hawser.telemetry.series" "{series}" Gauge, Process [] Both
         "Series in this collection.";
-    TELEMETRY_SERIES_MAX: "hawser.telemetry.series.max" "{series}" Gauge, Process [] Both
-        "Series of paths that are allowed at most: --metrics-max-series.";
-    TELEMETRY_AGGREGATED: "hawser.telemetry.aggregated" "" Gauge, Process [] Both
-        "1 while the series of paths would be more than allowed: they are left out, and hawser.site.* stands for them. Else 0.";
+    TELEMETRY_SERIES_MAX: "hawser.telemetry.series.max" "{series}" Gauge, Fleet [] Both
+        "Series of paths that each fleet is allowed at most: --metrics-max-series.";
+    TELEMETRY_AGGREGATED: "hawser.telemetry.aggregated" "" Gauge, Fleet [] Both
+        "1 while the series of the fleet's paths would be more than allowed: they are left out, and hawser.site.* stands for them. Else 0.";
     TELEMETRY_SCRAPES: "hawser.telemetry.scrapes" "{scrape}" Counter, Process ["outcome"] Both
         "Requests to the scrape endpoint: answered; refused (wrong path or method, or too many at once).";
     TELEMETRY_PUSHES: "hawser.telemetry.pushes" "{push}" Counter, Process ["outcome"] Both

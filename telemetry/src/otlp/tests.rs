@@ -88,7 +88,7 @@ fn about() -> About {
 
 #[test]
 fn messages_are_bounded_and_hold_every_point_once() {
-    let mut snapshot = Snapshot::default();
+    let mut snapshot = Snapshot::of_fleet("acme");
     for n in 0..25 {
         let set = snapshot.set(Scope::Path, &["b", "b-1", "a", "hq", "b", &n.to_string()]);
         snapshot.put(&PATH_RTT, set, &[], 0.5);

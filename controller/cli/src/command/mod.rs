@@ -68,7 +68,7 @@ pub fn run(args: Args, output: &Output) -> Result<(), CliError> {
 }
 
 async fn ask(args: Args, document: Vec<u8>, output: &Output) -> Result<(), CliError> {
-    let (context, warnings) = context::load(args.context)?;
+    let (context, warnings) = context::load(args.context, args.fleet)?;
     warnings.iter().for_each(|warning| output.note(&format!("warning: {warning}")));
     let timeout = match args.command {
         Command::Apply { .. } | Command::Plan { .. } | Command::Rollback { .. } => {

@@ -1,6 +1,7 @@
 //! What was measured before the rings begin, from a Prometheus server that the operator named.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use hawser_controller_core::trend::Point;
 use hawser_controller_core::trend::past::{self, Figure, Steps};
@@ -31,10 +32,19 @@ pub enum LongStore {
     Failed,
 }
 
+/// A server, and which of its series are this fleet's.
+#[derive(Debug)]
+pub(super) struct Reach {
+    past: Arc<Past>,
+    /// What matches the label `fleet`.
+    fleets: String,
+}
+
 impl Controller {
-    /// Charts reach further back from now on.
-    pub fn reach_back(&self, past: Past) {
-        if self.trends.past.set(past).is_err() {
+    /// Charts reach further back from now on. `unnamed`: series that say no fleet are this one's; versions before told such of the first fleet alone.
+    pub fn reach_back(&self, past: &Arc<Past>, unnamed: bool) {
+        let fleets = format!("{}{}", self.fleet_name(), if unnamed { "|" } else { "" });
+        if self.trends.past.set(Reach { past: Arc::clone(past), fleets }).is_err() {
             tracing::warn!("a second Prometheus is left aside");
         }
     }
@@ -46,7 +56,9 @@ impl Controller {
         edges: [&str; 2],
         until_ms: u64,
     ) -> (BTreeMap<String, Vec<Point>>, LongStore) {
-        let Some(past) = self.trends.past.get() else { return (BTreeMap::new(), LongStore::None) };
+        let Some(Reach { past, fleets }) = self.trends.past.get() else {
+            return (BTreeMap::new(), LongStore::None);
+        };
         let since_ms = asked.since_unix_ms.max(until_ms.saturating_sub(REACHES_BACK_MS));
         let most = POINTS_MAX.min(if asked.limit == 0 { POINTS_MAX } else { asked.limit });
         let Some(steps) = past::steps(since_ms, until_ms, NARROWEST_STEP_MS, most) else {
@@ -57,7 +69,7 @@ impl Controller {
             last_ms: steps.last_ends_ms,
             step_ms: steps.step_ms,
         };
-        match past.range(&query(asked.path_id, edges, steps), range).await {
+        match past.range(&query(fleets, asked.path_id, edges, steps), range).await {
             Ok(series) => (by_edge(&series, steps.step_ms), LongStore::Answered),
             Err(error) => {
                 self.count("long_history_failed");
@@ -69,11 +81,12 @@ impl Controller {
 }
 
 /// All figures at once. An agent and the controller may both tell of a path: `max` takes either.
-fn query(path_id: u32, edges: [&str; 2], steps: Steps) -> String {
+fn query(fleets: &str, path_id: u32, edges: [&str; 2], steps: Steps) -> String {
     let edges = edges.map(|edge| edge.replace('.', "\\\\.")).join("|");
     let step = format!("{}s", steps.step_ms / 1_000);
     let one = |figure: &str, over: &str, name: &str, more: &str, fold: &str| {
-        let series = format!(r#"{name}{{path="{path_id}",edge=~"{edges}"{more}}}"#);
+        let series =
+            format!(r#"{name}{{fleet=~"{fleets}",path="{path_id}",edge=~"{edges}"{more}}}"#);
         let folded = format!("{fold} by (edge) ({over}({series}[{step}]))");
         format!(r#"label_replace({folded}, "{FIGURE}", "{figure}", "", "")"#)
     };
@@ -119,12 +132,12 @@ mod tests {
     #[test]
     fn every_figure_of_the_question_is_known_in_the_answer() {
         let steps = Steps { first_ends_ms: 0, last_ends_ms: 0, step_ms: 60_000 };
-        let asked = query(7, ["hq.1", "b1"], steps);
+        let asked = query("acme|", 7, ["hq.1", "b1"], steps);
         let names = asked.split(FIGURE).skip(1).map(|rest| rest.split('"').nth(2).unwrap());
         let names: Vec<&str> = names.collect();
         assert_eq!(names.len(), 6);
         assert!(names.iter().all(|name| figure(name).is_some()), "{names:?}");
-        assert!(asked.contains(r#"path="7",edge=~"hq\\.1|b1"}[60s]"#), "{asked}");
+        assert!(asked.contains(r#"{fleet=~"acme|",path="7",edge=~"hq\\.1|b1"}[60s]"#), "{asked}");
     }
 
     #[test]

@@ -121,7 +121,10 @@ fn authenticated(gateway: &Gateway) -> usize {
 }
 
 /// The site left alone, with these fields of its tunnel; a failure brings the logs' ends along.
-fn with_left(fields: &str, body: impl FnOnce(&mut Fleet) -> Result<Value, FleetError>) -> Verdict {
+pub(super) fn with_left(
+    fields: &str,
+    body: impl FnOnce(&mut Fleet) -> Result<Value, FleetError>,
+) -> Verdict {
     let fields = format!(", dh_groups: [{GROUP}]{fields}");
     let spec = FleetSpec::with_gateway(&fields).map_err(|error| error.line())?.left_alone();
     let mut fleet = Fleet::up(spec).map_err(|error| error.line())?;

@@ -9,8 +9,10 @@ use serde_json::{Value, json};
 
 /// Nothing passes before the key is there; then both ways, in AH alone; nothing without associations; and it comes back.
 pub fn tunnel() -> Verdict {
-    let fields = format!(", dh_groups: [{GROUP}], profile: null-sha256-128, protocol: ah");
-    let spec = FleetSpec::with_gateway(&fields).map_err(|error| error.line())?.left_alone();
+    let fields = format!(", dh_groups: [{GROUP}], profile: integrity, protocol: ah");
+    let mut spec = FleetSpec::with_gateway(&fields).map_err(|error| error.line())?.left_alone();
+    let profile = "tunnel_profiles:\n  - {name: integrity, suite: null-sha256-128}\n";
+    spec.document = spec.document.replacen("tunnel_profiles:\n", profile, 1);
     let mut fleet = Fleet::up(spec).map_err(|error| error.line())?;
     body(&mut fleet).map_err(|error| {
         eprintln!("{}", fleet.log_tails());

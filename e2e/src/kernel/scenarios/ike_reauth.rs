@@ -1,9 +1,9 @@
 //! Both ends prove anew who they are, under traffic.
 
 use super::Verdict;
-use super::ike::{GROUP, SOON, key, up};
+use super::ike::{GROUP, SOON, key, up, with_left};
 use crate::fleet::wait::{self, Look};
-use crate::fleet::{Fleet, FleetError, FleetSpec, Flow, GATEWAY_HOST, Gateway, Guards};
+use crate::fleet::{Fleet, FleetError, Flow, GATEWAY_HOST, Gateway, Guards};
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -12,13 +12,7 @@ const TWICE: Duration = Duration::from_secs(300);
 
 /// The new association is there before the old one goes: nothing is in clear, and what is lost is told.
 pub fn make_before_break() -> Verdict {
-    let fields = format!(", dh_groups: [{GROUP}], reauth_after_s: 60");
-    let spec = FleetSpec::with_gateway(&fields).map_err(|error| error.line())?.left_alone();
-    let mut fleet = Fleet::up(spec).map_err(|error| error.line())?;
-    body(&mut fleet).map_err(|error| {
-        eprintln!("{}", fleet.log_tails());
-        error.line()
-    })
+    with_left(", reauth_after_s: 60", body)
 }
 
 fn body(fleet: &mut Fleet) -> Result<Value, FleetError> {

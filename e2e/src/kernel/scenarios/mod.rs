@@ -1,5 +1,6 @@
 //! What can be run inside the kernel lab.
 
+mod departures;
 mod fabric;
 mod ike;
 mod ike_ah;
@@ -54,6 +55,8 @@ pub const ALL: &[Scenario] = &[
     long("nat-between", nat::between),
     long("two-branches-behind-one-nat", nat::two_branches),
     long("peer-address-changed-under-traffic", moves::peer_address_changed),
+    long("uplink-removed-under-traffic", departures::kernel_kernel),
+    long("uplink-removed-between-drivers", departures::kernel_userspace),
     long("overlay-prefix-covers-underlay", moves::overlay_covers_underlay),
     long("teardown-leaves-nothing", teardown::leaves_nothing),
     long("ikev2-psk", ike::v2_psk),

@@ -201,7 +201,8 @@ impl Generations {
             (Phase::Applying(generation), Ok(())) => {
                 let id = generation.id();
                 self.state.attempt = None;
-                self.state.applied = Some(generation);
+                let old = self.state.applied.replace(generation);
+                self.state.remember_former(old);
                 self.state.provisional = Some(Provisional { boot: self.boot, applied_at: now });
                 self.in_force_since = Some(now);
                 self.retry = None;
@@ -249,6 +250,15 @@ impl Generations {
         }
         self.state.provisional = None;
         self.state.confirmed = self.state.applied.clone();
+        vec![self.persist()]
+    }
+
+    /// All peers key by what this generation wants: what was before is forgotten.
+    pub fn peers_settled(&mut self, id: GenerationId) -> Vec<Effect> {
+        if self.is_busy() || self.state.applied_id() != Some(id) || self.state.former.is_none() {
+            return Vec::new();
+        }
+        self.state.former = None;
         vec![self.persist()]
     }
 
@@ -326,6 +336,8 @@ impl Generations {
     fn give_up_unconfirmed(&mut self, faults: Vec<Fault>, effects: &mut Vec<Effect>) {
         let given_up = std::mem::replace(&mut self.state.applied, self.state.confirmed.clone());
         self.state.provisional = None;
+        // Peers may have got that far.
+        self.state.remember_former(given_up.clone());
         if let Some(id) = given_up.map(|g| g.id()) {
             self.state.refused.insert(id, RefusedKind::Unconfirmed);
             effects.push(self.persist());

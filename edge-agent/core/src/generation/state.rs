@@ -182,6 +182,9 @@ pub struct GenerationState {
     /// Set exactly while `applied` is not `confirmed`.
     pub provisional: Option<Provisional>,
     pub attempt: Option<Attempt>,
+    /// Was in force before `applied`, until all peers are known to key by what came after: what a peer is a generation behind
+    /// with is still taken by an agent that is started again.
+    pub former: Option<Arc<Generation>>,
 }
 
 /// A memory that no sequence of events can leave: it was not written by this program, or by a bug.
@@ -199,6 +202,8 @@ pub enum IllegalState {
     RefusedAndApplied,
     #[error("one name stands for two contents")]
     TwoContents,
+    #[error("the generation before is the applied one")]
+    Former,
 }
 
 impl GenerationState {
@@ -208,6 +213,21 @@ impl GenerationState {
 
     pub fn confirmed_id(&self) -> Option<GenerationId> {
         self.confirmed.as_ref().map(|g| g.id)
+    }
+
+    pub fn former_id(&self) -> Option<GenerationId> {
+        self.former.as_ref().map(|g| g.id)
+    }
+
+    /// `old` has just been replaced by `applied`. One that peers may still key by is not forgotten for another one that they have
+    /// never seen; but one that is in force again is no former one.
+    pub(super) fn remember_former(&mut self, old: Option<Arc<Generation>>) {
+        if self.former.is_none() || self.former_id() == self.applied_id() {
+            self.former = old;
+        }
+        if self.applied.is_none() || self.former_id() == self.applied_id() {
+            self.former = None;
+        }
     }
 
     /// Checks what must hold of every state that was ever persisted.
@@ -238,6 +258,9 @@ impl GenerationState {
                 return Err(IllegalState::TwoContents);
             }
             _ => {}
+        }
+        if self.former.is_some() && self.former_id() == self.applied_id() {
+            return Err(IllegalState::Former);
         }
         if self.provisional.is_some() != (self.applied_id() != self.confirmed_id()) {
             return Err(IllegalState::Provisional);

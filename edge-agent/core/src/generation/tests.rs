@@ -117,6 +117,57 @@ fn feed(machine: &mut Generations, input: &Input, now: Micros) -> String {
 }
 
 #[test]
+fn what_was_before_is_remembered_until_all_peers_are_known_to_key_by_what_came_after() {
+    let former = |m: &Generations| m.state().former_id();
+    let mut m = fresh();
+    m.offer(generation(1, 1), EpochProof::Unsigned);
+    m.outcome(at(1), Ok(()));
+    m.confirmed_by_exchange(at(2), None);
+    assert_eq!(former(&m), None);
+    m.offer(generation(1, 2), EpochProof::Unsigned);
+    assert_eq!(names(&m.peers_settled(id(1, 1))), "", "another one is being applied");
+    m.outcome(at(3), Ok(()));
+    assert_eq!(former(&m), Some(id(1, 1)));
+    m.confirmed_by_exchange(at(4), None);
+    // The controller has confirmed it, the peers have not; nor does a start of the agent.
+    let (mut m, _) = Generations::resume(m.state().clone(), OTHER_BOOT, at(0));
+    m.outcome(at(1), Ok(()));
+    assert_eq!(former(&m), Some(id(1, 1)));
+    // One more: a peer that has not got so far keys by the oldest.
+    m.offer(generation(1, 3), EpochProof::Unsigned);
+    m.outcome(at(5), Ok(()));
+    assert_eq!(former(&m), Some(id(1, 1)));
+    assert_eq!(names(&m.peers_settled(id(1, 2))), "", "that is no longer applied");
+    assert_eq!(names(&m.peers_settled(id(1, 3))), "persist");
+    assert_eq!((former(&m), names(&m.peers_settled(id(1, 3)))), (None, String::new()));
+}
+
+#[test]
+fn what_is_given_up_may_be_what_peers_key_by_and_what_is_in_force_again_is_not_former() {
+    let m = provisional();
+    assert_eq!(
+        m.state().former_id(),
+        Some(id(1, 3)),
+        "1.3 was given up, and nobody has said that it is over"
+    );
+    let mut m = settled();
+    m.peers_settled(id(1, 1));
+    m.offer(generation(1, 4), EpochProof::Unsigned);
+    m.outcome(at(300), Ok(()));
+    assert_eq!(m.state().former_id(), Some(id(1, 1)));
+    m.handle_timeout(at(500));
+    m.outcome(at(501), Ok(()));
+    assert_eq!((m.state().applied_id(), m.state().former_id()), (Some(id(1, 1)), Some(id(1, 4))));
+    // Nothing was before the first.
+    let mut m = fresh();
+    m.offer(generation(1, 1), EpochProof::Unsigned);
+    m.outcome(at(1), Ok(()));
+    m.handle_timeout(at(200));
+    m.outcome(at(201), Ok(()));
+    assert_eq!((m.state().applied_id(), m.state().former_id()), (None, None));
+}
+
+#[test]
 fn every_state_answers_every_input_as_the_table_says() {
     use EpochProof::{Unsigned, Verified};
     use Input::{Exchange, Offer, Outcome, Time};

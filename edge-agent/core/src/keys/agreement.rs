@@ -160,6 +160,12 @@ impl Agreement {
         agreement
     }
 
+    /// The terms that a former run of this agent may have keyed the path by: taken, and fallen back to, as if this one had.
+    pub fn after(mut self, former: Option<SaTerms>) -> Self {
+        self.in_use = former;
+        self
+    }
+
     /// What both directions are keyed with.
     pub fn pair(&self) -> Option<SpiPair> {
         self.pair
@@ -220,6 +226,15 @@ impl Agreement {
                 self.send(connection, KeyMessage::Request(message));
             }
             _ => {}
+        }
+    }
+
+    /// The peer has what it refused before, or may have: a client that waits to offer again waits no longer.
+    pub fn hasten(&mut self, now: Micros) {
+        if self.begin_at.is_some_and(|at| now < at) {
+            self.failures = 0;
+            self.begin_at = Some(now);
+            self.handle_timeout(now);
         }
     }
 

@@ -4,6 +4,7 @@
 //! of one pair of edges, `lanes` the SAs that share a path, `rekey` the limits. The shell moves the messages and calls the TLS exporter.
 
 mod agreement;
+mod former;
 mod inbound;
 mod lanes;
 mod message;
@@ -17,6 +18,7 @@ pub use agreement::{
     ANSWER_TIMEOUT, Agreement, ConnectionNo, EPOCH_INTERVAL, Effect, Ignored, MAX_RETRY, Role,
     SaTerms, SpiPair, Terms,
 };
+pub use former::former_terms;
 /// How an SA's packets are protected, as the intent, `KeyOffer` and the key schedule name it.
 pub use hawser_esp::Suite as KeySuite;
 pub use inbound::{DRAIN, MAX_INBOUND};

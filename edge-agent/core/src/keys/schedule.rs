@@ -94,7 +94,8 @@ impl SaContext {
         export(exported.as_mut_slice(), EXPORTER_LABEL, &context)
             .map_err(|_| ScheduleError::Exporter)?;
         let suite_bytes = self.suite.key_material_len();
-        let key = |lane| derive(exported.as_slice(), &of_lane(&context, lane), further, suite_bytes);
+        let key =
+            |lane| derive(exported.as_slice(), &of_lane(&context, lane), further, suite_bytes);
         lanes.all().map(key).collect()
     }
 }

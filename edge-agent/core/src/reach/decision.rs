@@ -239,7 +239,9 @@ fn trouble(offer: Offer, hop: &Hop) -> Option<String> {
         SlaState::Down if hop.health.connecting => "has answered no probe yet".to_owned(),
         SlaState::Down => "is down: no path to it works".to_owned(),
         SlaState::Recovering => "answers again, but has not proven itself yet".to_owned(),
-        _ if terms.drained => "is drained, or on its way one that is".to_owned(),
+        _ if terms.drained => {
+            "is drained or has dropped the tunnel, or on its way one is drained".to_owned()
+        }
         SlaState::Violates => {
             let crossed: Vec<String> = hop.health.crossed.iter().map(|c| c.to_string()).collect();
             match crossed.is_empty() {

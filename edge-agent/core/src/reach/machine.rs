@@ -55,6 +55,8 @@ pub struct Reach {
     pub(super) hops: Hops,
     pub(super) routes: BTreeMap<Prefix, Vec<TunnelId>>,
     pub(super) words: BTreeMap<EdgeId, Words>,
+    /// Peers whose generation has dropped the tunnel to this edge.
+    pub(super) leaving: BTreeSet<EdgeId>,
     pub(super) groups: BTreeMap<u64, Group>,
     /// Which group each prefix of the routes is in.
     pub(super) home: BTreeMap<Prefix, u64>,
@@ -96,6 +98,7 @@ impl Reach {
             hops: Hops::new(),
             routes: BTreeMap::new(),
             words: BTreeMap::new(),
+            leaving: BTreeSet::new(),
             groups: BTreeMap::new(),
             home: BTreeMap::new(),
             next_group: 0,
@@ -140,6 +143,7 @@ impl Reach {
         }
         let peers: BTreeSet<EdgeId> = self.hops.values().map(|hop| hop.edge).collect();
         self.words.retain(|edge, _| peers.contains(edge));
+        self.leaving.retain(|edge| peers.contains(edge));
         let routes = state.routes.iter();
         self.routes =
             routes.map(|r| ((r.segment, r.prefix.trunc()), r.next_hops.clone())).collect();
@@ -168,6 +172,17 @@ impl Reach {
             group.dirty |= group.key.next_hops.contains(&tunnel);
         }
         self.dirty = true;
+    }
+
+    /// Whether the peer's generation has dropped the whole tunnel: as a next hop it is taken last, like one that is drained.
+    pub fn handle_leaving(&mut self, edge: EdgeId, leaving: bool) {
+        let changed = if leaving {
+            self.hops.values().any(|hop| hop.edge == edge) && self.leaving.insert(edge)
+        } else {
+            self.leaving.remove(&edge)
+        };
+        self.dirty |= changed;
+        self.regroup |= changed;
     }
 
     /// The devices of LANs that have no link: what is reached through them alone is withdrawn, so that another origin of

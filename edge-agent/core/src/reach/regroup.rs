@@ -66,9 +66,13 @@ impl Reach {
                 violates: way.violates,
                 detours: next_hops.iter().any(|other| {
                     let other = self.hops.get(other).filter(|_| *other != tunnel);
+                    // Beyond one that has dropped its tunnel to us, the others are no longer ways round.
+                    let other = other.filter(|hop| !self.leaving.contains(&hop.edge));
                     other.is_some_and(|hop| way.via.contains(&hop.edge))
                 }),
-                drained: drained.contains(&edge) || way.via.iter().any(|e| drained.contains(e)),
+                drained: self.leaving.contains(&edge)
+                    || drained.contains(&edge)
+                    || way.via.iter().any(|e| drained.contains(e)),
             }),
             _ => Offer::Withdrawn,
         }

@@ -386,8 +386,17 @@ pub fn plan(want: &HostState, seen: &Observed) -> Vec<Step> {
     if seen.guard.as_ref() != Some(&want.guard) {
         steps.push(Step::LoadGuard(want.guard.clone()));
     }
-    // A gateway that changed: the old route has the same key for the kernel, so it goes first.
-    steps.extend(surplus.iter().copied().filter(|r| !guards(r)).cloned().map(Step::RemoveRoute));
+    // The rest of what is too much stays until no rule leads to it: the tables of uplinks are numbered by their places, and one
+    // that moves up is sent by at every moment.
+    let early = |route: &&KernelRoute| {
+        let key = |r: &KernelRoute| (r.table, r.prefix, r.metric);
+        // For the kernel it is the same route as one to be added (a gateway that changed); or it goes with its interface.
+        missing.iter().any(|missing| key(missing) == key(route))
+            || loses_interface(route, want, seen)
+    };
+    let old = surplus.iter().copied().filter(|r| !guards(r));
+    let (first, last): (Vec<_>, Vec<_>) = old.partition(early);
+    steps.extend(first.into_iter().cloned().map(Step::RemoveRoute));
     let differs = |name: &String, kind: &InterfaceKind, other: &BTreeMap<String, InterfaceKind>| {
         other.get(name) != Some(kind)
     };
@@ -405,8 +414,16 @@ pub fn plan(want: &HostState, seen: &Observed) -> Vec<Step> {
         }
     }
     steps.extend(seen.rules.difference(&want.rules).cloned().map(Step::RemoveRule));
+    steps.extend(last.into_iter().cloned().map(Step::RemoveRoute));
     steps.extend(surplus.iter().copied().filter(guards).cloned().map(Step::RemoveRoute));
     steps
+}
+
+/// Its interface is ours, and about to be removed, or made anew.
+fn loses_interface(route: &KernelRoute, want: &HostState, seen: &Observed) -> bool {
+    let RouteKind::Device { interface, .. } = &route.kind else { return false };
+    let is = seen.interfaces.get(interface);
+    is.is_some() && want.interfaces.get(interface) != is
 }
 
 fn any(ipv6: bool) -> IpNet {

@@ -174,6 +174,32 @@ fn a_new_lease_moves_the_default_route_of_that_uplink_only() {
 }
 
 #[test]
+fn an_uplink_whose_table_moves_up_is_sent_by_at_every_moment() {
+    let (mut edge, mut seen) = (edge(), host());
+    for step in plan(&desired(&edge, &seen), &seen) {
+        apply(&mut seen, step);
+    }
+    let leaves = |seen: &Observed| {
+        let over = |kind: &RouteKind| matches!(kind, RouteKind::Device { interface, gateway: Some(_) } if interface == "isp-b");
+        let table = |table| seen.routes.iter().any(|r| r.table == table && over(&r.kind));
+        let of_uplink = |rule: &&Rule| rule.output_interface.as_deref() == Some("isp-b");
+        let mut rules = seen.rules.iter().filter(of_uplink).filter(|rule| !rule.ipv6);
+        // The kernel takes the first one that knows a way; an unreachable default would be one.
+        rules.all(|rule| table(rule.table)) && seen.rules.iter().any(|rule| of_uplink(&rule))
+    };
+    assert!(leaves(&seen));
+    edge.uplinks.remove(&UplinkId(10));
+    let steps = plan(&desired(&edge, &seen), &seen);
+    assert!(steps.iter().any(|step| matches!(step, Step::RemoveRoute(_))));
+    for step in steps {
+        let text = format!("{step:?}");
+        apply(&mut seen, step);
+        assert!(leaves(&seen), "{text}");
+    }
+    assert_eq!(plan(&desired(&edge, &seen), &seen), vec![]);
+}
+
+#[test]
 fn what_is_outside_may_come_from_where_it_is_whatever_the_overlay_covers() {
     let state = desired(&edge(), &host());
     let outside: Vec<&Rule> =

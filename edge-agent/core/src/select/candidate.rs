@@ -46,6 +46,8 @@ pub(super) struct Candidate {
     pub(super) available: bool,
     /// Why it is not available, where somebody said; else empty.
     pub(super) why_not: &'static str,
+    /// It works, and is to be left for good.
+    pub(super) withdrawn: bool,
     /// Its local uplink has carrier.
     pub(super) carrier: bool,
     pub(super) advised_against: bool,
@@ -71,6 +73,7 @@ impl Candidate {
             health: PathHealth::connecting(),
             available: false,
             why_not: "",
+            withdrawn: false,
             carrier,
             advised_against: false,
             peers_choice: false,
@@ -123,7 +126,7 @@ impl Candidate {
     pub(super) fn refresh(&mut self, policy: &ClassPolicy, now: Micros) {
         if self.state() == SlaState::Meets {
             self.meets_since.get_or_insert(now);
-        } else if self.meets_since.take().is_some() {
+        } else if self.meets_since.take().is_some() && !self.withdrawn {
             self.failed = true;
             // A flap is forgiven for peace, not for being elsewhere.
             self.last_flap = self.last_flap.max(now);

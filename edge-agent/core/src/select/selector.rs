@@ -113,14 +113,24 @@ impl Selector {
     /// Whether the path may be used at all: it has keys and an endpoint, and is not drained.
     pub fn handle_path_admin(&mut self, path: PathId, available: bool, now: Micros) {
         self.update(path, now, |candidate| {
-            (candidate.available, candidate.why_not) = (available, "")
+            (candidate.available, candidate.why_not) = (available, "");
+            candidate.withdrawn = false;
         });
     }
 
     /// The path may not be used. `why_not`: for people.
     pub fn handle_unavailable(&mut self, path: PathId, why_not: &'static str, now: Micros) {
         self.update(path, now, |candidate| {
-            (candidate.available, candidate.why_not) = (false, why_not)
+            (candidate.available, candidate.why_not) = (false, why_not);
+            candidate.withdrawn = false;
+        });
+    }
+
+    /// Not both ends want the path any more, though it works: leaving it is no fault.
+    pub fn handle_withdrawn(&mut self, path: PathId, why_not: &'static str, now: Micros) {
+        self.update(path, now, |candidate| {
+            (candidate.available, candidate.why_not) = (false, why_not);
+            candidate.withdrawn = true;
         });
     }
 
@@ -232,6 +242,9 @@ impl Selector {
             return vec![at_once(None, Cause::NoneLeft)];
         };
         let to = Some(best.spec.path);
+        if current.withdrawn {
+            return vec![at_once(to, Cause::Config)];
+        }
         match current.state() {
             SlaState::Down | SlaState::Recovering if best.state() < current.state() => {
                 vec![at_once(to, Cause::PathDown)]

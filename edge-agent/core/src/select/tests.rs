@@ -360,6 +360,28 @@ fn a_changed_configuration_moves_at_once_and_a_removed_path_is_left() {
 }
 
 #[test]
+fn a_path_that_one_end_has_dropped_is_left_at_once_without_blame_also_for_a_worse_one() {
+    let mut selector = settled();
+    set(&mut selector, B, SlaState::Violates, s(100));
+    set(&mut selector, C, SlaState::Down, s(100));
+    assert_eq!(moved(&mut selector, s(100)), None);
+    selector.handle_withdrawn(A, "the configuration has it no more", s(101));
+    assert_eq!(selector.standby(), Some(B));
+    assert_eq!(moved(&mut selector, s(101)), Some((Cause::Config, Some(B))));
+    let why = selector.explain(s(101)).candidates;
+    assert!(
+        why.iter().any(|c| c.path == A && c.refused_because.contains("has it no more")),
+        "{why:?}"
+    );
+    // Both have it again: it takes the traffic back after the hold, for it never failed.
+    set(&mut selector, B, SlaState::Meets, s(101));
+    selector.handle_path_admin(A, true, s(102));
+    assert_eq!(moved(&mut selector, s(102)), None);
+    assert_eq!(moved(&mut selector, s(131)), None);
+    assert_eq!(moved(&mut selector, s(132)), Some((Cause::FailBack, Some(A))));
+}
+
+#[test]
 fn the_standby_shares_no_uplink_if_it_can() {
     let mut far = spec(C, 2);
     far.remote_uplink = UplinkId(21);

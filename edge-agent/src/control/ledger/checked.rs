@@ -13,8 +13,8 @@ use super::super::files::{self, FileError};
 const MAGIC: &[u8; 8] = b"HAWSER01";
 const HEADER_BYTES: usize = 24;
 const DIGEST_BYTES: usize = 32;
-/// Largest checked file: two generations of 16 MiB each, and room.
-const MAX_FILE_BYTES: u64 = 40 * 1024 * 1024;
+/// Largest checked file: three generations of 16 MiB each, and room.
+const MAX_FILE_BYTES: u64 = 56 * 1024 * 1024;
 
 /// What a checked file holds.
 #[derive(Debug, Clone, PartialEq, Eq)]

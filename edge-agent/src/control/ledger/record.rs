@@ -28,6 +28,11 @@ struct Record {
     provisional: Option<ProvisionalRecord>,
     #[prost(message, optional, tag = "7")]
     attempt: Option<AttemptRecord>,
+    /// Not set when it is the confirmed one.
+    #[prost(message, optional, tag = "8")]
+    former: Option<GenerationRecord>,
+    #[prost(bool, tag = "9")]
+    former_is_confirmed: bool,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -81,6 +86,8 @@ struct AttemptRecord {
 pub fn encode(state: &GenerationState) -> Vec<u8> {
     let same = state.confirmed.is_some() && state.confirmed_id() == state.applied_id();
     let confirmed = state.confirmed.as_ref().filter(|_| !same);
+    let former_is_confirmed = state.former.is_some() && state.former_id() == state.confirmed_id();
+    let former = state.former.as_ref().filter(|_| !former_is_confirmed);
     Record {
         highest_seen: state.highest_seen.map(|seen| SeenRecord {
             epoch: seen.id.epoch,
@@ -107,6 +114,8 @@ pub fn encode(state: &GenerationState) -> Vec<u8> {
             number: a.id.number,
             count: a.count,
         }),
+        former: former.map(|g| GenerationRecord::of(g)),
+        former_is_confirmed,
     }
     .encode_to_vec()
 }
@@ -121,7 +130,13 @@ pub fn decode(bytes: &[u8]) -> Result<GenerationState, Damage> {
     } else {
         record.confirmed.map(|g| Arc::new(g.into_generation()))
     };
+    let former = if record.former_is_confirmed {
+        confirmed.clone()
+    } else {
+        record.former.map(|g| Arc::new(g.into_generation()))
+    };
     let mut state = GenerationState {
+        former,
         highest_seen: record.highest_seen.map(SeenRecord::into_seen).transpose()?,
         applied,
         confirmed,

@@ -78,6 +78,7 @@ impl Supervisor {
                         .filter(|(id, _)| *id == generation.id())
                         .map(|(_, trace)| trace),
                     state: Arc::new(state),
+                    former: self.former(),
                     bytes: generation.bytes().into(),
                     reply,
                 };
@@ -92,8 +93,14 @@ impl Supervisor {
             Some((id, Ok(state))) => Some((id, Arc::new(state))),
             Some((_, Err(faults))) => return self.fail(faults),
         };
-        let reply = self.expect_answer();
-        self.tell(ControlEvent::Revert(RevertOrder { to, reply })).await;
+        let (former, reply) = (self.former(), self.expect_answer());
+        self.tell(ControlEvent::Revert(RevertOrder { to, former, reply })).await;
+    }
+
+    /// One that can't be understood any more is not kept in force, and nothing depends on it.
+    fn former(&self) -> Option<Arc<EdgeState>> {
+        let former = self.parts.machine.state().former.as_ref()?;
+        understand(former, &self.parts.identity).ok().map(Arc::new)
     }
 
     fn fail(&mut self, faults: Vec<Fault>) {

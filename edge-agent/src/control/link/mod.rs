@@ -95,6 +95,7 @@ pub fn start(
     let (status, status_rx) = watch::channel(LinkStatus::default());
     let (uplinks, uplinks_rx) = watch::channel(Vec::new());
     let stop = CancellationToken::new();
+    let (settled, settled_rx) = watch::channel(None);
     let (lists, lists_rx) = mpsc::channel(certificates::LISTS);
     let handle = ControlHandle {
         outbox: outbox.clone(),
@@ -102,6 +103,7 @@ pub fn start(
         generations: generations_rx,
         status: status_rx,
         lists,
+        settled: Arc::new(settled),
         stop: stop.clone(),
     };
     let supervisor = Supervisor::new(SupervisorParts {
@@ -119,6 +121,7 @@ pub fn start(
         status,
         uplinks: uplinks_rx,
         lists: lists_rx,
+        settled: settled_rx,
         ended,
         abilities,
         state_dir: state_dir.to_owned(),

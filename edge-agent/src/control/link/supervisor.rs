@@ -64,6 +64,8 @@ pub struct SupervisorParts {
     pub uplinks: watch::Receiver<Vec<String>>,
     /// Revocation lists that peers brought.
     pub lists: mpsc::Receiver<Vec<u8>>,
+    /// The generation that all peers key by.
+    pub settled: watch::Receiver<Option<GenerationId>>,
     /// The newest list. Whoever opens connections looks at it.
     pub ended: watch::Sender<Option<Arc<RevocationList>>>,
     pub abilities: Abilities,
@@ -162,6 +164,7 @@ impl Supervisor {
                 outcome = answer(&mut self.due) => self.on_outcome(outcome),
                 Some(list) = self.parts.lists.recv() => self.on_list(&list, "a peer").await,
                 Ok(()) = self.parts.uplinks.changed() => self.on_uplinks(),
+                Ok(()) = self.parts.settled.changed() => self.on_settled(),
                 () = sleep_until(wake) => self.on_time().await,
             }
         }
@@ -250,6 +253,12 @@ impl Supervisor {
             self.next_attempt_at = Instant::now();
         }
         let effects = self.parts.machine.outcome(clock::since_boot(), outcome);
+        self.parts.effects.extend(effects);
+    }
+
+    fn on_settled(&mut self) {
+        let id = *self.parts.settled.borrow_and_update();
+        let effects = id.map(|id| self.parts.machine.peers_settled(id)).unwrap_or_default();
         self.parts.effects.extend(effects);
     }
 

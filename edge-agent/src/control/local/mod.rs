@@ -14,8 +14,8 @@ pub use client::{AskError, ask};
 pub use render::render;
 pub use server::serve;
 pub use views::{
-    AdviceView, CandidateView, ControllerView, DecisionView, GenerationsView, IkeView, NextHopView,
-    PathView, SelectionView, StatusView, TunnelView, UplinkView, WaitingView, WhyView,
+    AdviceView, CandidateView, ControllerView, DEPARTING, DecisionView, GenerationsView, IkeView,
+    NextHopView, PathView, SelectionView, StatusView, TunnelView, UplinkView, WaitingView, WhyView,
 };
 
 /// Questions that wait for the engine; of more, the asker is told that the agent is busy.

@@ -2,6 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
+/// The state of a path that the generation in force has no more, and that its peer may still use.
+pub const DEPARTING: &str = "departing";
+
 /// `hawser-edge status`.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct StatusView {
@@ -91,7 +94,7 @@ pub struct PathView {
     pub peer_edge: String,
     pub local_uplink: String,
     pub remote_uplink: String,
-    /// `connecting`, `up` or `down`.
+    /// `connecting`, `up`, `down`, or [`DEPARTING`].
     pub state: String,
     pub rtt_us: u32,
     pub jitter_us: u32,

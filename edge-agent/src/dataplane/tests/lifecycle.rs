@@ -73,6 +73,25 @@ fn an_uplink_that_is_not_there_yet_is_told_and_tried_again() {
 }
 
 #[test]
+fn a_family_that_goes_or_comes_leaves_the_other_ones_socket_open() {
+    let mut pair = Pair::new(Family::V4);
+    let spec =
+        |v6| UplinkSpec { id: UPLINKS[0], interface: "wan0".into(), port: PORT, v4: true, v6 };
+    while pair.a.receivers.events.try_recv().is_ok() {}
+    pair.a.net.enter(|| pair.a.driver.add_uplink(spec(false))).expect("accepted");
+    pair.ping(false, 2);
+    pair.a.net.enter(|| pair.a.driver.add_uplink(spec(true))).expect("accepted");
+    let mut opened = Vec::new();
+    while let Ok(event) = pair.a.receivers.events.try_recv() {
+        if let Event::UplinkReady { family, .. } = event {
+            opened.push(family);
+        }
+    }
+    assert_eq!(opened, [Family::V6]);
+    pair.ping(false, 2);
+}
+
+#[test]
 fn an_address_changes_without_a_rebind() {
     let pair = Pair::new(Family::V4);
     pair.ping(false, 2);

@@ -1,18 +1,20 @@
 //! Between agreements, the connection's exporter and the engine.
 
+use std::collections::BTreeSet;
+
 use hawser_edge_core::id::PathId;
 use hawser_edge_core::keys::{
     Agreement, ConnectionNo, Effect, Ignored, KeyMessage, Lanes, RekeyLimits, SaContext, SaUsage,
     ScheduleError, Terms, UsageVerdict,
 };
-use hawser_proto::peer::v1::KeyRefusal;
 use hawser_proto::peer::v1::peer_message::Message;
+use hawser_proto::peer::v1::{KeyRefusal, Pairing};
 use tokio::sync::oneshot;
 use zeroize::Zeroizing;
 
 use super::{Actor, Input};
 use crate::dataplane::{InboundSaSpec, KeyMaterial, OutboundSaSpec};
-use crate::peer::api::{InstallFailed, PeerEvent};
+use crate::peer::api::{InstallFailed, MAX_PATHS, PeerEvent};
 use crate::peer::shared::add;
 
 impl Actor {
@@ -37,12 +39,25 @@ impl Actor {
                     }
                     None => Agreement::new(terms),
                 };
+                agreement = agreement.after(self.config.former.get(&path).copied());
                 if let Some((no, role)) = adopted {
                     agreement.adopt(no, role, now);
                 }
                 agreement
             });
         }
+    }
+
+    /// The peer's generation has these paths: what it had not before it may be offered keys for at once.
+    pub(super) async fn on_pairing(&mut self, message: Pairing) {
+        let now = self.shared.now();
+        let paths: BTreeSet<PathId> =
+            message.path_ids.into_iter().take(MAX_PATHS).map(PathId).collect();
+        for (_, agreement) in self.agreements.iter_mut().filter(|(path, _)| paths.contains(path)) {
+            agreement.hasten(now);
+        }
+        let edge = self.config.edge;
+        self.shared.tell(PeerEvent::Pairing { edge, paths }).await;
     }
 
     /// What each path is keyed with, for the next hello to this peer.

@@ -173,6 +173,7 @@ impl Actor {
         let before = self.current.replace(no);
         self.limit_current();
         self.send_list();
+        self.send(no, Message::Pairing(self.config.pairing()));
         for part in self.advertised.clone() {
             self.send(no, Message::Reachability(part));
         }
@@ -247,7 +248,8 @@ impl Actor {
                 let edge = self.config.edge;
                 self.shared.tell(PeerEvent::Selections { edge, message }).await;
             }
-            Message::Reachability(_) | Message::Selections(_) => {
+            Message::Pairing(message) if current => self.on_pairing(message).await,
+            Message::Reachability(_) | Message::Selections(_) | Message::Pairing(_) => {
                 add(&self.shared.counts.messages_ignored)
             }
             message => self.on_key_message(no, message),

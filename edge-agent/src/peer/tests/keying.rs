@@ -80,6 +80,43 @@ async fn what_carries_symmetric_classes_is_told_and_told_again_on_a_new_connecti
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_path_that_departs_is_told_of_and_keeps_its_keys_until_it_is_gone() {
+    let (a, b) = pair(&[1, 2]).await;
+    b.sees("Pairing { edge: EdgeId(1), paths: {PathId(1), PathId(2)} }").await;
+    let mut config = peer(2, &[1, 2]);
+    config.departing = BTreeSet::from([PathId(1)]);
+    a.configure([config.clone()]);
+    b.sees("Pairing { edge: EdgeId(1), paths: {PathId(2)} }").await;
+    assert!(joined(&a, &b, 1) && joined(&b, &a, 1));
+    // It comes back, and then goes for good.
+    config.departing.clear();
+    a.configure([config]);
+    let both = "Pairing { edge: EdgeId(1), paths: {PathId(1), PathId(2)} }";
+    eventually("it is back", || b.saw(both) == 2).await;
+    assert_eq!((a.rekeys(1), b.rekeys(1)), (1, 1), "with the keys that it had");
+    a.configure([peer(2, &[2])]);
+    eventually("it is gone", || !joined(&b, &a, 1)).await;
+    all_joined(&a, &b, &[2]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_path_that_one_end_has_first_is_keyed_as_soon_as_the_other_one_has_it() {
+    // Whichever of them is the client.
+    for late in [1, 2] {
+        let (a, b) = pair(&[1]).await;
+        let (first, last) = if late == 1 { (&b, &a) } else { (&a, &b) };
+        let (of_first, of_last) = if late == 1 { (1, 2) } else { (2, 1) };
+        first.configure([peer(of_first, &[1, 2])]);
+        // Long enough for pauses of several seconds between refusals.
+        tokio::time::sleep(Duration::from_millis(4_500)).await;
+        last.configure([peer(of_last, &[1, 2])]);
+        let since = tokio::time::Instant::now();
+        all_joined(&a, &b, &[2]).await;
+        assert!(since.elapsed() < Duration::from_secs(3), "{:?}", since.elapsed());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_rekey_by_bytes_raises_the_epoch_whichever_end_asks() {
     let (a, b) = pair(&[1, 2]).await;
     for asking in [&a, &b] {

@@ -63,6 +63,8 @@ pub(super) fn peer(id: u32, paths: &[u32]) -> PeerConfig {
         known_key: None,
         paths: paths.iter().map(|path| (PathId(*path), keying())).collect(),
         kept: BTreeMap::new(),
+        former: BTreeMap::new(),
+        departing: BTreeSet::new(),
     }
 }
 

@@ -290,6 +290,8 @@ async fn a_peer_that_breaks_the_protocol_is_cut_off_with_a_reason() {
         let offer = KeyOffer { path_id: 77, epoch: 1, ..KeyOffer::default() };
         let offer = message(Message::KeyOffer(offer)).encode_to_vec();
         rude.send.write_all(&framed(&offer)).await.unwrap();
+        // Its hello, and the paths that it has.
+        wire::read(&mut rude.recv).await.unwrap();
         wire::read(&mut rude.recv).await.unwrap();
         let answer = wire::read(&mut rude.recv).await.unwrap();
         assert!(format!("{answer:?}").contains("unknown_path"), "{answer:?}");

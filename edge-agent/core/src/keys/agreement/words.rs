@@ -1,8 +1,8 @@
 //! What an agreement is about, and what it asks its shell for.
 
-use super::super::{KeySuite, Lanes};
 use super::super::message::KeyMessage;
 use super::super::schedule::SaContext;
+use super::super::{KeySuite, Lanes};
 use crate::id::{EdgeId, PathId, Spi};
 
 /// A connection of the peer, numbered by the shell; numbers are not used again.

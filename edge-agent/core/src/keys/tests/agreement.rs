@@ -85,7 +85,15 @@ fn a_client_confirms_only_after_inbound_and_then_outbound_are_installed() {
             if o.epoch == 1 && o.spi == 300 && o.nonce == [1; 32] && o.suite == "aes-128-gcm" && o.lanes == 0));
     m.received(A, answer(1), T0).unwrap();
     match &effects(&mut m)[..] {
-        [Effect::InstallInbound { connection: A, spi: Spi(300), context, esn: true, lanes: Lanes::ONE }] => {
+        [
+            Effect::InstallInbound {
+                connection: A,
+                spi: Spi(300),
+                context,
+                esn: true,
+                lanes: Lanes::ONE,
+            },
+        ] => {
             assert_eq!((context.client, context.server), (EdgeId(1), EdgeId(2)));
             assert_eq!((context.sender, context.spi), (EdgeId(2), Spi(300)));
             assert_eq!((context.nonce_client, context.nonce_server), ([1; 32], [4; 32]));
@@ -529,9 +537,7 @@ fn both_ends_make_as_many_lanes_as_the_one_with_fewer_can() {
         let mut m = Agreement::new(terms.clone());
         m.adopt(A, Role::Client, T0);
         m.reserved(A, 1, Spi(304), [1; 32], T0).unwrap();
-        let says = |e: &Effect| {
-            matches!(e, Effect::Send { message: KeyMessage::Offer(o), .. } if o.lanes == wire)
-        };
+        let says = |e: &Effect| matches!(e, Effect::Send { message: KeyMessage::Offer(o), .. } if o.lanes == wire);
         assert!(effects(&mut m).iter().any(says), "{ours}");
         let KeyMessage::Answer(answer) = answer(1) else { unreachable!() };
         m.received(A, KeyMessage::Answer(KeyAnswer { lanes: said, ..answer }), T0).unwrap();
@@ -549,9 +555,7 @@ fn both_ends_make_as_many_lanes_as_the_one_with_fewer_can() {
         let seen = effects(&mut m);
         let wanted = [(Spi(304), agreed), (Spi(9_001), agreed)];
         assert_eq!(installed(&seen), wanted, "server {ours}, peer {said}");
-        let says = |e: &Effect| {
-            matches!(e, Effect::Send { message: KeyMessage::Answer(a), .. } if a.lanes == wire)
-        };
+        let says = |e: &Effect| matches!(e, Effect::Send { message: KeyMessage::Answer(a), .. } if a.lanes == wire);
         assert!(seen.iter().any(says), "{ours}");
     }
 }
@@ -567,4 +571,29 @@ fn lanes_that_run_beyond_the_last_spi_are_refused() {
     let last = KeyOffer { spi: u32::MAX - 3, lanes: 4, epoch: 2, ..offer };
     m.received(A, KeyMessage::Offer(last), T0).unwrap();
     assert_eq!(effects(&mut m), [Effect::ReserveInbound { connection: A, epoch: 2 }]);
+}
+
+#[test]
+fn a_client_whose_peer_has_the_path_now_offers_again_at_once_and_never_out_of_turn() {
+    let mut m = machine();
+    m.hasten(T0);
+    m.adopt(A, Role::Client, T0);
+    let mut now = T0;
+    for epoch in 1..=5 {
+        m.reserved(A, epoch, Spi(300 + epoch as u32), [1; 32], now).unwrap();
+        m.received(A, refusal(epoch, "unknown_path"), now).unwrap();
+        now = m.next_deadline().unwrap();
+        m.handle_timeout(now);
+    }
+    m.reserved(A, 6, Spi(306), [1; 32], now).unwrap();
+    m.received(A, refusal(6, "unknown_path"), now).unwrap();
+    assert!(m.next_deadline().unwrap() >= now + EPOCH_INTERVAL * 10);
+    m.hasten(now);
+    assert_eq!(m.next_deadline(), Some(now + EPOCH_INTERVAL), "epochs keep their distance");
+    m.handle_timeout(now + EPOCH_INTERVAL);
+    effects(&mut m);
+    m.reserved(A, 7, Spi(307), [1; 32], now + EPOCH_INTERVAL).unwrap();
+    assert!(offered(&mut m).is_some());
+    m.hasten(now + EPOCH_INTERVAL);
+    assert_eq!(effects(&mut m), vec![], "one is under way");
 }

@@ -117,6 +117,27 @@ fn a_drained_hub_is_left_without_waiting_stays_the_last_resort_and_comes_back_af
 }
 
 #[test]
+fn a_peer_that_has_dropped_the_tunnel_is_the_last_next_hop_also_to_what_is_its_own() {
+    let mut bench = Bench::new(&generation());
+    // What is far is the hub's own, and the other one reaches it through it.
+    bench.says(HUB, false, vec![reachable(FAR, &[HUB.0])]);
+    bench.says(BACKUP, false, vec![reachable(FAR, &[HUB.0, BACKUP.0])]);
+    bench.pass(60_000);
+    assert_eq!(bench.next_hops(FAR), BOTH);
+    bench.reach.handle_leaving(HUB, true);
+    bench.pump();
+    assert_eq!(bench.next_hops(FAR), TURNED);
+    bench.tunnel(VIA_BACKUP, SlaState::Down);
+    assert_eq!(bench.next_hops(FAR), BOTH, "for as long as it works");
+    bench.tunnel(VIA_BACKUP, SlaState::Meets);
+    bench.pass(60_000);
+    assert_eq!(bench.next_hops(FAR), TURNED);
+    bench.reach.handle_leaving(HUB, false);
+    bench.pass(60_000);
+    assert_eq!(bench.next_hops(FAR), BOTH);
+}
+
+#[test]
 fn what_a_drained_hub_originates_gains_nothing_by_another_that_sends_through_it() {
     let mut bench = Bench::new(&generation());
     bench.says(BACKUP, false, vec![reachable(FAR, &[HUB.0, BACKUP.0])]);
