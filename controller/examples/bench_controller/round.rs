@@ -1,4 +1,4 @@
-//! One controller with all its agents, from the first connection to a quiet half minute.
+//! One controller with all its agents, from the first connection to quiet minutes.
 
 use std::time::{Duration, Instant};
 
@@ -11,8 +11,9 @@ use crate::statistics::Runs;
 
 /// Changes that concern everybody, and changes that concern one.
 const PUSHES: usize = 5;
-/// Telemetry flows undisturbed for so long while the process is watched: a multiple of the times between scrapes, reports and keepalives.
-const WATCHED: Duration = Duration::from_secs(120);
+/// Telemetry flows undisturbed while the process is watched, so often for so long: a multiple of the time between scrapes.
+const WATCHES: usize = 2;
+const WATCHED: Duration = Duration::from_secs(45);
 /// A push that is not everywhere by then has failed.
 const PUSHED_WITHIN: Duration = Duration::from_secs(60);
 
@@ -24,6 +25,8 @@ pub struct Rounds {
     pub push_one_ms: Runs,
     pub rss_mib: Runs,
     pub cpu_cores: Runs,
+    /// The same processes, metrics on, while nobody scrapes. Two processes that do the same differ by more than scrapes cost.
+    pub cpu_cores_unscraped: Runs,
     pub points_per_s: Runs,
     pub scrapes: Vec<Scrape>,
     /// Generations that others got when one was pushed.
@@ -48,15 +51,18 @@ impl Rounds {
         operator.converged(count, PUSHED_WITHIN).await?;
         self.push(count, &mut operator, &mut agents).await?;
 
-        let (before, points_before) = (controller.usage()?, agents.points_sent());
-        let start = Instant::now();
-        tokio::time::sleep(WATCHED).await;
-        let seconds = start.elapsed().as_secs_f64();
-        let usage = controller.usage()?;
-        self.rss_mib.extend(vec![usage.rss_mib]);
-        self.cpu_cores.extend(vec![(usage.cpu_s - before.cpu_s) / seconds]);
-        let points = agents.points_sent() - points_before;
-        self.points_per_s.extend(vec![points as f64 / seconds]);
+        for _ in 0..WATCHES {
+            if let Some(scraper) = &scraper {
+                scraper.pause(true);
+                self.cpu_cores_unscraped.extend(vec![watch(&controller).await?]);
+                scraper.pause(false);
+            }
+            let (points_before, start) = (agents.points_sent(), Instant::now());
+            self.cpu_cores.extend(vec![watch(&controller).await?]);
+            let points = (agents.points_sent() - points_before) as f64;
+            self.points_per_s.extend(vec![points / start.elapsed().as_secs_f64()]);
+            self.rss_mib.extend(vec![controller.usage()?.rss_mib]);
+        }
         let status = operator.status().await?;
         self.samples_dropped += status.counters.get("samples_dropped").copied().unwrap_or(0);
         let connected = status.edges_connected;
@@ -84,4 +90,11 @@ impl Rounds {
         }
         Ok(())
     }
+}
+
+/// What of a processor it takes.
+async fn watch(controller: &Controller) -> Result<f64, String> {
+    let (before, start) = (controller.usage()?, Instant::now());
+    tokio::time::sleep(WATCHED).await;
+    Ok((controller.usage()?.cpu_s - before.cpu_s) / start.elapsed().as_secs_f64())
 }

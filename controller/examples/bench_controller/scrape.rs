@@ -1,6 +1,7 @@
 //! What Prometheus does, every 15 s: one request for all metrics.
 
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -24,16 +25,22 @@ pub struct Scrape {
 pub struct Scraper {
     task: JoinHandle<()>,
     answers: Arc<Mutex<Vec<Scrape>>>,
+    paused: Arc<AtomicBool>,
 }
 
 impl Scraper {
     pub fn start(address: SocketAddr) -> Self {
         let answers = Arc::<Mutex<Vec<Scrape>>>::default();
         let kept = Arc::clone(&answers);
+        let paused = Arc::<AtomicBool>::default();
+        let rests = Arc::clone(&paused);
         let task = tokio::spawn(async move {
             let mut ticks = tokio::time::interval(EVERY);
             loop {
                 ticks.tick().await;
+                if rests.load(Ordering::Relaxed) {
+                    continue;
+                }
                 match tokio::time::timeout(WITHIN, once(address)).await {
                     Ok(Ok(scrape)) => {
                         kept.lock().unwrap_or_else(PoisonError::into_inner).push(scrape);
@@ -43,7 +50,11 @@ impl Scraper {
                 }
             }
         });
-        Self { task, answers }
+        Self { task, answers, paused }
+    }
+
+    pub fn pause(&self, rests: bool) {
+        self.paused.store(rests, Ordering::Relaxed);
     }
 
     /// So far.
