@@ -167,9 +167,16 @@ pub(super) fn udp_bursts_arrive_intact(pair: &Pair, ipv6: bool) {
         };
         for (index, piece) in pieces.into_iter().enumerate() {
             let mut got = vec![0; 2000];
-            let length = to.recv(&mut got).unwrap_or_else(|error| {
-                panic!("datagram {index} (ipv6 {ipv6}, segmented {segmented}): {error}")
-            });
+            let length = loop {
+                match to.recv(&mut got) {
+                    Ok(length) => break length,
+                    // With a timeout a wait is not taken up again by itself.
+                    Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+                    Err(error) => {
+                        panic!("datagram {index} (ipv6 {ipv6}, segmented {segmented}): {error}")
+                    }
+                }
+            };
             assert_eq!(&got[..length], piece, "datagram {index}");
         }
     }
