@@ -17,8 +17,8 @@ use hawser_esp::{
 use super::counters::{Counters, EspEvidence, SaCounters};
 use super::error::DataPlaneError;
 use super::event::{Event, EventReceivers};
-use super::handoff::Handoff;
 use super::path::{InboundEntry, Outbound, OutboundEntry, PathState};
+use super::receiver::{Receiver, Uplink};
 use super::shared::{InboundSas, OpenSockets, Shared, plain};
 use super::spec::{
     Choice, Family, ForwardingSpec, InboundSaSpec, OutboundSaSpec, SegmentSpec, UplinkSpec,
@@ -26,8 +26,8 @@ use super::spec::{
 use super::sys::tun::Tun;
 use super::sys::wait::Stop;
 use super::table::{Table, check_interface};
-use super::uplink::{MAX_SEND_BYTES, UplinkSocket};
-use super::{DataPlane, Lanes, egress, ingress, spec};
+use super::uplink::MAX_SEND_BYTES;
+use super::{DataPlane, Lanes, egress, spec};
 
 /// Of one lane: four SAs for each of the most paths that an edge is likely to have.
 const MAX_INBOUND_SAS: usize = 16_384;
@@ -53,19 +53,6 @@ struct Segment {
     tun: Arc<Tun>,
     /// One a queue.
     readers: Vec<Worker>,
-}
-
-#[derive(Debug, Default)]
-struct Uplink {
-    receivers: Vec<Receiver>,
-}
-
-/// A socket, its reader, and with several lanes a thread for each.
-#[derive(Debug)]
-struct Receiver {
-    socket: Arc<UplinkSocket>,
-    handoff: Option<Arc<Handoff>>,
-    threads: Vec<JoinHandle<()>>,
 }
 
 #[derive(Debug)]
@@ -148,41 +135,6 @@ impl UserspaceDataPlane {
         Ok(Worker { stop, thread: thread::Builder::new().name(name).spawn(run)? })
     }
 
-    fn start_receiver(&self, spec: &UplinkSpec, family: Family) -> io::Result<Receiver> {
-        let socket = Arc::new(UplinkSocket::new(spec, family)?);
-        // Here and not only in the thread, so that it can send as soon as the call is back.
-        socket.ensure_open(&self.shared);
-        let lanes = self.shared.lanes.count();
-        let handoff = (lanes > 1).then(|| Arc::new(Handoff::new(lanes)));
-        let mut started = Receiver { socket, handoff, threads: Vec::new() };
-        match self.start_threads(&mut started) {
-            Ok(()) => Ok(started),
-            Err(error) => {
-                started.tell();
-                started.join();
-                Err(error)
-            }
-        }
-    }
-
-    fn start_threads(&self, receiver: &mut Receiver) -> io::Result<()> {
-        let id = receiver.socket.uplink;
-        if let Some(handoff) = &receiver.handoff {
-            for lane in 0..self.shared.lanes.count() {
-                let (shared, handoff) = (self.shared.clone(), handoff.clone());
-                let run = move || ingress::run_lane(&shared, &handoff, lane);
-                let name = format!("uplink-{id}.{lane}");
-                receiver.threads.push(thread::Builder::new().name(name).spawn(run)?);
-            }
-        }
-        let (shared, socket) = (self.shared.clone(), receiver.socket.clone());
-        let handoff = receiver.handoff.clone();
-        let run = move || ingress::run(&shared, &socket, handoff.as_deref());
-        let name = format!("uplink-{id}");
-        receiver.threads.push(thread::Builder::new().name(name).spawn(run)?);
-        Ok(())
-    }
-
     /// Makes the devices that the table needs and does not have.
     fn ready_segments(
         &self,
@@ -230,43 +182,6 @@ impl Segment {
         for reader in self.readers {
             // A panic of the thread has been reported by the panic hook.
             let _ = reader.thread.join();
-        }
-    }
-}
-
-impl Uplink {
-    /// Those that are what `spec` wants; the rest ends.
-    fn keep(self, spec: &UplinkSpec) -> Uplink {
-        let (kept, ended) = self.receivers.into_iter().partition(|receiver| receiver.serves(spec));
-        Uplink { receivers: ended }.end();
-        Uplink { receivers: kept }
-    }
-
-    fn has(&self, family: Family) -> bool {
-        self.receivers.iter().any(|receiver| receiver.socket.family == family)
-    }
-
-    fn end(self) {
-        self.receivers.iter().for_each(Receiver::tell);
-        self.receivers.into_iter().for_each(Receiver::join);
-    }
-}
-
-impl Receiver {
-    fn serves(&self, spec: &UplinkSpec) -> bool {
-        self.socket.serves(spec) && !self.threads.iter().any(JoinHandle::is_finished)
-    }
-
-    /// Its threads end soon.
-    fn tell(&self) {
-        self.socket.stop.tell();
-        self.handoff.iter().for_each(|handoff| handoff.close());
-    }
-
-    fn join(self) {
-        for thread in self.threads {
-            // As above.
-            let _ = thread.join();
         }
     }
 }
@@ -452,7 +367,7 @@ impl DataPlane for UserspaceDataPlane {
             if !wanted || started.has(family) {
                 continue;
             }
-            match self.start_receiver(&uplink, family) {
+            match Receiver::start(&self.shared, &uplink, family) {
                 Ok(receiver) => started.receivers.push(receiver),
                 Err(error) => {
                     self.publish_sockets(&control);

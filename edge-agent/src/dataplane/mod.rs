@@ -17,6 +17,7 @@ mod linger;
 mod lpm;
 mod outbox;
 mod path;
+mod receiver;
 pub(crate) mod relay;
 mod route;
 mod shared;
